@@ -1,0 +1,98 @@
+// The complete list of what a device must implement. Each line names a kernel entry point and its
+// arguments; the contract (formula, shapes, dtypes) stands in the header of its family in ops/.
+//
+// From this list come the table below, the declarations in each namespace that implements it
+// (cpu/kernels.h, reference/kernels.h) and the tables themselves: a new kernel is one new line here.
+#pragma once
+#include "ops/activation.h"
+#include "ops/conv2d.h"
+#include "ops/data.h"
+#include "ops/elementwise.h"
+#include "ops/gemm.h"
+#include "ops/index.h"
+#include "ops/loss.h"
+#include "ops/optimizer.h"
+#include "ops/pool2d.h"
+#include "ops/random.h"
+#include "ops/reduce.h"
+#include "ops/softmax.h"
+
+// clang-format off
+#define WEFT_KERNELS(KERNEL)                                    \
+  /* elementwise.h: any strides */                              \
+  KERNEL(copy,                     CopyArgs)                    \
+  KERNEL(fill,                     FillArgs)                    \
+  KERNEL(unary,                    UnaryArgs)                   \
+  KERNEL(binary,                   BinaryArgs)                  \
+  KERNEL(where,                    WhereArgs)                   \
+  /* activation.h: contiguous */                                \
+  KERNEL(activation_forward,       ActivationArgs)              \
+  KERNEL(activation_backward,      ActivationBackwardArgs)      \
+  /* reduce.h */                                                \
+  KERNEL(reduce,                   ReduceArgs)                  \
+  /* gemm.h */                                                  \
+  KERNEL(gemm,                     GemmArgs)                    \
+  /* conv2d.h: contiguous NCHW, OIHW */                         \
+  KERNEL(conv2d_forward,           Conv2dForwardArgs)           \
+  KERNEL(conv2d_backward_input,    Conv2dBackwardInputArgs)     \
+  KERNEL(conv2d_backward_weight,   Conv2dBackwardWeightArgs)    \
+  /* pool2d.h: contiguous NCHW */                               \
+  KERNEL(max_pool2d_forward,       MaxPool2dArgs)               \
+  KERNEL(max_pool2d_backward,      MaxPool2dBackwardArgs)       \
+  KERNEL(avg_pool2d_forward,       AvgPool2dArgs)               \
+  KERNEL(avg_pool2d_backward,      AvgPool2dArgs)               \
+  KERNEL(lp_pool2d_forward,        LpPool2dArgs)                \
+  KERNEL(lp_pool2d_backward,       LpPool2dBackwardArgs)        \
+  /* softmax.h */                                               \
+  KERNEL(softmax_forward,          SoftmaxArgs)                 \
+  KERNEL(softmax_backward,         SoftmaxBackwardArgs)         \
+  /* loss.h */                                                  \
+  KERNEL(pointwise_loss_forward,   PointwiseLossArgs)           \
+  KERNEL(pointwise_loss_backward,  PointwiseLossBackwardArgs)   \
+  KERNEL(cross_entropy_forward,    CrossEntropyArgs)            \
+  KERNEL(cross_entropy_backward,   CrossEntropyBackwardArgs)    \
+  /* index.h */                                                 \
+  KERNEL(index_select,             IndexSelectArgs)             \
+  KERNEL(index_add,                IndexSelectArgs)             \
+  KERNEL(gather,                   GatherArgs)                  \
+  KERNEL(scatter_add,              GatherArgs)                  \
+  KERNEL(one_hot,                  OneHotArgs)                  \
+  /* random.h: contiguous */                                    \
+  KERNEL(random_fill,              RandomArgs)                  \
+  KERNEL(dropout,                  DropoutArgs)                 \
+  /* optimizer.h: flat buffers */                               \
+  KERNEL(sgd_step,                 SgdArgs)                     \
+  KERNEL(adagrad_step,             AdagradArgs)                 \
+  KERNEL(rmsprop_step,             RmspropArgs)                 \
+  KERNEL(adam_step,                AdamArgs)                    \
+  KERNEL(clip_scale,               ClipScaleArgs)               \
+  /* data.h */                                                  \
+  KERNEL(gather_images,            GatherImagesArgs)            \
+  KERNEL(warp_images,              WarpImagesArgs)
+// clang-format on
+
+namespace weft {
+
+class Stream;
+struct Device;
+
+struct Backend {
+#define WEFT_FIELD(kernel, Args) void (*kernel)(Stream&, const Args&);
+  WEFT_KERNELS(WEFT_FIELD)
+#undef WEFT_FIELD
+};
+
+// The table of a device; on the CPU that of the instruction set in use. RuntimeError for a device that
+// this build lacks.
+const Backend& backend(const Device& device);
+
+// Declares every entry point in the namespace that uses it.
+#ifdef WEFT_DEV
+#define WEFT_DECLARE_KERNEL(kernel, Args) [[gnu::weak]] void kernel(Stream& stream, const Args& args);
+#else
+#define WEFT_DECLARE_KERNEL(kernel, Args) void kernel(Stream& stream, const Args& args);
+#endif
+// Fills a table with the entry points of the namespace that uses it.
+#define WEFT_TABLE_ENTRY(kernel, Args) kernel,
+
+}  // namespace weft

@@ -1,0 +1,259 @@
+// weft.kernels.Array, DType, and the functions that make and copy arrays.
+#include "core/array.h"
+
+#include "bindings/bindings.h"
+#include "bindings/dlpack.h"
+#include "core/error.h"
+#include "ops/elementwise.h"
+
+namespace weft {
+
+py::capsule to_dlpack(const Array& x) {
+  struct Export {
+    Array array;  // keeps the memory
+    Dims shape, strides;
+    DLManagedTensor managed;
+  };
+  check_value(x.storage()->writable, "array: read-only memory cannot be given out by DLPack");
+  auto* out = new Export{x, x.shape(), x.strides(), {}};
+  const DLDeviceType kind = x.device().kind == Device::Kind::cpu ? kDLCPU : kDLCUDA;
+  out->managed.dl_tensor = {x.raw(),      {kind, x.device().index}, x.ndim(), dlpack_of_dtype(x.dtype()),
+                            out->shape.v, out->strides.v,           0};
+  out->managed.manager_ctx = out;
+  out->managed.deleter = [](DLManagedTensor* self) { delete static_cast<Export*>(self->manager_ctx); };
+  return py::capsule(&out->managed, "dltensor", [](PyObject* capsule) {
+    if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // its consumer deletes it
+    auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
+    managed->deleter(managed);
+  });
+}
+
+namespace {
+
+// One entry of x[...]; `axis` moves past what it used.
+Array apply_index(const Array& x, py::handle item, int& axis) {
+  if (item.is_none()) return x.unsqueeze(axis++);
+  if (PySlice_Check(item.ptr())) {
+    Py_ssize_t start, stop, step;
+    if (PySlice_Unpack(item.ptr(), &start, &stop, &step) < 0) throw py::error_already_set();
+    const Py_ssize_t length = PySlice_AdjustIndices(x.shape(axis), &start, &stop, step);
+    return x.slice(axis++, start, length, step);
+  }
+  if (PyIndex_Check(item.ptr()) && !PyBool_Check(item.ptr()))
+    return x.select(axis, py::int_(py::reinterpret_borrow<py::object>(item)).cast<std::int64_t>());
+  throw TypeError("index: expected ints, slices, None or ..., got " +
+                  std::string(py::str(py::type::of(item).attr("__name__"))));
+}
+
+// Basic indexing as in NumPy: a view.
+Array get_item(const Array& x, const py::object& index) {
+  const py::tuple items =
+      py::isinstance<py::tuple>(index) ? py::reinterpret_borrow<py::tuple>(index) : py::make_tuple(index);
+  int used = 0, ellipses = 0;
+  for (py::handle item : items) {
+    if (item.ptr() == Py_Ellipsis)
+      ++ellipses;
+    else if (!item.is_none())
+      ++used;
+  }
+  if (used > x.ndim() || ellipses > 1)
+    throw IndexError(str("index: ", used, " indices for an array of shape ", x.shape()));
+  Array result = x;
+  int axis = 0;
+  for (py::handle item : items) {
+    if (item.ptr() == Py_Ellipsis)
+      axis += x.ndim() - used;
+    else
+      result = apply_index(result, item, axis);
+  }
+  return result;
+}
+
+void set_item(const Array& x, const py::object& index, const ArrayLike& value) {
+  copy_into(get_item(x, index), value);
+}
+
+py::object item(const Array& x) {
+  check_value(x.numel() == 1, "item: expected one element, got shape ", x.shape());
+  py::object result;
+  dispatch_all(x.dtype(), [&](auto type) { result = py::cast(*x.data<typename decltype(type)::type>()); });
+  return result;
+}
+
+std::string repr(const py::object& self) {
+  const auto numpy = py::module_::import("numpy");
+  const auto& x = self.cast<const Array&>();
+  const std::string text = py::str(numpy.attr("array2string")(to_numpy(x, self), py::arg("separator") = ", ",
+                                                              py::arg("prefix") = "Array("));
+  return "Array(" + text + ", dtype=" + name(x.dtype()) + ")";
+}
+
+void bind_dtype(py::module_& m) {
+  py::enum_<DType> dtype(m, "DType", "The type of an array's elements.");
+  for (int i = 0; i < dtype_count; ++i) dtype.value(name(static_cast<DType>(i)), static_cast<DType>(i));
+  dtype.def_property_readonly("itemsize", &itemsize, "Size of one element in bytes.");
+  dtype.def_property_readonly("is_floating_point", &is_floating, "float32 or float64.");
+  dtype.attr("__str__") =
+      py::cpp_function([](DType d) { return name(d); }, py::name("__str__"), py::is_method(dtype));
+  dtype.attr("__repr__") = py::cpp_function([](DType d) { return str("weft.", name(d)); },
+                                            py::name("__repr__"), py::is_method(dtype));
+}
+
+void bind_views(py::class_<Array>& array) {
+  array
+      .def(
+          "reshape", [](const Array& x, const DimsLike& shape) { return reshape(x, shape); },
+          py::arg("shape"),
+          "The same elements in another shape; one entry may be -1. A view where strides allow it.")
+      .def(
+          "permute", [](const Array& x, const DimsLike& axes) { return x.permute(axes); }, py::arg("axes"),
+          "A view with the axes in another order.")
+      .def("transpose", &Array::transpose, py::arg("a"), py::arg("b"), "A view with two axes swapped.")
+      .def(
+          "expand", [](const Array& x, const DimsLike& shape) { return x.expand(shape); }, py::arg("shape"),
+          "A view broadcast to `shape`; -1 keeps an axis.")
+      .def("squeeze", &Array::squeeze, py::arg("axis"), "A view without an axis of size 1.")
+      .def("unsqueeze", &Array::unsqueeze, py::arg("axis"), "A view with a new axis of size 1.")
+      .def("contiguous", &contiguous, "Itself where it is row-major without gaps, else a copy.")
+      .def("__getitem__", &get_item, "Basic indexing, as in NumPy: ints, slices, None, ...; a view.")
+      .def("__setitem__", &set_item, "Copies a value, broadcast and cast, into a view.");
+}
+
+void bind_exchange(py::class_<Array>& array) {
+  array.def_buffer([](Array& x) {
+    const py::array view = to_numpy(x, py::none());
+    return py::buffer_info(x.raw(), view.itemsize(), std::string(1, view.dtype().char_()), view.ndim(),
+                           {view.shape(), view.shape() + view.ndim()},
+                           {view.strides(), view.strides() + view.ndim()}, !x.storage()->writable);
+  });
+  array
+      .def(
+          "numpy", [](const py::object& self) { return to_numpy(self.cast<const Array&>(), self); },
+          "A NumPy array over the same memory.")
+      .def(
+          "__array__",
+          [](const py::object& self, const py::object& dtype, const py::object& copy) {
+            py::object view = to_numpy(self.cast<const Array&>(), self);
+            const bool cast = !dtype.is_none() && !py::dtype::from_args(dtype).equal(view.attr("dtype"));
+            if (cast && !copy.is_none() && !copy.cast<bool>())
+              throw ValueError("__array__: another dtype needs a copy");
+            if (cast) return py::object(view.attr("astype")(dtype));
+            return !copy.is_none() && copy.cast<bool>() ? py::object(view.attr("copy")()) : view;
+          },
+          py::arg("dtype") = py::none(), py::arg("copy") = py::none())
+      .def(
+          "__dlpack__",
+          [](const Array& x, const py::object&, const py::object&, const py::object&,
+             const py::object& copy) {
+            return to_dlpack(!copy.is_none() && copy.cast<bool>() ? weft::copy(x) : x);
+          },
+          py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+          py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
+      .def("__dlpack_device__",
+           [](const Array& x) {
+             return py::make_tuple(x.device().kind == Device::Kind::cpu ? 1 : 2, x.device().index);
+           })
+      .def("item", &item, "The one element as a Python number.")
+      .def(
+          "tolist",
+          [](const py::object& self) { return to_numpy(self.cast<const Array&>(), self).attr("tolist")(); },
+          "Nested Python lists.");
+}
+
+void bind_array_class(py::module_& m) {
+  py::class_<Array> array(m, "Array", py::buffer_protocol(),
+                          "Memory with a shape, strides and a dtype, on a device. Views share the memory.");
+  array.def_property_readonly("shape", [](const Array& x) { return x.shape(); })
+      .def_property_readonly(
+          "strides", [](const Array& x) { return x.strides(); }, "In elements.")
+      .def_property_readonly("ndim", &Array::ndim)
+      .def_property_readonly("size", &Array::numel, "The number of elements.")
+      .def_property_readonly("nbytes", &Array::nbytes)
+      .def_property_readonly("dtype", &Array::dtype)
+      .def_property_readonly("device", &Array::device)
+      .def_property_readonly("writable", [](const Array& x) { return x.storage()->writable; })
+      .def_property_readonly(
+          "data_ptr", [](const Array& x) { return reinterpret_cast<std::uintptr_t>(x.raw()); },
+          "The address of the first element.")
+      .def_property_readonly(
+          "version", [](const Array& x) { return x.storage()->version; },
+          "How often the memory was updated in place, as counted by bump_version().")
+      .def("bump_version", [](const Array& x) { ++x.storage()->version; })
+      .def("is_contiguous", &Array::is_contiguous, "Row-major, without gaps.")
+      .def(
+          "shares_memory", [](const Array& x, const Array& y) { return x.storage() == y.storage(); },
+          py::arg("other"), "Both are views of one storage.")
+      .def("__len__",
+           [](const Array& x) {
+             check_type(x.ndim() > 0, "len() of an array of rank 0");
+             return x.shape(0);
+           })
+      .def("__float__", [](const Array& x) { return py::float_(item(x)); })
+      .def("__int__", [](const Array& x) { return py::int_(item(x)); })
+      .def("__bool__", [](const Array& x) { return py::bool_(item(x)); })
+      .def("__repr__", &repr);
+  bind_views(array);
+  bind_exchange(array);
+}
+
+// Casts a fill value to both forms that a kernel may want.
+Array full_like_number(const Dims& shape, const py::object& value, DType dtype, const Device& device) {
+  const Array out = Array::empty(shape, dtype, device);
+  const double real = value.cast<double>();
+  fill(out, real, is_floating(dtype) ? 0 : py::int_(value).cast<std::int64_t>());
+  return out;
+}
+
+}  // namespace
+
+void bind_array(py::module_& m) {
+  bind_dtype(m);
+  bind_array_class(m);
+  const auto dtype = py::arg("dtype") = "float32";
+  const auto device = py::arg("device") = "cpu";
+  m.def(
+      "empty", [](const DimsLike& shape, DTypeLike d, Device on) { return Array::empty(shape, d, on); },
+      py::arg("shape"), dtype, device, "An array of `shape` whose elements are not set.");
+  m.def(
+      "zeros", [](const DimsLike& shape, DTypeLike d, Device on) { return full(shape, 0, d, on); },
+      py::arg("shape"), dtype, device, "An array of zeros.");
+  m.def(
+      "ones", [](const DimsLike& shape, DTypeLike d, Device on) { return full(shape, 1, d, on); },
+      py::arg("shape"), dtype, device, "An array of ones.");
+  m.def(
+      "full",
+      [](const DimsLike& shape, const py::object& value, DTypeLike d, Device on) {
+        return full_like_number(shape, value, d, on);
+      },
+      py::arg("shape"), py::arg("value"), dtype, device, "An array filled with one number.");
+  m.def(
+      "asarray",
+      [](const ArrayLike& x, std::optional<DTypeLike> d) {
+        const DType wanted = d                                             ? d->dtype
+                             : x.is_number && x->dtype() == DType::float64 ? DType::float32
+                                                                           : x->dtype();
+        return wanted == x->dtype() ? x.array : cast(x, wanted);
+      },
+      py::arg("x"), py::arg("dtype") = py::none(),
+      "An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where "
+      "the "
+      "dtype allows it. Numbers and nested lists are copied; Python floats become float32.");
+  m.def(
+      "copy", [](const ArrayLike& x) { return copy(x); }, py::arg("x"), ReleaseGil(),
+      "A new contiguous array.");
+  m.def(
+      "cast", [](const ArrayLike& x, DTypeLike d) { return cast(x, d); }, py::arg("x"), py::arg("dtype"),
+      ReleaseGil(),
+      "A new contiguous array of another dtype. Floats are cut towards zero; anything but 0 is True.");
+  m.def(
+      "copy_into", [](const ArrayLike& out, const ArrayLike& x) { copy_into(out, x); }, py::arg("out"),
+      py::arg("x"), ReleaseGil(), "Copies x, broadcast and cast, into the elements of out.");
+  m.def(
+      "fill",
+      [](const ArrayLike& out, const py::object& value) {
+        fill(out, value.cast<double>(), is_floating(out->dtype()) ? 0 : py::int_(value).cast<std::int64_t>());
+      },
+      py::arg("out"), py::arg("value"), "Sets every element of out to one number.");
+}
+
+}  // namespace weft

@@ -1,0 +1,181 @@
+#include "bindings/casters.h"
+
+#include "bindings/dlpack.h"
+#include "core/error.h"
+#include "ops/elementwise.h"
+
+namespace weft {
+
+namespace {
+
+std::string type_name(py::handle x) { return py::str(py::type::of(x).attr("__name__")); }
+
+// A release function for memory that a Python object owns. Runs on any thread, with or without the GIL.
+std::function<void()> keep_alive(py::object owner) {
+  return [raw = owner.release().ptr()] {
+    if (!Py_IsInitialized()) return;
+    py::gil_scoped_acquire gil;
+    Py_DECREF(raw);
+  };
+}
+
+std::optional<DType> numpy_dtype(const py::dtype& dtype) {
+  switch (dtype.kind()) {
+    case 'f':
+      if (dtype.itemsize() == 4) return DType::float32;
+      if (dtype.itemsize() == 8) return DType::float64;
+      break;
+    case 'i':
+      if (dtype.itemsize() == 8) return DType::int64;
+      if (dtype.itemsize() == 4) return DType::int32;
+      break;
+    case 'u':
+      if (dtype.itemsize() == 1) return DType::uint8;
+      break;
+    case 'b': return DType::bool_;
+    default: break;
+  }
+  return {};
+}
+
+[[noreturn]] void refuse_dtype(const std::string& what) {
+  throw TypeError("array: dtype " + what + " is not one of float32, float64, int64, int32, uint8, bool");
+}
+
+bool shareable(const py::array& x) {
+  constexpr int aligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+  if (!(x.flags() & aligned) || x.dtype().byteorder() == '>') return false;
+  for (py::ssize_t i = 0; i < x.ndim(); ++i)
+    if (x.strides(i) % x.itemsize() != 0) return false;
+  return true;
+}
+
+Array from_numpy(py::array x) {
+  const auto dtype = numpy_dtype(x.dtype());
+  if (!dtype) refuse_dtype(py::str(x.dtype()));
+  if (!shareable(x)) {
+    const auto numpy = py::module_::import("numpy");
+    x = numpy.attr("ascontiguousarray")(x, x.dtype().attr("newbyteorder")("="));
+  }
+  Dims shape, strides;
+  for (py::ssize_t i = 0; i < x.ndim(); ++i) {
+    shape.push_back(x.shape(i));
+    strides.push_back(x.strides(i) / x.itemsize());
+  }
+  auto storage = std::make_shared<Storage>();
+  storage->data = const_cast<void*>(x.data());
+  storage->nbytes = static_cast<std::size_t>(x.nbytes());
+  storage->writable = x.writeable();
+  storage->release = keep_alive(std::move(x));
+  return Array(std::move(storage), 0, shape, strides, *dtype);
+}
+
+Array from_dlpack(py::handle source) {
+  py::capsule capsule = source.attr("__dlpack__")();
+  if (std::string(capsule.name()) != "dltensor") throw TypeError("array: not a fresh DLPack capsule");
+  auto* managed = capsule.get_pointer<DLManagedTensor>();
+  const DLTensor& t = managed->dl_tensor;
+  check_state(t.device.device_type == kDLCPU, "array: DLPack device type ", t.device.device_type,
+              " cannot be read by this build");
+  const auto dtype = dtype_of_dlpack(t.dtype);
+  if (!dtype) refuse_dtype(str("with DLPack code ", int{t.dtype.code}, " and ", int{t.dtype.bits}, " bits"));
+  Dims shape, strides;
+  for (int i = 0; i < t.ndim; ++i) shape.push_back(t.shape[i]);
+  if (t.strides)
+    for (int i = 0; i < t.ndim; ++i) strides.push_back(t.strides[i]);
+  else
+    strides = contiguous_strides(shape);
+  auto storage = std::make_shared<Storage>();
+  storage->data = static_cast<char*>(t.data) + t.byte_offset;
+  storage->nbytes = static_cast<std::size_t>(product(shape)) * itemsize(*dtype);
+  // From here on the tensor is ours to delete.
+  capsule.set_name("used_dltensor");
+  storage->release = [managed] {
+    if (!managed->deleter || !Py_IsInitialized()) return;
+    py::gil_scoped_acquire gil;
+    managed->deleter(managed);
+  };
+  return Array(std::move(storage), 0, shape, strides, *dtype);
+}
+
+template <class T>
+ArrayLike number(T value) {
+  Array array = Array::empty({}, dtype_of<T>::value);
+  *array.data<T>() = value;
+  return {std::move(array), true};
+}
+
+// Nested lists and NumPy scalars. Python floats become float32, as in torch.
+Array from_sequence(py::handle source) {
+  const auto numpy = py::module_::import("numpy");
+  const bool is_list = py::isinstance<py::sequence>(source);
+  py::array x = numpy.attr("asarray")(source);
+  if (is_list && x.dtype().kind() == 'f') x = x.attr("astype")("float32");
+  return from_numpy(std::move(x));
+}
+
+}  // namespace
+
+ArrayLike to_array(py::handle source) {
+  if (py::isinstance<Array>(source)) return {source.cast<const Array&>()};
+  if (PyBool_Check(source.ptr())) return number<bool>(source.ptr() == Py_True);
+  if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
+  if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(source.cast<std::int64_t>());
+  if (py::isinstance<py::array>(source)) return {from_numpy(py::reinterpret_borrow<py::array>(source))};
+  if (py::hasattr(source, "array")) {
+    const py::object inner = source.attr("array");
+    if (py::isinstance<Array>(inner)) return {inner.cast<const Array&>()};
+  }
+  if (py::hasattr(source, "__dlpack__")) return {from_dlpack(source)};
+  if (py::isinstance<py::sequence>(source) || py::hasattr(source, "__array__"))
+    if (!py::isinstance<py::str>(source)) return {from_sequence(source)};
+  throw TypeError("array: cannot make an array from " + type_name(source));
+}
+
+DType to_dtype(py::handle source) {
+  if (py::isinstance<DType>(source)) return source.cast<DType>();
+  py::object found;
+  try {
+    found = py::module_::import("numpy").attr("dtype")(source);
+  } catch (py::error_already_set&) {
+    refuse_dtype(py::repr(source));
+  }
+  const auto dtype = numpy_dtype(found);
+  if (!dtype) refuse_dtype(py::str(found));
+  return *dtype;
+}
+
+Dims to_dims(py::handle source) {
+  Dims dims;
+  if (PyIndex_Check(source.ptr())) {
+    dims.push_back(py::int_(py::reinterpret_borrow<py::object>(source)).cast<std::int64_t>());
+    return dims;
+  }
+  if (!py::isinstance<py::sequence>(source) || py::isinstance<py::str>(source))
+    throw TypeError("expected an int or a sequence of ints, got " + type_name(source));
+  for (py::handle item : source) {
+    if (!PyIndex_Check(item.ptr()))
+      throw TypeError("expected a sequence of ints, got one with " + type_name(item));
+    dims.push_back(py::int_(py::reinterpret_borrow<py::object>(item)).cast<std::int64_t>());
+  }
+  return dims;
+}
+
+Pair to_pair(py::handle source) {
+  const Dims dims = to_dims(source);
+  check_value(dims.n == 1 || dims.n == 2, "expected an int or a pair of ints, got ", dims);
+  return {dims[0], dims[dims.n - 1]};
+}
+
+py::array to_numpy(const Array& x, py::handle base) {
+  check_state(x.device().kind == Device::Kind::cpu, "array: NumPy cannot read memory on ", x.device(),
+              "; copy it to the cpu first");
+  std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end());
+  std::vector<py::ssize_t> strides;
+  for (std::int64_t s : x.strides()) strides.push_back(s * static_cast<py::ssize_t>(itemsize(x.dtype())));
+  py::array result(py::dtype(name(x.dtype())), shape, strides, x.raw(), base);
+  if (!x.storage()->writable) result.attr("flags").attr("writeable") = false;
+  return result;
+}
+
+}  // namespace weft

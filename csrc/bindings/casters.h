@@ -1,0 +1,117 @@
+// How Python values become the library's: arrays from anything that has memory, dtypes and shapes from their
+// usual spellings.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <variant>
+
+#include "core/array.h"
+
+namespace weft {
+
+namespace py = pybind11;
+
+// An argument that is, or becomes, an Array, sharing memory where it can: an Array, a Tensor (its `.array`),
+// a NumPy array, an object with __dlpack__, a number, a nested list.
+struct ArrayLike {
+  Array array;
+  bool is_number = false;  // a Python number: takes the dtype of what it meets
+  operator const Array&() const { return array; }
+  const Array* operator->() const { return &array; }
+};
+
+// None -> nullptr, as optional arguments of ops/ want it.
+using OptionalArray = std::optional<ArrayLike>;
+inline const Array* pointer(const OptionalArray& x) { return x ? &x->array : nullptr; }
+
+// A dtype by its object, its name, or anything that numpy.dtype takes.
+struct DTypeLike {
+  DType dtype;
+  operator DType() const { return dtype; }
+};
+
+// A shape or list of axes: an int or a sequence of ints.
+struct DimsLike {
+  Dims dims;
+  operator const Dims&() const { return dims; }
+};
+
+// One int for both axes, or a pair.
+struct Pair {
+  std::int64_t h, w;
+};
+
+// TypeError where that cannot be.
+ArrayLike to_array(py::handle source);
+DType to_dtype(py::handle source);
+Dims to_dims(py::handle source);
+Pair to_pair(py::handle source);
+py::array to_numpy(const Array& x, py::handle base);
+py::capsule to_dlpack(const Array& x);
+
+}  // namespace weft
+
+namespace pybind11::detail {
+
+template <>
+struct type_caster<weft::ArrayLike> {
+  PYBIND11_TYPE_CASTER(weft::ArrayLike, const_name("weft.kernels.ArrayLike"));
+  bool load(handle source, bool) {
+    if (source.is_none()) return false;
+    value = weft::to_array(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::DTypeLike> {
+  PYBIND11_TYPE_CASTER(weft::DTypeLike, const_name("weft.kernels.DTypeLike"));
+  bool load(handle source, bool) {
+    if (source.is_none()) return false;
+    value.dtype = weft::to_dtype(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::DimsLike> {
+  PYBIND11_TYPE_CASTER(weft::DimsLike, const_name("weft.kernels.Ints"));
+  bool load(handle source, bool) {
+    if (source.is_none()) return false;
+    value.dims = weft::to_dims(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::Pair> {
+  PYBIND11_TYPE_CASTER(weft::Pair, const_name("weft.kernels.Ints"));
+  bool load(handle source, bool) {
+    if (source.is_none()) return false;
+    value = weft::to_pair(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::Dims> {
+  PYBIND11_TYPE_CASTER(weft::Dims, const_name("tuple[int, ...]"));
+  static handle cast(const weft::Dims& dims, return_value_policy, handle) {
+    tuple result(dims.n);
+    for (int i = 0; i < dims.n; ++i) result[i] = int_(dims[i]);
+    return result.release();
+  }
+};
+template <>
+struct type_caster<weft::Device> {
+  PYBIND11_TYPE_CASTER(weft::Device, const_name("str"));
+  bool load(handle source, bool) {
+    if (!isinstance<str>(source)) return false;
+    value = weft::parse_device(source.cast<std::string>());
+    return true;
+  }
+  static handle cast(const weft::Device& device, return_value_policy, handle) {
+    return str(weft::str(device)).release();
+  }
+};
+
+}  // namespace pybind11::detail

@@ -1,0 +1,36 @@
+// The compiled module weft.kernels.
+#include "bindings/bindings.h"
+#include "core/error.h"
+
+namespace weft {
+
+namespace {
+
+void translate(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const ValueError& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+  } catch (const TypeError& e) {
+    PyErr_SetString(PyExc_TypeError, e.what());
+  } catch (const IndexError& e) {
+    PyErr_SetString(PyExc_IndexError, e.what());
+  } catch (const StateError& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(kernels, m) {
+  m.doc() =
+      "The kernels of weft, as they are: each function checks its arguments, allocates its result, and runs "
+      "one kernel. "
+      "Arguments are weft Arrays, Tensors, NumPy arrays or anything with __dlpack__, read without a copy.";
+  py::register_exception_translator(&translate);
+#define WEFT_CALL_BINDING(family) \
+  if (&bind_##family) bind_##family(m);
+  WEFT_BINDINGS(WEFT_CALL_BINDING)
+}
+
+}  // namespace weft

@@ -1,0 +1,46 @@
+// What is built, what is in use, and the settings of the process.
+#include "bindings/bindings.h"
+#include "core/allocator.h"
+#include "core/cuda.h"
+#include "core/threads.h"
+#include "cpu/isa.h"
+
+namespace weft {
+
+void bind_runtime(py::module_& m) {
+  m.def("num_threads", &num_threads, "How many threads a kernel may use; 1 after a fork.");
+  m.def("set_num_threads", &set_num_threads, py::arg("count"),
+        "How many threads a kernel may use. ValueError below 1. Results have the same bits for any number.");
+  m.def("available_isas", &cpu::available_isas,
+        "The instruction sets that this build and this processor have, best last; 'reference' are the naive "
+        "kernels.");
+  m.def("isa", &cpu::isa, "The instruction set in use.");
+  m.def(
+      "set_isa", &cpu::set_isa, py::arg("name"),
+      "Chooses the kernels of one instruction set for the whole process. ValueError if it is not available.");
+  m.def("cuda_built", &cuda::built, "Whether this build has the CUDA backend.");
+  m.def("cuda_device_count", &cuda::device_count, "The number of CUDA devices that can be used.");
+  m.def(
+      "memory_stats",
+      [] {
+        const MemoryStats s = cpu_allocator().stats();
+        py::dict result;
+        result["allocated"] = s.allocated;
+        result["reserved"] = s.reserved;
+        result["peak"] = s.peak;
+        result["hits"] = s.hits;
+        result["misses"] = s.misses;
+        return result;
+      },
+      "The CPU allocator's counters: bytes allocated (in use), reserved (in use and kept) and peak; "
+      "allocations "
+      "served from kept blocks (hits) and by the system (misses).");
+  m.def("reset_peak_memory", [] { cpu_allocator().reset_peak(); }, "Sets the peak to what is allocated now.");
+  m.def(
+      "empty_cache", [] { cpu_allocator().empty_cache(); },
+      "Gives the memory kept for later back to the system.");
+  m.def("set_poison", &set_poison, py::arg("on"),
+        "Fills every new array with NaN bytes, so that tests see an element that no kernel wrote.");
+}
+
+}  // namespace weft

@@ -1,0 +1,111 @@
+#include "core/allocator.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace weft {
+
+namespace {
+
+constexpr std::size_t alignment = 64;
+std::atomic<bool> poison{false};
+
+// Four classes per power of two: at most a quarter of a block is lost, and sizes that differ by a
+// little (a last, smaller batch) share blocks.
+std::size_t size_class(std::size_t bytes) {
+  if (bytes <= 4 * alignment) return (bytes + alignment - 1) / alignment * alignment;
+  const std::size_t step = std::bit_floor(bytes - 1) / 4;
+  return (bytes + step - 1) / step * step;
+}
+
+class CachingAllocator final : public Allocator {
+ public:
+  void* allocate(std::size_t bytes) override {
+    if (bytes == 0) return nullptr;
+    if (bytes > std::size_t{1} << 62) throw std::bad_alloc();
+    const std::size_t size = size_class(bytes);
+    void* block = nullptr;
+    {
+      std::lock_guard lock(mutex_);
+      if (auto kept = free_.find(size); kept != free_.end() && !kept->second.empty()) {
+        block = kept->second.back();
+        kept->second.pop_back();
+        count(size);
+        ++stats_.hits;
+      }
+    }
+    if (!block) block = from_system(size);
+    if (poison.load(std::memory_order_relaxed)) std::memset(block, 0xFF, bytes);
+    return block;
+  }
+
+  void deallocate(void* block, std::size_t bytes) override {
+    if (!block) return;
+    const std::size_t size = size_class(bytes);
+    std::lock_guard lock(mutex_);
+    free_[size].push_back(block);
+    stats_.allocated -= static_cast<std::int64_t>(size);
+  }
+
+  MemoryStats stats() const override {
+    std::lock_guard lock(mutex_);
+    return stats_;
+  }
+
+  void reset_peak() override {
+    std::lock_guard lock(mutex_);
+    stats_.peak = stats_.allocated;
+  }
+
+  void empty_cache() override {
+    std::lock_guard lock(mutex_);
+    for (auto& [size, blocks] : free_) {
+      for (void* block : blocks) std::free(block);
+      stats_.reserved -= static_cast<std::int64_t>(size * blocks.size());
+      blocks.clear();
+    }
+  }
+
+ private:
+  void* from_system(std::size_t size) {
+    void* block = std::aligned_alloc(alignment, size);
+    if (!block) {  // the kept blocks may be what fills the memory
+      empty_cache();
+      block = std::aligned_alloc(alignment, size);
+      if (!block) throw std::bad_alloc();
+    }
+    std::lock_guard lock(mutex_);
+    count(size);
+    stats_.reserved += static_cast<std::int64_t>(size);
+    ++stats_.misses;
+    return block;
+  }
+
+  void count(std::size_t size) {
+    stats_.allocated += static_cast<std::int64_t>(size);
+    stats_.peak = std::max(stats_.peak, stats_.allocated);
+  }
+
+  mutable std::mutex mutex_;
+  std::map<std::size_t, std::vector<void*>> free_;
+  MemoryStats stats_;
+};
+
+}  // namespace
+
+Allocator& cpu_allocator() {
+  // Never destroyed: arrays may outlive every static object at the interpreter's exit.
+  static auto* allocator = new CachingAllocator;
+  return *allocator;
+}
+
+void set_poison(bool on) { poison = on; }
+
+}  // namespace weft

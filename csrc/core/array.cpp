@@ -1,0 +1,187 @@
+#include "core/array.h"
+
+#include <cstring>
+
+#include "core/allocator.h"
+
+namespace weft {
+
+Array Array::empty(const Dims& shape, DType dtype, Device device) {
+  std::int64_t count = 1;
+  for (std::int64_t d : shape) {
+    check_value(d >= 0, "empty: shape ", shape, " has a negative entry");
+    check_value(!__builtin_mul_overflow(count, d, &count) && count < (std::int64_t{1} << 58), "empty: shape ",
+                shape, " has too many elements");
+  }
+  auto storage = std::make_shared<Storage>();
+  Allocator& source = allocator(device);
+  const std::size_t bytes = static_cast<std::size_t>(count) * itemsize(dtype);
+  storage->data = source.allocate(bytes);
+  storage->nbytes = bytes;
+  storage->device = device;
+  storage->release = [&source, data = storage->data, bytes] { source.deallocate(data, bytes); };
+  return Array(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
+}
+
+View Array::view() const {
+  View v{raw(), dtype_, shape_.n, {}, {}};
+  for (int i = 0; i < shape_.n; ++i) {
+    v.shape[i] = shape_[i];
+    v.strides[i] = strides_[i];
+  }
+  return v;
+}
+
+bool Array::is_contiguous() const {
+  std::int64_t step = 1;
+  for (int i = shape_.n - 1; i >= 0; --i) {
+    if (shape_[i] == 0) return true;
+    if (shape_[i] != 1 && strides_[i] != step) return false;
+    step *= shape_[i];
+  }
+  return true;
+}
+
+Array Array::permute(const Dims& axes) const {
+  check_value(axes.n == shape_.n, "permute: axes ", axes, " do not match shape ", shape_);
+  Dims shape = shape_, strides = strides_;
+  bool seen[max_rank] = {};
+  for (int i = 0; i < axes.n; ++i) {
+    const int axis = normalize_axis("permute", axes[i], shape_.n);
+    check_value(!seen[axis], "permute: axes ", axes, " repeat axis ", axis);
+    seen[axis] = true;
+    shape[i] = shape_[axis];
+    strides[i] = strides_[axis];
+  }
+  return with(shape, strides, offset_);
+}
+
+Array Array::transpose(std::int64_t a, std::int64_t b) const {
+  const int i = normalize_axis("transpose", a, shape_.n), j = normalize_axis("transpose", b, shape_.n);
+  Dims shape = shape_, strides = strides_;
+  std::swap(shape[i], shape[j]);
+  std::swap(strides[i], strides[j]);
+  return with(shape, strides, offset_);
+}
+
+Array Array::expand(const Dims& shape) const {
+  check_value(shape.n >= shape_.n, "expand: shape ", shape_, " has more dimensions than ", shape);
+  Dims target = shape, strides = shape;
+  const int extra = shape.n - shape_.n;
+  for (int i = 0; i < shape.n; ++i) {
+    const std::int64_t have = i < extra ? 1 : shape_[i - extra];
+    if (target[i] == -1 && i >= extra) target[i] = have;
+    check_value(target[i] >= 0 && (have == target[i] || have == 1), "expand: shape ", shape_,
+                " cannot be expanded to ", shape);
+    strides[i] = have == target[i] && i >= extra ? strides_[i - extra] : 0;
+  }
+  return with(target, strides, offset_);
+}
+
+Array Array::slice(std::int64_t axis, std::int64_t start, std::int64_t length, std::int64_t step) const {
+  const int i = normalize_axis("slice", axis, shape_.n);
+  const std::int64_t last = start + (length - 1) * step;
+  check_value(length >= 0 && step != 0, "slice: length ", length, ", step ", step);
+  if (length > 0 && (start < 0 || start >= shape_[i] || last < 0 || last >= shape_[i]))
+    throw IndexError(
+        str("slice: elements ", start, " to ", last, " of axis ", i, " are out of range for shape ", shape_));
+  Dims shape = shape_, strides = strides_;
+  shape[i] = length;
+  strides[i] *= step;
+  return with(shape, strides, length > 0 ? offset_ + start * strides_[i] : offset_);
+}
+
+Array Array::select(std::int64_t axis, std::int64_t index) const {
+  const int i = normalize_axis("select", axis, shape_.n);
+  const std::int64_t at = index < 0 ? index + shape_[i] : index;
+  if (at < 0 || at >= shape_[i])
+    throw IndexError(str("index ", index, " is out of range for axis ", i, " of shape ", shape_));
+  Dims shape = shape_, strides = strides_;
+  const std::int64_t offset = offset_ + at * strides[i];
+  shape.erase(i);
+  strides.erase(i);
+  return with(shape, strides, offset);
+}
+
+Array Array::squeeze(std::int64_t axis) const {
+  const int i = normalize_axis("squeeze", axis, shape_.n);
+  check_value(shape_[i] == 1, "squeeze: axis ", axis, " of shape ", shape_, " is not of size 1");
+  Dims shape = shape_, strides = strides_;
+  shape.erase(i);
+  strides.erase(i);
+  return with(shape, strides, offset_);
+}
+
+Array Array::unsqueeze(std::int64_t axis) const {
+  const int i = normalize_axis("unsqueeze", axis, shape_.n + 1);
+  Dims shape = shape_, strides = strides_;
+  shape.insert(i, 1);
+  strides.insert(i, 1);
+  return with(shape, strides, offset_);
+}
+
+namespace {
+
+// Replaces a -1 in `shape` by what is missing for `count` elements.
+Dims complete_shape(const Dims& shape, const Dims& from, std::int64_t count) {
+  Dims result = shape;
+  int unknown = -1;
+  std::int64_t known = 1;
+  for (int i = 0; i < shape.n; ++i) {
+    if (shape[i] == -1 && unknown < 0) {
+      unknown = i;
+      continue;
+    }
+    check_value(shape[i] >= 0, "reshape: shape ", shape, " has a negative entry");
+    known *= shape[i];
+  }
+  if (unknown >= 0 && known != 0) result[unknown] = count / known;
+  const bool ambiguous = unknown >= 0 && known == 0;
+  check_value(!ambiguous && product(result) == count, "reshape: shape ", from, " cannot be viewed as ",
+              shape);
+  return result;
+}
+
+}  // namespace
+
+Array Array::try_reshape(const Dims& wanted) const {
+  const Dims shape = complete_shape(wanted, shape_, numel());
+  if (is_contiguous()) return with(shape, contiguous_strides(shape), offset_);
+  // Walk both shapes from the end: each run of dimensions that lies evenly in memory is split anew.
+  Dims old_shape, old_strides;
+  for (int axis = 0; axis < shape_.n; ++axis) {
+    if (shape_[axis] == 1) continue;
+    old_shape.push_back(shape_[axis]);
+    old_strides.push_back(strides_[axis]);
+  }
+  Dims strides = shape;
+  int j = shape.n - 1;
+  for (int i = old_shape.n - 1; i >= 0; --i) {
+    std::int64_t run = old_shape[i], step = old_strides[i];
+    for (; i > 0 && old_strides[i - 1] == old_shape[i] * old_strides[i]; --i) run *= old_shape[i - 1];
+    for (; j >= 0 && (run > 1 || shape[j] == 1); --j) {
+      if (run % shape[j] != 0) return {};
+      strides[j] = step;
+      step *= shape[j];
+      run /= shape[j];
+    }
+    if (run != 1) return {};
+  }
+  for (; j >= 0; --j) strides[j] = 1;
+  return with(shape, strides, offset_);
+}
+
+Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b) {
+  const Dims& longer = a.n >= b.n ? a : b;
+  const Dims& shorter = a.n >= b.n ? b : a;
+  Dims result = longer;
+  const int extra = longer.n - shorter.n;
+  for (int i = 0; i < shorter.n; ++i) {
+    const std::int64_t p = longer[i + extra], q = shorter[i];
+    check_value(p == q || p == 1 || q == 1, op, ": shapes ", a, " and ", b, " do not broadcast");
+    result[i + extra] = p == 1 ? q : p;
+  }
+  return result;
+}
+
+}  // namespace weft

@@ -1,0 +1,88 @@
+// Dims: a shape, strides or a list of axes. Held inline, because an operation makes several of them
+// and a heap allocation would cost more than a small kernel.
+#pragma once
+#include <cstdint>
+#include <initializer_list>
+#include <ostream>
+
+#include "core/error.h"
+
+namespace weft {
+
+constexpr int max_rank = 8;
+
+struct Dims {
+  std::int64_t v[max_rank] = {};
+  int n = 0;
+
+  Dims() = default;
+  Dims(std::initializer_list<std::int64_t> values) {
+    for (std::int64_t value : values) push_back(value);
+  }
+
+  int size() const { return n; }
+  bool empty() const { return n == 0; }
+  std::int64_t& operator[](int i) { return v[i]; }
+  std::int64_t operator[](int i) const { return v[i]; }
+  const std::int64_t* begin() const { return v; }
+  const std::int64_t* end() const { return v + n; }
+  std::int64_t* begin() { return v; }
+  std::int64_t* end() { return v + n; }
+  std::int64_t back() const { return v[n - 1]; }
+
+  void push_back(std::int64_t value) {
+    check_value(n < max_rank, "an array has at most ", max_rank, " dimensions");
+    v[n++] = value;
+  }
+  void insert(int at, std::int64_t value) {
+    push_back(0);
+    for (int i = n - 1; i > at; --i) v[i] = v[i - 1];
+    v[at] = value;
+  }
+  void erase(int at) {
+    for (int i = at; i + 1 < n; ++i) v[i] = v[i + 1];
+    --n;
+  }
+  bool operator==(const Dims& other) const {
+    if (n != other.n) return false;
+    for (int i = 0; i < n; ++i)
+      if (v[i] != other.v[i]) return false;
+    return true;
+  }
+};
+
+// The product of all entries; 1 for a scalar's empty shape.
+inline std::int64_t product(const Dims& dims) {
+  std::int64_t result = 1;
+  for (std::int64_t d : dims) result *= d;
+  return result;
+}
+
+// Row-major strides, in elements.
+inline Dims contiguous_strides(const Dims& shape) {
+  Dims strides = shape;
+  std::int64_t step = 1;
+  for (int i = shape.n - 1; i >= 0; --i) {
+    strides[i] = step;
+    step *= shape[i];
+  }
+  return strides;
+}
+
+// Prints as Python prints a tuple: (), (3,), (2, 3).
+inline std::ostream& operator<<(std::ostream& out, const Dims& dims) {
+  out << "(";
+  for (int i = 0; i < dims.n; ++i) out << (i ? ", " : "") << dims[i];
+  return out << (dims.n == 1 ? ",)" : ")");
+}
+
+// An axis counted from the end if negative. `op` and `shape` go into the message.
+inline int normalize_axis(const char* op, std::int64_t axis, int ndim) {
+  const std::int64_t found = axis < 0 ? axis + ndim : axis;
+  if (found < 0 || found >= ndim)
+    throw IndexError(str(op, ": axis ", axis, " is out of range for an array with ", ndim,
+                         ndim == 1 ? " dimension" : " dimensions"));
+  return static_cast<int>(found);
+}
+
+}  // namespace weft

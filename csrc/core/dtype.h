@@ -1,0 +1,88 @@
+// Element types. The C++ type behind each is given once, in dtype_of.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace weft {
+
+enum class DType : std::uint8_t { float32, float64, int64, int32, uint8, bool_ };
+
+constexpr int dtype_count = 6;
+
+// Size of one element in bytes. Not `inline`: sources that are compiled once per instruction set
+// must not carry a mergeable copy of it (see docs/kernels.md).
+std::size_t itemsize(DType dtype);
+const char* name(DType dtype);
+bool is_floating(DType dtype);
+
+// C++ type -> DType.
+template <class T>
+struct dtype_of;
+template <>
+struct dtype_of<float> {
+  static constexpr DType value = DType::float32;
+};
+template <>
+struct dtype_of<double> {
+  static constexpr DType value = DType::float64;
+};
+template <>
+struct dtype_of<std::int64_t> {
+  static constexpr DType value = DType::int64;
+};
+template <>
+struct dtype_of<std::int32_t> {
+  static constexpr DType value = DType::int32;
+};
+template <>
+struct dtype_of<std::uint8_t> {
+  static constexpr DType value = DType::uint8;
+};
+template <>
+struct dtype_of<bool> {
+  static constexpr DType value = DType::bool_;
+};
+
+// A value of the C++ type that a DType stands for, handed to the function of a dispatch.
+template <class T>
+struct Type {
+  using type = T;
+};
+
+// Calls f(Type<T>{}) with the C++ type of `dtype`. The two narrower forms take the dtypes that
+// `ops/` has let through; anything else is a fault of the caller and ends in a trap.
+template <class F>
+[[gnu::always_inline]] inline void dispatch_all(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::float32: return f(Type<float>{});
+    case DType::float64: return f(Type<double>{});
+    case DType::int64: return f(Type<std::int64_t>{});
+    case DType::int32: return f(Type<std::int32_t>{});
+    case DType::uint8: return f(Type<std::uint8_t>{});
+    case DType::bool_: return f(Type<bool>{});
+  }
+  __builtin_trap();
+}
+
+template <class F>
+[[gnu::always_inline]] inline void dispatch_number(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::float32: return f(Type<float>{});
+    case DType::float64: return f(Type<double>{});
+    case DType::int64: return f(Type<std::int64_t>{});
+    case DType::int32: return f(Type<std::int32_t>{});
+    case DType::uint8: return f(Type<std::uint8_t>{});
+    default: __builtin_trap();
+  }
+}
+
+template <class F>
+[[gnu::always_inline]] inline void dispatch_floating(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::float32: return f(Type<float>{});
+    case DType::float64: return f(Type<double>{});
+    default: __builtin_trap();
+  }
+}
+
+}  // namespace weft

@@ -1,0 +1,26 @@
+// A stream of random numbers: a seed and a count of the 4-word Philox blocks used so far. The count lies
+// in an Array, because a replayed launch must find the present one there.
+#pragma once
+#include <cstdint>
+
+#include "core/array.h"
+
+namespace weft {
+
+class Generator {
+ public:
+  explicit Generator(std::uint64_t seed = 0) { manual_seed(seed); }
+  void manual_seed(std::uint64_t seed);
+  std::uint64_t seed() const;
+  std::uint64_t offset() const;  // blocks used
+  void set_state(std::uint64_t seed, std::uint64_t offset);
+  // int64 [seed, offset]; a kernel reads it and afterwards adds the blocks it used to the offset.
+  const Array& state() const { return state_; }
+
+ private:
+  Array state_;
+};
+
+Generator& default_generator();
+
+}  // namespace weft

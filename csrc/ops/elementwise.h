@@ -1,0 +1,131 @@
+// Elementwise arithmetic with NumPy's broadcasting, comparisons, selection, casts and copies.
+//
+//   unary   out[i] = f(x[i])                exp, log, ... keep the dtype and need a floating one;
+//                                           neg, abs, sign, square, clip take any number;
+//                                           isnan, isfinite, logical_not give bool
+//   binary  out[i] = f(a[i], b[i])          both of one dtype; comparisons and logical_* give bool
+//   where   out[i] = condition[i] ? a[i] : b[i]
+//   copy    out[i] = (dtype of out) x[i]
+//   fill    out[i] = value
+//
+// Shapes: any rank, any strides; operands broadcast to one shape. `ops/` joins dimensions that lie evenly
+// in memory and puts the fastest one last before a kernel sees them. `out` may be one of the operands
+// (an update in place), but may not overlap with it otherwise.
+// NaN: maximum, minimum and clip propagate it; comparisons with it are false, `ne` true.
+// Integers: div of integers is done in float32, as true division; floor_divide and remainder round
+// towards minus infinity as Python does; an integer division by zero gives 0.
+#pragma once
+#include <cstdint>
+
+#include "core/view.h"
+
+namespace weft {
+
+class Array;
+class Stream;
+
+enum class UnaryOp : std::uint8_t {
+  neg,
+  abs,
+  sign,
+  square,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  exp,
+  expm1,
+  log,
+  log1p,
+  sin,
+  cos,
+  erf,
+  floor,
+  ceil,
+  round,
+  clip,
+  isnan,
+  isfinite,
+  logical_not
+};
+enum class BinaryOp : std::uint8_t {
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  floor_divide,
+  remainder,
+  maximum,
+  minimum,
+  eq,
+  ne,
+  lt,
+  le,
+  gt,
+  ge,
+  logical_and,
+  logical_or,
+  logical_xor
+};
+
+// One operand of a strided loop nest. Strides in elements; 0 where it is broadcast.
+struct Strided {
+  void* data;
+  std::int64_t strides[view_max_rank];
+};
+
+// ndim >= 1; dimension ndim-1 is the inner loop.
+struct UnaryArgs {
+  UnaryOp op;
+  DType dtype;  // of x
+  int ndim;
+  std::int64_t shape[view_max_rank];
+  Strided out, x;
+  double low, high;  // clip
+};
+struct BinaryArgs {
+  BinaryOp op;
+  DType dtype;  // of a and b
+  int ndim;
+  std::int64_t shape[view_max_rank];
+  Strided out, a, b;
+};
+struct WhereArgs {
+  DType dtype;  // of out, a and b
+  int ndim;
+  std::int64_t shape[view_max_rank];
+  Strided out, condition, a, b;
+};
+struct CopyArgs {
+  DType to, from;
+  int ndim;
+  std::int64_t shape[view_max_rank];
+  Strided out, x;
+};
+struct FillArgs {
+  DType dtype;
+  int ndim;
+  std::int64_t shape[view_max_rank];
+  Strided out;
+  double value;          // for floating dtypes
+  std::int64_t integer;  // for the others
+};
+
+// --- on arrays. `out`, where given, is written and returned; else a new contiguous array is. ---
+Array unary(UnaryOp op, const Array& x, const Array* out = nullptr);
+Array clip(const Array& x, double low, double high, const Array* out = nullptr);
+Array binary(BinaryOp op, const Array& a, const Array& b, const Array* out = nullptr);
+Array where(const Array& condition, const Array& a, const Array& b);
+void fill(const Array& out, double value, std::int64_t integer);
+void copy_into(const Array& out, const Array& x);  // broadcasts and casts
+Array copy(const Array& x);                        // new and contiguous
+Array cast(const Array& x, DType dtype);           // always new
+Array contiguous(const Array& x);                  // x itself where it is contiguous already
+Array full(const struct Dims& shape, double value, DType dtype, const struct Device& device);
+// A reshape that copies where strides forbid a view.
+Array reshape(const Array& x, const struct Dims& shape);
+
+const char* name(UnaryOp op);
+const char* name(BinaryOp op);
+
+}  // namespace weft

@@ -1,0 +1,107 @@
+// Losses, forward and backward, with reduction none, mean or sum.
+//
+// Pointwise, input x and target t of one shape and dtype, weight w optional (bce only):
+//   mse              (x - t)^2
+//   l1               |x - t|                                           derivative 0 at x = t
+//   huber            (x-t)^2/2 if |x-t| <= delta else delta (|x-t| - delta/2)
+//   bce              -w (t log x + (1-t) log(1-x)), each log at least -100; x in [0, 1]
+//   bce_with_logits  w (max(x,0) - x t + log(1 + exp(-|x|)))
+//   hinge            max(0, margin - t x), t = -1 or 1
+//   `param` is delta or margin.
+//
+// Cross-entropy from logits, softmax and negative log-likelihood in one kernel: logits (N, C, inner),
+//   loss[n,i] = -sum_c q_c w_c log softmax(x[n,:,i])_c
+//   with q one-hot of the class index, or given probabilities; smoothed: (1-e) q + e/C.
+//   ignore_index: its rows give 0 and no gradient. mean: divided by the sum of w[target] over the rows that
+//   count (class indices) or by N inner (probabilities). NaN where nothing counts.
+//   The forward keeps log sum exp of each row (`lse`), from which the backward has softmax in one pass.
+#pragma once
+#include <cstdint>
+
+#include "core/view.h"
+
+namespace weft {
+
+class Array;
+
+enum class Reduction : std::uint8_t { none, mean, sum };
+enum class PointwiseLoss : std::uint8_t { mse, l1, huber, bce, bce_with_logits, hinge };
+
+struct PointwiseLossArgs {
+  PointwiseLoss kind;
+  Reduction reduction;
+  DType dtype;
+  std::int64_t n;
+  void* out;  // n values, or one
+  const void* input;
+  const void* target;
+  const void* weight;  // n values or null
+  double param;
+};
+struct PointwiseLossBackwardArgs {
+  PointwiseLoss kind;
+  Reduction reduction;
+  DType dtype;
+  std::int64_t n;
+  void* dinput;      // may be null
+  void* dtarget;     // may be null
+  const void* dout;  // n values, or one
+  const void* input;
+  const void* target;
+  const void* weight;
+  double param;
+};
+
+struct CrossEntropyArgs {
+  Reduction reduction;
+  DType dtype;
+  std::int64_t N, C, inner;
+  void* out;    // N inner values, or one
+  void* lse;    // N inner values
+  void* total;  // one value: the divisor of `mean`
+  const void* logits;
+  const std::int64_t* target;  // N inner class indices, checked; or null
+  const void* probabilities;   // N C inner values; or null
+  const void* weight;          // C values or null
+  std::int64_t ignore_index;
+  double label_smoothing;
+};
+struct CrossEntropyBackwardArgs {
+  Reduction reduction;
+  DType dtype;
+  std::int64_t N, C, inner;
+  void* dlogits;
+  const void* dout;
+  const void* lse;
+  const void* total;
+  const void* logits;
+  const std::int64_t* target;
+  const void* probabilities;
+  const void* weight;
+  std::int64_t ignore_index;
+  double label_smoothing;
+};
+
+Reduction parse_reduction(const char* op, const char* text);
+const char* name(PointwiseLoss kind);
+
+Array pointwise_loss(PointwiseLoss kind, const Array& input, const Array& target, const Array* weight,
+                     Reduction reduction, double param);
+// dinput, dtarget: filled where given.
+void pointwise_loss_backward(PointwiseLoss kind, const Array& dout, const Array& input, const Array& target,
+                             const Array* weight, Reduction reduction, double param, Array* dinput,
+                             Array* dtarget);
+
+struct CrossEntropyOptions {
+  Reduction reduction = Reduction::mean;
+  std::int64_t ignore_index = -100;
+  double label_smoothing = 0;
+};
+// logits (C), (N,C) or (N,C,d1,...); target class indices of shape (), (N) or (N,d1,...) with an integer
+// dtype, or probabilities of logits' shape and dtype. lse and total are kept for the backward.
+Array cross_entropy(const Array& logits, const Array& target, const Array* weight,
+                    const CrossEntropyOptions& options, Array& lse, Array& total);
+Array cross_entropy_backward(const Array& dout, const Array& logits, const Array& target, const Array* weight,
+                             const CrossEntropyOptions& options, const Array& lse, const Array& total);
+
+}  // namespace weft

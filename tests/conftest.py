@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import hypothesis
+import numpy as np
+import pytest
+from helpers import isa
+
+import weft.kernels as K
+
+hypothesis.settings.register_profile(
+    "weft", deadline=None, max_examples=40, derandomize=True, print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("weft")
+
+
+@pytest.fixture(autouse=True)
+def poison() -> Iterator[None]:
+    """New arrays hold NaN, so that an element that no kernel wrote shows."""
+    K.set_poison(True)
+    yield
+    K.set_poison(False)
+
+
+@pytest.fixture(params=[name for name in K.available_isas() if name != "reference"])
+def every_isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test once for each instruction set that this machine has."""
+    with isa(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

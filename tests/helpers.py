@@ -1,0 +1,87 @@
+"""What the tests share: one comparison, one table of tolerances, and the naive kernels as an oracle."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import weft.kernels as K
+
+# Relative and absolute tolerance by dtype, for one operation. A sum of k products is allowed sqrt(k) times as
+# much: pass terms=k.
+TOLERANCE = {
+    "float32": (2e-6, 1e-6),
+    "float64": (1e-12, 1e-13),
+    "int64": (0.0, 0.0),
+    "int32": (0.0, 0.0),
+    "uint8": (0.0, 0.0),
+    "bool": (0.0, 0.0),
+}
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """An Array, Tensor, torch tensor or NumPy array as a NumPy array."""
+    if hasattr(x, "detach"):
+        x = x.detach()
+    if hasattr(x, "numpy"):
+        x = x.numpy()
+    return np.asarray(x)
+
+
+def assert_close(actual: Any, expected: Any, *, dtype: str | None = None, terms: int = 1, factor: float = 1.0) -> None:
+    """Fails where |actual - expected| exceeds atol * scale + rtol * |expected|, or where only one of them is NaN.
+
+    dtype: whose tolerance counts; that of `actual` by default (`expected` may be of a higher precision).
+    terms: how many products were summed. factor: widens the tolerance further, for a stated reason.
+    """
+    a, e = to_numpy(actual), to_numpy(expected)
+    assert a.shape == e.shape, f"shape {a.shape}, expected {e.shape}"
+    rtol, atol = TOLERANCE[dtype or a.dtype.name]
+    wide = np.float64 if a.dtype.kind == "f" or e.dtype.kind == "f" else np.int64
+    a, e = a.astype(wide), e.astype(wide)
+    if a.size == 0:
+        return
+    finite = np.abs(e[np.isfinite(e)])
+    # A sum's error scales with its terms, not with what is left after they cancel.
+    scale = max(1.0, float(finite.max())) if finite.size else 1.0
+    allowed = factor * np.sqrt(terms) * (atol * scale + rtol * np.abs(e))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(a - e)
+        # Written so that NaN fails; equal infinities and equal NaN pass.
+        wrong = ~(difference <= allowed) & ~(a == e) & ~(np.isnan(a) & np.isnan(e))
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise AssertionError(
+            f"{int(wrong.sum())} of {a.size} elements differ; first at {at}: {a[at]!r}, expected {e[at]!r}; "
+            f"largest difference {np.nanmax(difference)!r}"
+        )
+
+
+@contextlib.contextmanager
+def isa(name: str) -> Iterator[None]:
+    """Runs the kernels of one instruction set; "reference" are the naive ones."""
+    before = K.isa()
+    K.set_isa(name)
+    try:
+        yield
+    finally:
+        K.set_isa(before)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = K.num_threads()
+    K.set_num_threads(count)
+    try:
+        yield
+    finally:
+        K.set_num_threads(before)
+
+
+def reference(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Calls a function of weft.kernels on the naive kernels."""
+    with isa("reference"):
+        return function(*args, **kwargs)
