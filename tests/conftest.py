@@ -5,12 +5,16 @@ from collections.abc import Iterator
 import hypothesis
 import numpy as np
 import pytest
-from helpers import isa
 
 import weft.kernels as K
+from helpers import isa
 
 hypothesis.settings.register_profile(
-    "weft", deadline=None, max_examples=40, derandomize=True, print_blob=True,
+    "weft",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("weft")

@@ -31,8 +31,10 @@ def to_numpy(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
-def assert_close(actual: Any, expected: Any, *, dtype: str | None = None, terms: int = 1, factor: float = 1.0) -> None:
-    """Fails where |actual - expected| exceeds atol * scale + rtol * |expected|, or where only one of them is NaN.
+def assert_close(
+    actual: Any, expected: Any, *, dtype: str | None = None, terms: int = 1, factor: float = 1.0
+) -> None:
+    """Fails where |actual - expected| > atol * scale + rtol * |expected|, or where only one of them is NaN.
 
     dtype: whose tolerance counts; that of `actual` by default (`expected` may be of a higher precision).
     terms: how many products were summed. factor: widens the tolerance further, for a stated reason.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import assert_close, reference
 
 import weft.kernels as K
+from helpers import assert_close, reference
 
 KINDS = ["step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu"]
 SHAPES = [(), (0,), (1,), (7,), (3, 5, 2), (40_003,)]

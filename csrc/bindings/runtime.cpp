@@ -1,4 +1,6 @@
 // What is built, what is in use, and the settings of the process.
+#include <pybind11/typing.h>
+
 #include "bindings/bindings.h"
 #include "core/allocator.h"
 #include "core/cuda.h"
@@ -24,7 +26,7 @@ void bind_runtime(py::module_& m) {
       "memory_stats",
       [] {
         const MemoryStats s = cpu_allocator().stats();
-        py::dict result;
+        py::typing::Dict<py::str, py::int_> result;
         result["allocated"] = s.allocated;
         result["reserved"] = s.reserved;
         result["peak"] = s.peak;

@@ -1,0 +1,87 @@
+# Everything runs in .venv, which each target makes for itself. `make help` lists the targets.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DATA   ?= $(WEFT_DATA_DIR)
+
+# ORACLE=1 also installs PyTorch, against which the tests then compare. WERROR=1: warnings are errors.
+ORACLE ?=
+WERROR ?=
+ARGS   ?=
+
+SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi') CMakeLists.txt pyproject.toml
+PIP     := $(BIN)/python -m pip --disable-pip-version-check -q
+# The build runs in .venv itself instead of an isolated environment, so that a second build is incremental.
+INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON)
+
+.PHONY: help lenet test sanitize lint format stubs bench tables clean
+
+help:
+	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
+	@echo "make test      build, install, run the whole test suite (ORACLE=1: beside PyTorch too)"
+	@echo "make sanitize  the kernel tests under the address and undefined-behaviour sanitizers"
+	@echo "make lint      formatting, ruff, mypy, the stub of weft.kernels"
+	@echo "make format    put C++ and Python into the house's format"
+	@echo "make stubs     write python/weft/kernels.pyi anew"
+	@echo "make bench     time weft beside PyTorch (ARGS='models --quick')"
+	@echo "make tables    write the README's tables from bench/results"
+	@echo "make clean     remove .venv and build"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.build: $(BIN)/python
+	$(PIP) install --upgrade pip
+	$(PIP) install "scikit-build-core>=0.10" "pybind11>=2.13" cmake ninja
+	@touch $@
+
+$(VENV)/.examples: $(VENV)/.build $(SOURCES)
+	$(INSTALL) ".[examples]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.build $(SOURCES)
+	$(INSTALL) ".[test]"
+	@touch $@
+
+# Exactly this version: a bare `torch` brings gigabytes of GPU libraries, and the tests know this one.
+$(VENV)/.oracle: $(VENV)/.build
+	$(PIP) install torch==2.13.0
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.build $(SOURCES)
+	$(INSTALL) ".[dev]"
+	@touch $@
+
+lenet: $(VENV)/.examples
+	$(BIN)/python examples/train_lenet.py --output runs/lenet $(ARGS)
+
+test: $(VENV)/.test $(if $(ORACLE),$(VENV)/.oracle)
+	$(BIN)/python -m pytest $(ARGS)
+
+sanitize: $(VENV)/.test
+	$(BIN)/python scripts/sanitize.py $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/clang-format --dry-run -Werror $$(find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/make_stubs.py --check
+	$(BIN)/python scripts/check_isa_symbols.py
+
+format: $(VENV)/.dev
+	$(BIN)/clang-format -i $$(find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+stubs: $(VENV)/.dev
+	$(BIN)/python scripts/make_stubs.py
+
+bench: $(VENV)/.test $(VENV)/.oracle
+	$(BIN)/python -m bench $(ARGS)
+
+tables: $(VENV)/.test
+	$(BIN)/python -m bench.tables
+
+clean:
+	rm -rf $(VENV) build
