@@ -25,6 +25,7 @@
   KERNEL(unary,                    UnaryArgs)                   \
   KERNEL(binary,                   BinaryArgs)                  \
   KERNEL(where,                    WhereArgs)                   \
+  KERNEL(arange,                   ArangeArgs)                  \
   /* activation.h: contiguous */                                \
   KERNEL(activation_forward,       ActivationArgs)              \
   KERNEL(activation_backward,      ActivationBackwardArgs)      \

@@ -1,12 +1,15 @@
 #include "ops/elementwise.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "backend.h"
 #include "core/array.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/nest.h"
+#include "ops/overlap.h"
 
 namespace weft {
 
@@ -47,37 +50,62 @@ Array output(const char* op, const Array* given, const Dims& shape, DType dtype,
   return *given;
 }
 
-// The bytes that an array spans.
-std::pair<const char*, const char*> span(const Array& x) {
-  std::int64_t low = 0, high = 0;
-  for (int i = 0; i < x.ndim(); ++i) {
-    const std::int64_t reach = (x.shape()[i] - 1) * x.strides()[i];
-    (reach < 0 ? low : high) += reach;
-  }
-  const auto size = static_cast<std::int64_t>(itemsize(x.dtype()));
-  const char* base = static_cast<const char*>(x.raw());
-  return {base + low * size, base + (high + 1) * size};
-}
-
-// Whether writing `out` could change elements of `x` that are still to be read. The same elements in the same
-// order are safe.
-bool overlaps(const Array& out, const Array& x) {
-  if (out.numel() == 0 || x.numel() == 0 || out.storage() != x.storage()) return false;
-  if (out.raw() == x.raw() && out.shape() == x.shape() && out.strides() == x.strides() &&
-      out.dtype() == x.dtype())
-    return false;
-  const auto [a, b] = span(out);
-  const auto [c, d] = span(x);
-  return a < d && c < b;
-}
-
-Array apart(const Array& out, const Array& x) { return overlaps(out, x) ? copy(x) : x; }
-
 template <class Args>
 void run(const char* name, void (*kernel)(Stream&, const Args&), const Args& args,
          std::initializer_list<const Array*> arrays) {
   const Array& out = **arrays.begin();
   if (out.numel() > 0) current_stream(out.device()).submit(name, kernel, args, arrays);
+}
+
+// The nearest double that the conversion to an integer dtype takes.
+double integer_bound(double bound, DType dtype) {
+  switch (dtype) {
+    case DType::uint8: return std::clamp(bound, 0.0, 255.0);
+    case DType::int32: return std::clamp(bound, -0x1p31, 0x1p31 - 1);
+    default: return std::clamp(bound, -0x1p63, 0x1p63 - 1024);  // the last double below 2^63
+  }
+}
+
+// Whether an integer dtype (bool as 0 and 1) has this value.
+bool holds(DType dtype, std::int64_t value) {
+  switch (dtype) {
+    case DType::bool_: return value == 0 || value == 1;
+    case DType::uint8: return value >= 0 && value <= 255;
+    case DType::int32:
+      return value >= std::numeric_limits<std::int32_t>::min() &&
+             value <= std::numeric_limits<std::int32_t>::max();
+    default: return true;
+  }
+}
+
+// A number as an array of rank 0. It goes through the stream: a replay needs the value again.
+Array number_as(const char* op, const Array& number, DType dtype, Device device) {
+  const Array out = Array::empty({}, dtype, device);
+  double value = 0;
+  std::int64_t integer = 0;
+  dispatch_all(number.dtype(), [&](auto type) {
+    using T = typename decltype(type)::type;
+    value = static_cast<double>(*number.data<T>());
+    if constexpr (std::is_integral_v<T>) integer = static_cast<std::int64_t>(*number.data<T>());
+  });
+  check_value(is_floating(dtype) || holds(dtype, integer), op, ": ", integer, " does not fit into ",
+              name(dtype));
+  fill(out, value, integer);
+  return out;
+}
+
+template <class T>
+void check_step(T step) {
+  check_value(step != 0, "arange: step must not be zero");
+}
+
+Array run_arange(double count, ArangeArgs args) {
+  check_value(count < 0x1p53, "arange: too many elements");
+  args.n = count > 0 ? static_cast<std::int64_t>(count) : 0;
+  const Array out = Array::empty({args.n}, args.dtype);
+  args.out = out.raw();
+  run("arange", backend(out.device()).arange, args, {&out});
+  return out;
 }
 
 Array unary_with(UnaryOp op, const Array& given_x, double low, double high, const Array* given) {
@@ -102,13 +130,18 @@ const char* name(BinaryOp op) { return binary_names[static_cast<int>(op)]; }
 Array unary(UnaryOp op, const Array& x, const Array* out) { return unary_with(op, x, 0, 0, out); }
 
 Array clip(const Array& x, double low, double high, const Array* out) {
-  check_value(!(low > high), "clip: min ", low, " is greater than max ", high);
+  // Written so that NaN is refused too.
+  check_value(low <= high, "clip: min ", low, " must not be greater than max ", high);
+  if (!is_floating(x.dtype())) {
+    low = integer_bound(std::ceil(low), x.dtype());
+    high = integer_bound(std::floor(high), x.dtype());
+  }
   return unary_with(UnaryOp::clip, x, low, high, out);
 }
 
 Array binary(BinaryOp op, const Array& given_a, const Array& given_b, const Array* given) {
   const char* op_name = name(op);
-  check_same_dtype(op_name, "operands", given_a, "other", given_b);
+  check_same_dtype(op_name, "the first operand", given_a, "the second", given_b);
   check_same_device(op_name, "the first operand", given_a, "the second", given_b);
   Array a = given_a, b = given_b;
   const DType dtype = a.dtype();
@@ -175,6 +208,42 @@ Array full(const Dims& shape, double value, DType dtype, const Device& device) {
   const Array out = Array::empty(shape, dtype, device);
   fill(out, value, static_cast<std::int64_t>(value));
   return out;
+}
+
+Array arange(double start, double stop, double step, DType dtype) {
+  check_step(step);
+  check_value(std::isfinite(start) && std::isfinite(stop) && !std::isnan(step),
+              "arange: start, stop and step must be finite");
+  if (is_floating(dtype))
+    return run_arange(std::ceil((stop - start) / step), {dtype, 0, nullptr, start, step, 0, 0});
+  const Array exact = arange(start, stop, step, DType::float64);
+  return cast(exact, dtype);
+}
+
+Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype) {
+  check_step(step);
+  check_type(dtype != DType::bool_, "arange: dtype must be a number, got bool");
+  const double count =
+      std::ceil((static_cast<double>(stop) - static_cast<double>(start)) / static_cast<double>(step));
+  return run_arange(count,
+                    {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step});
+}
+
+void match_number(const char* op, Array& number, Array& array) {
+  DType dtype = array.dtype();
+  if (is_floating(number.dtype()) && !is_floating(dtype))
+    dtype = DType::float32;
+  else if (dtype == DType::bool_ && number.dtype() != DType::bool_)
+    dtype = DType::int64;
+  if (dtype != array.dtype()) array = cast(array, dtype);
+  number = number_as(op, number, dtype, array.device());
+}
+
+void match_numbers(Array& a, Array& b) {
+  const bool floating = is_floating(a.dtype()) || is_floating(b.dtype());
+  const DType dtype = floating ? DType::float32 : DType::int64;
+  a = number_as("", a, dtype, {});
+  b = number_as("", b, dtype, {});
 }
 
 Array reshape(const Array& x, const Dims& shape) {

@@ -7,13 +7,16 @@
 //   where   out[i] = condition[i] ? a[i] : b[i]
 //   copy    out[i] = (dtype of out) x[i]
 //   fill    out[i] = value
+//   arange  out[i] = start + i step         contiguous
 //
 // Shapes: any rank, any strides; operands broadcast to one shape. `ops/` joins dimensions that lie evenly
 // in memory and puts the fastest one last before a kernel sees them. `out` may be one of the operands
 // (an update in place), but may not overlap with it otherwise.
-// NaN: maximum, minimum and clip propagate it; comparisons with it are false, `ne` true.
-// Integers: div of integers is done in float32, as true division; floor_divide and remainder round
-// towards minus infinity as Python does; an integer division by zero gives 0.
+// NaN: maximum, minimum, sign and clip propagate it; comparisons with it are false, `ne` true.
+// floor_divide and remainder: a = b q + r with a whole q and r of b's sign, as in Python.
+// Integers wrap around; div of integers is done in float32, as true division; an integer division by zero
+// gives 0; pow with a negative exponent is 0 but for a base of 1 or -1. Bounds of clip are rounded inwards.
+// round: halves to even. Casts cut floats towards zero; anything but 0 is true.
 #pragma once
 #include <cstdint>
 
@@ -110,6 +113,13 @@ struct FillArgs {
   double value;          // for floating dtypes
   std::int64_t integer;  // for the others
 };
+struct ArangeArgs {
+  DType dtype;
+  std::int64_t n;
+  void* out;
+  double start, step;                        // for floating dtypes
+  std::int64_t integer_start, integer_step;  // for the others
+};
 
 // --- on arrays. `out`, where given, is written and returned; else a new contiguous array is. ---
 Array unary(UnaryOp op, const Array& x, const Array* out = nullptr);
@@ -122,6 +132,15 @@ Array copy(const Array& x);                        // new and contiguous
 Array cast(const Array& x, DType dtype);           // always new
 Array contiguous(const Array& x);                  // x itself where it is contiguous already
 Array full(const struct Dims& shape, double value, DType dtype, const struct Device& device);
+// start, start + step, ... below stop (above it for a negative step).
+Array arange(double start, double stop, double step, DType dtype);
+Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype);
+// A number (rank 0, on the cpu) and an array as operands of one dtype: the number takes the array's; a float
+// with an integer array makes both float32, an int with a bool array both int64. ValueError for an int that
+// the dtype cannot hold.
+void match_number(const char* op, Array& number, Array& array);
+// Two Python numbers: int64, or float32 if one is a float.
+void match_numbers(Array& a, Array& b);
 // A reshape that copies where strides forbid a view.
 Array reshape(const Array& x, const struct Dims& shape);
 

@@ -6,8 +6,9 @@
 //   scatter_add   out[o, index[o,i,j], j] += x[o,i,j]           its gradient; added in the order of i
 //   one_hot       out[i,c] = 1 if index[i] = c else 0
 //
-// Contiguous, seen as (outer, axis, inner). Indices are int64, -n <= index < n, checked and made
-// non-negative before a kernel runs (IndexError otherwise).
+// Contiguous, seen as (outer, axis, inner). Indices are int64 (int32 is cast), checked before a kernel runs:
+// -n <= index < n, where a negative one counts from the end, and 0 <= index < classes for one_hot.
+// IndexError otherwise: "gather: index 7 is out of range for size 5 (index (3, 2), array (3, 5))".
 #pragma once
 #include <cstdint>
 
@@ -40,15 +41,16 @@ struct OneHotArgs {
 };
 
 Array index_select(const Array& x, std::int64_t axis, const Array& index);
-// In place: `out` is contiguous.
+// In place: `out` is contiguous and not bool.
 void index_add(const Array& out, std::int64_t axis, const Array& index, const Array& x);
 Array gather(const Array& x, std::int64_t axis, const Array& index);
 void scatter_add(const Array& out, std::int64_t axis, const Array& index, const Array& x);
+// classes -1: as many as the largest index needs.
 Array one_hot(const Array& index, std::int64_t classes, DType dtype);
 // Made of copies; no kernel of their own.
 Array concatenate(const Array* arrays, int count, std::int64_t axis);
 Array stack(const Array* arrays, int count, std::int64_t axis);
-// widths: 2 numbers (before, after) for each axis; negative ones crop.
+// Widths before and after each axis; negative ones crop.
 Array pad(const Array& x, const Dims& before, const Dims& after, double value);
 
 }  // namespace weft

@@ -1,13 +1,14 @@
 // Reductions over any set of axes.
 //
-//   sum, prod       of the elements; integers and bool in int64
-//   mean            sum / n, floating only
-//   sum_squares     of the elements, floating only
-//   var             sum (x - mean)^2 / (n - correction), in two passes, floating only; NaN where n <=
-//   correction max, min        NaN if any element is NaN; an empty reduction is a ValueError argmax, argmin
-//   int64 index into the one reduced axis, or into the flattened array; the first of equal
-//                   ones, and the first NaN if there is one
-//   any, all        bool
+//   sum, prod         of the elements; integers and bool in int64, which wraps around
+//   mean              sum / n, floating only
+//   sum_squares       of the elements, floating only
+//   var               sum (x - mean)^2 / (n - correction), in two passes, floating only; NaN where
+//                     n <= correction
+//   max, min          NaN if any element is NaN; an empty reduction is a ValueError
+//   argmax, argmin    int64 index into the one reduced axis, or into the flattened array; the first of equal
+//                     ones, and the first NaN if there is one
+//   any, all          bool: some element, every element differs from 0
 //
 // The result has the kept axes, or with keepdim all axes with 1 for the reduced ones.
 // Sums run in blocks whose size depends on the problem alone, combined in a fixed order: the result has the
@@ -25,7 +26,8 @@ struct Dims;
 enum class ReduceOp : std::uint8_t { sum, prod, mean, sum_squares, var, max, min, argmax, argmin, any, all };
 
 // out[kept...] = op over reduced... of x. out is contiguous over the kept axes. Both lists hold at least
-// one dimension (of size 1 where there is none) and are in the array's order of axes.
+// one dimension (of size 1 where there is none) and are in the array's order of axes, with neighbours that
+// lie evenly in memory joined. At least one kept element.
 struct ReduceArgs {
   ReduceOp op;
   DType dtype;  // of x
