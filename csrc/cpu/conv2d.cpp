@@ -1,5 +1,5 @@
-// Two-dimensional convolution; see ops/conv2d.h. Each entry is a policy: the first method that takes the problem does
-// it.
+// Two-dimensional convolution; see ops/conv2d.h. Each entry is a policy: the first method that takes the
+// problem does it.
 //
 //   depthwise   one input channel a group: rows times a number, no matrix product could be filled
 //   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
@@ -29,8 +29,8 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
   if (afterwards) plain.activation = Activation::none;
   if (!conv2d_depthwise_forward(plain) && !conv2d_direct_forward(plain)) conv2d_im2col_forward(plain);
   if (afterwards)
-    activation_forward(stream, {a.activation, a.dtype, a.p.N * a.p.K * a.p.P * a.p.Q, a.out, a.out,
-                                a.activation_alpha});
+    activation_forward(
+        stream, {a.activation, a.dtype, a.p.N * a.p.K * a.p.P * a.p.Q, a.out, a.out, a.activation_alpha});
 }
 
 void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {

@@ -1,6 +1,6 @@
-// Convolution with one input channel a group (depthwise: groups = C; K may be a multiple of C). Every output plane
-// comes from one input plane, so there is nothing to share between outputs: for each tap, a row of the input times one
-// weight is added to a row of the output.
+// Convolution with one input channel a group (depthwise: groups = C; K may be a multiple of C). Every output
+// plane comes from one input plane, so there is nothing to share between outputs: for each tap, a row of the
+// input times one weight is added to a row of the output.
 #include "cpu/conv2d_depthwise.h"
 
 #include "core/allocator.h"
@@ -15,11 +15,13 @@ struct Columns {
   Columns(const Conv2dParams& p, std::int64_t s)
       : shift(s * p.dilation_w - p.pad_left),
         begin(min_of(p.Q, shift >= 0 ? std::int64_t{0} : ceil_div(-shift, p.stride_w))),
-        end(max_of(begin, shift >= p.W ? std::int64_t{0} : min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1))) {}
+        end(max_of(begin, shift >= p.W ? std::int64_t{0} : min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1))) {
+  }
   std::int64_t shift, begin, end;
 };
 
-// f(output row, input row, weight index, columns) for every row of a plane and every tap that meets the image.
+// f(output row, input row, weight index, columns) for every row of a plane and every tap that meets the
+// image.
 template <class F>
 [[gnu::always_inline]] inline void for_each_row(const Conv2dParams& p, F&& f) {
   for (std::int64_t r = 0; r < p.R; ++r)
@@ -86,9 +88,11 @@ void backward_input(const Conv2dBackwardInputArgs& a) {
   });
 }
 
-// Eight running sums, so that the compiler may use vectors without changing the order of a sum behind our back.
+// Eight running sums, so that the compiler may use vectors without changing the order of a sum behind our
+// back.
 template <class T>
-[[gnu::always_inline]] inline T row_product(const T* a, const T* b, std::int64_t b_stride, std::int64_t count) {
+[[gnu::always_inline]] inline T row_product(const T* a, const T* b, std::int64_t b_stride,
+                                            std::int64_t count) {
   T sum[8] = {};
   std::int64_t q = 0;
   for (; q + 8 <= count; q += 8)

@@ -1,14 +1,14 @@
-// Convolution as a matrix product. For rows p0..p1 of one image and group, columns[c r s][p q] holds the input that
-// each tap meets at each output position; then
+// Convolution as a matrix product. For rows p0..p1 of one image and group, columns[c r s][p q] holds the
+// input that each tap meets at each output position; then
 //
 //   out      [K/G, PQ] = weight [K/G, CRS/G] columns [CRS/G, PQ]
 //   dcolumns [CRS/G, PQ] = weight^T dout, added back to where the columns came from
 //   dw       [K/G, CRS/G] = dout columns^T, summed over images
 //
-// The columns of a whole batch would be R S times the input and leave every cache; here at most `piece` numbers exist
-// at a time, one set per thread. A 1x1 kernel with stride 1 and no padding needs no columns: the image is the matrix.
-// Takes every stride, padding, dilation and group; float32 and float64.
-// Source: Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006.
+// The columns of a whole batch would be R S times the input and leave every cache; here at most `piece`
+// numbers exist at a time, one set per thread. A 1x1 kernel with stride 1 and no padding needs no columns:
+// the image is the matrix. Takes every stride, padding, dilation and group; float32 and float64. Source:
+// Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006.
 #include "cpu/conv2d_im2col.h"
 
 #include "cpu/gemm/packed.h"
@@ -28,9 +28,9 @@ struct Shape {
         pieces(ceil_div(p.P, rows)),
         direct(p.R == 1 && p.S == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_top == 0 &&
                p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0) {}
-  std::int64_t c, k, taps;     // of one group
-  std::int64_t rows, pieces;   // output rows of a piece, pieces of an image
-  bool direct;                 // the image itself is the matrix of columns
+  std::int64_t c, k, taps;    // of one group
+  std::int64_t rows, pieces;  // output rows of a piece, pieces of an image
+  bool direct;                // the image itself is the matrix of columns
 };
 
 // The output columns q whose input column q stride + s dilation - pad lies inside of the image: [begin, end).
@@ -38,7 +38,8 @@ struct Inside {
   Inside(const Conv2dParams& p, std::int64_t s)
       : shift(s * p.dilation_w - p.pad_left),
         begin(min_of(p.Q, shift >= 0 ? std::int64_t{0} : ceil_div(-shift, p.stride_w))),
-        end(max_of(begin, shift >= p.W ? std::int64_t{0} : min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1))) {}
+        end(max_of(begin, shift >= p.W ? std::int64_t{0} : min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1))) {
+  }
   std::int64_t shift, begin, end;
 };
 
@@ -69,8 +70,8 @@ void make_columns(const Conv2dParams& p, std::int64_t channels, const T* x, std:
 
 // dx += columns, each back to its place.
 template <class T>
-void add_columns(const Conv2dParams& p, std::int64_t channels, const T* columns, std::int64_t p0, std::int64_t p1,
-                 T* dx) {
+void add_columns(const Conv2dParams& p, std::int64_t channels, const T* columns, std::int64_t p0,
+                 std::int64_t p1, T* dx) {
   for (std::int64_t c = 0; c < channels; ++c)
     for (std::int64_t r = 0; r < p.R; ++r)
       for (std::int64_t s = 0; s < p.S; ++s) {
@@ -95,8 +96,8 @@ GemmArgs product(std::int64_t M, std::int64_t N, std::int64_t K, Matrix a, Matri
 
 template <class T>
 void run(const GemmArgs& g, bool relu = false) {
-  gemm_packed<T>(g, static_cast<const T*>(g.a.data), static_cast<const T*>(g.b.data), static_cast<T*>(g.c.data),
-                 relu);
+  gemm_packed<T>(g, static_cast<const T*>(g.a.data), static_cast<const T*>(g.b.data),
+                 static_cast<T*>(g.c.data), relu);
 }
 
 template <class T>
@@ -119,9 +120,10 @@ void forward(const Conv2dForwardArgs& a) {
     if (!shape.direct) make_columns(p, shape.c, x, p0, p1, columns);
     const Matrix b = shape.direct ? matrix(x + p0 * p.Q, p.H * p.W, 1) : matrix<T>(columns, positions, 1);
     T* out = static_cast<T*>(a.out) + (n * p.K + g * shape.k) * plane + p0 * p.Q;
-    GemmArgs gemm = product<T>(shape.k, positions, shape.taps,
-                               matrix(static_cast<const T*>(a.weight) + g * shape.k * shape.taps, shape.taps, 1), b,
-                               matrix<T>(out, plane, 1), 0);
+    GemmArgs gemm =
+        product<T>(shape.k, positions, shape.taps,
+                   matrix(static_cast<const T*>(a.weight) + g * shape.k * shape.taps, shape.taps, 1), b,
+                   matrix<T>(out, plane, 1), 0);
     if (a.bias) {
       gemm.bias = static_cast<const T*>(a.bias) + g * shape.k;
       gemm.bias_axis = BiasAxis::row;
@@ -145,7 +147,8 @@ void backward_input(const Conv2dBackwardInputArgs& a) {
     const T* dout = static_cast<const T*>(a.dout) + (n * p.K + g * shape.k) * plane;
     const Matrix turned = matrix(static_cast<const T*>(a.weight) + g * shape.k * shape.taps, 1, shape.taps);
     if (shape.direct) {
-      run<T>(product<T>(shape.taps, plane, shape.k, turned, matrix(dout, plane, 1), matrix<T>(dx, plane, 1), 0));
+      run<T>(
+          product<T>(shape.taps, plane, shape.k, turned, matrix(dout, plane, 1), matrix<T>(dx, plane, 1), 0));
       return;
     }
     for (std::int64_t j = 0; j < shape.c * p.H * p.W; ++j) dx[j] = 0;
@@ -161,8 +164,8 @@ void backward_input(const Conv2dBackwardInputArgs& a) {
 
 // dw and db of one image, added to (or, with beta = 0, written to) the sums.
 template <class T>
-void add_image(const Conv2dBackwardWeightArgs& a, const Shape& shape, std::int64_t n, double beta, T* dw, T* db,
-               T* columns) {
+void add_image(const Conv2dBackwardWeightArgs& a, const Shape& shape, std::int64_t n, double beta, T* dw,
+               T* db, T* columns) {
   const Conv2dParams& p = a.p;
   const std::int64_t plane = p.P * p.Q;
   for (std::int64_t g = 0; g < p.groups; ++g) {
@@ -171,7 +174,8 @@ void add_image(const Conv2dBackwardWeightArgs& a, const Shape& shape, std::int64
     for (std::int64_t p0 = 0; p0 < p.P; p0 += shape.rows) {
       const std::int64_t p1 = min_of(p.P, p0 + shape.rows), positions = (p1 - p0) * p.Q;
       if (!shape.direct) make_columns(p, shape.c, x, p0, p1, columns);
-      const Matrix turned = shape.direct ? matrix(x + p0 * p.Q, 1, p.H * p.W) : matrix<T>(columns, 1, positions);
+      const Matrix turned =
+          shape.direct ? matrix(x + p0 * p.Q, 1, p.H * p.W) : matrix<T>(columns, 1, positions);
       run<T>(product<T>(shape.k, shape.taps, positions, matrix(dout + p0 * p.Q, plane, 1), turned,
                         matrix<T>(dw + g * shape.k * shape.taps, shape.taps, 1), p0 > 0 ? 1 : beta));
     }

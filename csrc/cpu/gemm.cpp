@@ -1,8 +1,8 @@
-// Matrix product; see ops/gemm.h. The policy is at the end: a vector times a matrix, the packed product, the naive
-// kernel.
+// Matrix product; see ops/gemm.h. The policy is at the end: a vector times a matrix, the packed product, the
+// naive kernel.
 #include "cpu/gemm/packed.h"
-#include "cpu/kernels.h"
 #include "cpu/gemm/vector_matrix.h"
+#include "cpu/kernels.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -54,7 +54,8 @@ bool fast(Stream& stream, const GemmArgs& given) {
   if (afterwards && !gapless) return false;
   dispatch_floating(g.dtype, [&](auto type) { all_problems<typename decltype(type)::type>(g, relu); });
   if (afterwards)
-    activation_forward(stream, {g.activation, g.dtype, g.batch * g.M * g.N, g.c.data, g.c.data, g.activation_alpha});
+    activation_forward(stream,
+                       {g.activation, g.dtype, g.batch * g.M * g.N, g.c.data, g.c.data, g.activation_alpha});
   return true;
 }
 

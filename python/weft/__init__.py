@@ -1,0 +1,84 @@
+"""weft: a compact deep-learning library with kernels that can be read.
+
+Tensors, autograd, modules and optimizers have torch's names. `weft.kernels` is the compiled module by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from weft import autograd, kernels, operations, tensor
+from weft.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from weft.creation import (
+    arange,
+    empty,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    manual_seed,
+    ones,
+    ones_like,
+    rand,
+    randint,
+    randn,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from weft.kernels import Array
+from weft.operations import add, cat, exp, log, matmul, maximum, minimum, sqrt, stack, where
+from weft.tensor import Tensor, as_tensor
+
+if TYPE_CHECKING:
+    from weft import data, models, nn, optim, train
+    from weft.serialization import load, save
+    from weft.summary import summary
+
+__version__ = "0.1.0"
+
+float32 = kernels.DType.float32
+float64 = kernels.DType.float64
+int64 = kernels.DType.int64
+int32 = kernels.DType.int32
+uint8 = kernels.DType.uint8
+bool = kernels.DType.bool
+
+# Loaded when they are first used: `import weft` stays quick.
+_SUBMODULES = ("data", "models", "nn", "optim", "train")
+_FUNCTIONS = {"summary": "weft.summary", "save": "weft.serialization", "load": "weft.serialization"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"weft.{name}")
+    if name in _FUNCTIONS:
+        function = getattr(importlib.import_module(_FUNCTIONS[name]), name)
+        globals()[name] = function
+        return function
+    raise AttributeError(f"module 'weft' has no attribute {name!r}")
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads a kernel may use. ValueError below 1. Results have the same bits for any number."""
+    kernels.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """How many threads a kernel may use."""
+    return kernels.num_threads()
+
+
+def config() -> dict[str, Any]:
+    """What was built and what is in use."""
+    return {
+        "version": __version__,
+        "isa": kernels.isa(),
+        "available_isas": kernels.available_isas(),
+        "threads": kernels.num_threads(),
+        "cuda_built": kernels.cuda_built(),
+        "cuda_devices": kernels.cuda_device_count(),
+    }

@@ -1,5 +1,5 @@
-// Packing: blocks of A and B copied into the order in which a tile reads them, so that the inner loop runs over
-// consecutive memory whatever the strides of the matrices are. Missing rows and columns become zeros.
+// Packing: blocks of A and B copied into the order in which a tile reads them, so that the inner loop runs
+// over consecutive memory whatever the strides of the matrices are. Missing rows and columns become zeros.
 #pragma once
 #include "cpu/gemm/tile.h"
 #include "cpu/parallel.h"
@@ -25,7 +25,8 @@ template <class T>
   for (; lane + 4 <= lanes; lane += 4) {
     const T* row = from + lane * lane_stride;
     for (std::int64_t step = 0; step < steps; ++step)
-      for (int i = 0; i < 4; ++i) to[step * size + lane + i] = scale * row[i * lane_stride + step * step_stride];
+      for (int i = 0; i < 4; ++i)
+        to[step * size + lane + i] = scale * row[i * lane_stride + step * step_stride];
   }
   for (; lane < lanes; ++lane)
     for (std::int64_t step = 0; step < steps; ++step)

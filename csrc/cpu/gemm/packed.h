@@ -21,15 +21,16 @@ struct Panels {
 // What happens to a tile on its way into C.
 template <class T>
 struct Finish {
-  T beta;          // 0: C is not read
-  const T* bias;   // null until the last slice of K
+  T beta;         // 0: C is not read
+  const T* bias;  // null until the last slice of K
   BiasAxis axis;
   bool relu;
 };
 
 template <class T>
 void store_tile(const typename Tile<T>::Vec (&acc)[Tile<T>::MR][Tile<T>::NV], T* c, std::int64_t row_stride,
-                std::int64_t m, std::int64_t n, std::int64_t rows, std::int64_t columns, const Finish<T>& finish) {
+                std::int64_t m, std::int64_t n, std::int64_t rows, std::int64_t columns,
+                const Finish<T>& finish) {
   using Vec = typename Tile<T>::Vec;
   constexpr int lanes = Tile<T>::lanes;
   const Vec zero = {};
@@ -110,8 +111,8 @@ void gemm_packed(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
       else
         pack_b<T>(packed_b.data + (panel - a_panels) * NR * k, g, b, panel - a_panels, k0, k);
     });
-    const Finish<T> finish{first ? static_cast<T>(g.beta) : T(1), last ? static_cast<const T*>(g.bias) : nullptr,
-                           g.bias_axis, last && relu};
+    const Finish<T> finish{first ? static_cast<T>(g.beta) : T(1),
+                           last ? static_cast<const T*>(g.bias) : nullptr, g.bias_axis, last && relu};
     parallel_tasks(a_groups * b_groups, g.M * g.N * k / 8, [&](std::int64_t task) {
       const std::int64_t i0 = task / b_groups * group_a, j0 = task % b_groups * group_b;
       for (std::int64_t i = i0; i < min_of(i0 + group_a, a_panels); ++i)

@@ -2,8 +2,8 @@
 //
 // A tile of C, MR rows by NR columns, stays in registers while the products run along K:
 //   C[0..MR, 0..NR] += sum over k of a[k][0..MR] b[k][0..NR]
-// a and b are packed: what one step of k needs lies together. Each step loads NV vectors of b and multiplies them
-// with MR broadcast numbers of a. The sizes leave registers for b's vectors and the broadcast:
+// a and b are packed: what one step of k needs lies together. Each step loads NV vectors of b and multiplies
+// them with MR broadcast numbers of a. The sizes leave registers for b's vectors and the broadcast:
 //   AVX-512   12 x 2 vectors = 24 of 32 registers
 //   others     6 x 2 vectors = 12 of 16
 // Source: Goto, van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
@@ -21,8 +21,8 @@ constexpr int vector_bytes = 16, tile_rows = 6;
 #endif
 constexpr int tile_vectors = 2;
 
-// Vectors. GCC ignores the attribute on a template parameter, so each type is spelled out. Unaligned loads are as
-// quick as aligned ones where the address is aligned.
+// Vectors. GCC ignores the attribute on a template parameter, so each type is spelled out. Unaligned loads
+// are as quick as aligned ones where the address is aligned.
 template <class T>
 struct VecOf;
 template <>
@@ -43,8 +43,8 @@ struct Tile {
   using Vec = typename VecOf<T>::type;
 };
 
-// Products run along K in slices of this length: a slice of a (KC x MR) stays in the L1 cache, KC x NC of b in the
-// L2. Fixed, because each slice is rounded on its own: another length would give other bits.
+// Products run along K in slices of this length: a slice of a (KC x MR) stays in the L1 cache, KC x NC of b
+// in the L2. Fixed, because each slice is rounded on its own: another length would give other bits.
 constexpr std::int64_t KC = 256;
 constexpr std::int64_t NC = 512;
 

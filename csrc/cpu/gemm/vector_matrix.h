@@ -1,5 +1,5 @@
-// c = a B for a single row a: every number of B is used once, so the memory's speed is the limit and packing would
-// only copy it. B is read in the order in which it lies.
+// c = a B for a single row a: every number of B is used once, so the memory's speed is the limit and packing
+// would only copy it. B is read in the order in which it lies.
 #pragma once
 #include "cpu/gemm/packed.h"
 

@@ -1,0 +1,531 @@
+"""The tape: what was computed, and how gradients go back through it.
+
+Every differentiable operation is a `KernelFunction` (Arrays in, Arrays out) or a user's `Function` (Tensors in,
+Tensors out), with `forward` and `backward` side by side. Applying one makes a `Node` that knows its inputs' nodes.
+`backward` walks the nodes from the newest to the oldest: an operation is always newer than its inputs, so the order
+of creation is a topological order, and no recursion is needed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import weft.kernels as K
+
+if TYPE_CHECKING:
+    from weft.tensor import Tensor
+
+__all__ = [
+    "Function",
+    "KernelFunction",
+    "backward",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
+
+
+class _State(threading.local):
+    enabled = True
+
+
+_state = _State()
+_counter = itertools.count()
+_tensor_type: Any = None  # weft.Tensor, set by weft.tensor: the two modules need each other
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded in this thread."""
+    return _state.enabled
+
+
+class set_grad_enabled:
+    """Switches recording on or off in this thread: at once, or as a context for its block."""
+
+    def __init__(self, mode: bool) -> None:
+        self._before = _state.enabled
+        _state.enabled = bool(mode)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        _state.enabled = self._before
+
+
+class _GradMode:
+    """A context, and a decorator, within which recording is on or off."""
+
+    _mode: bool
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_state.enabled)
+        _state.enabled = self._mode
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        _state.enabled = self._before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        import functools
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+class no_grad(_GradMode):
+    """Within this context (or a function decorated with it) nothing is recorded."""
+
+    _mode = False
+
+
+class enable_grad(_GradMode):
+    """Within this context operations are recorded, inside of `no_grad` too."""
+
+    _mode = True
+
+
+class Node:
+    """One applied operation; also the `ctx` that its forward and backward share.
+
+    Edges: for each argument of forward the Tensor's node and the number of its output, or the leaf itself, or None.
+    """
+
+    def __init__(self, function: type[Any]) -> None:
+        self.function = function
+        self.sequence = next(_counter)
+        self.edges: list[Any] = []
+        self.needs_input_grad: tuple[bool, ...] = ()
+        self.outputs: list[tuple[tuple[int, ...], K.DType]] = []
+        self.hooks: dict[int, list[Callable[[Any], Any]]] = {}  # by output
+        self.retained: dict[int, Any] = {}  # outputs whose .grad is to be kept
+        self._saved: tuple[Any, ...] = ()
+        self._versions: tuple[int, ...] = ()
+        self._freed = False
+        self._non_differentiable: tuple[Any, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    def __repr__(self) -> str:
+        return f"<{self.name}Backward>"
+
+    # --- for forward ---
+
+    def save(self, *arrays: K.Array | None) -> None:
+        """Keeps Arrays for backward. Changing one in place until then is an error that backward raises."""
+        self._saved = arrays
+        self._versions = tuple(-1 if a is None else a.version for a in arrays)
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """`save` for a user's Function, with Tensors."""
+        self.save(*(None if t is None else t.array for t in tensors))
+
+    def mark_non_differentiable(self, *outputs: Any) -> None:
+        """Outputs (the objects that forward returns) that never get a gradient."""
+        self._non_differentiable = tuple(id(_array_of(o)) for o in outputs)
+
+    # --- for backward ---
+
+    @property
+    def saved(self) -> tuple[Any, ...]:
+        """What forward kept. RuntimeError where it was changed in place, or is gone after a first backward."""
+        if self._freed:
+            raise RuntimeError(
+                f"{self.name}: backward a second time, but the saved values were freed by the first; "
+                "pass retain_graph=True to the first"
+            )
+        for array, version in zip(self._saved, self._versions, strict=True):
+            if array is not None and array.version != version:
+                raise RuntimeError(
+                    f"{self.name}: a value of shape {array.shape} that backward needs was changed in place "
+                    f"(version {array.version}, saved at {version})"
+                )
+        return self._saved
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """`saved` for a user's Function, as Tensors."""
+        return tuple(None if a is None else _tensor_type(a) for a in self.saved)
+
+    def free(self) -> None:
+        self._saved = ()
+        self._versions = ()
+        self._freed = True
+
+
+class _OffTape:
+    """The ctx of an operation that is not recorded: keeps nothing."""
+
+    needs_input_grad: tuple[bool, ...] = ()
+
+    def save(self, *arrays: Any) -> None:
+        pass
+
+    save_for_backward = save
+    mark_non_differentiable = save
+
+
+def _array_of(value: Any) -> Any:
+    return value.array if isinstance(value, _tensor_type) else value
+
+
+def _edge(value: Any) -> Any:
+    """What a gradient for `value` goes to: (node, output), the leaf Tensor itself, or None."""
+    if not isinstance(value, _tensor_type) or not value.requires_grad:
+        return None
+    return value if value._node is None else (value._node, value._output)
+
+
+class KernelFunction:
+    """A differentiable operation on Arrays. Subclasses give the static methods `forward(ctx, *args)`, which returns an
+    Array or a tuple of Arrays, and `backward(ctx, *douts)`, which returns one gradient (Array or None) for each
+    argument of forward; missing ones at the end are None."""
+
+    _tensors = False
+
+    @staticmethod
+    def forward(ctx: Node, *args: Any) -> Any:
+        raise TypeError("a Function needs a static method forward(ctx, ...)")
+
+    @staticmethod
+    def backward(ctx: Node, *douts: Any) -> Any:
+        raise TypeError("a Function needs a static method backward(ctx, ...)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Runs forward and, where recording is on and an argument requires a gradient, puts it on the tape."""
+        tensor = _tensor_type
+        record = False
+        if _state.enabled:
+            for a in args:
+                if isinstance(a, tensor) and a.requires_grad:
+                    record = True
+                    break
+        ctx: Any
+        if record:
+            ctx = Node(cls)
+            ctx.needs_input_grad = tuple([isinstance(a, tensor) and a.requires_grad for a in args])
+        else:
+            ctx = _OffTape()
+            ctx.needs_input_grad = (False,) * len(args)
+        if cls._tensors:
+            with no_grad():
+                result = cls.forward(ctx, *args)
+        else:
+            result = cls.forward(ctx, *[a.array if isinstance(a, tensor) else a for a in args])
+        several = type(result) is tuple
+        if not record:
+            return tuple([tensor(_array_of(r)) for r in result]) if several else tensor(_array_of(result))
+        ctx.edges = [_edge(a) for a in args]
+        if several:
+            return tuple([_recorded(ctx, _array_of(r), i) for i, r in enumerate(result)])
+        return _recorded(ctx, _array_of(result), 0)
+
+
+def _recorded(ctx: Node, array: K.Array, index: int) -> Any:
+    """The Tensor of a recorded operation's output."""
+    out = _tensor_type(array)
+    ctx.outputs.append((array.shape, array.dtype))
+    if id(array) not in ctx._non_differentiable and array.dtype.is_floating_point:
+        out.requires_grad = True
+        out._node = ctx
+        out._output = index
+    return out
+
+
+class Function(KernelFunction):
+    """A user's own differentiable operation, as torch.autograd.Function: Tensors in and out.
+
+    class Cube(weft.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x * x
+
+        @staticmethod
+        def backward(ctx, dout):
+            (x,) = ctx.saved_tensors
+            return 3 * x * x * dout
+
+    y = Cube.apply(x)
+    """
+
+    _tensors = True
+
+
+# --- going backwards ---
+
+
+def _seed(tensor: Tensor, gradient: Any) -> K.Array:
+    """The gradient with which a backward pass begins at `tensor`."""
+    if not tensor.requires_grad:
+        raise RuntimeError("backward: the tensor does not require a gradient and no operation recorded it")
+    if gradient is None:
+        if tensor.array.size != 1:
+            raise RuntimeError(
+                f"backward: a gradient can be left out only for a tensor with one element, got shape {tensor.shape}"
+            )
+        return K.ones(tensor.array.shape, tensor.array.dtype)
+    array = K.asarray(gradient)
+    if array.shape != tensor.array.shape:
+        raise ValueError(
+            f"backward: gradient {array.shape} and tensor {tensor.array.shape} must have the same shape"
+        )
+    if array.dtype != tensor.array.dtype:
+        raise TypeError(f"backward: gradient is {array.dtype} but the tensor is {tensor.array.dtype}")
+    return array
+
+
+class _Pass:
+    """One backward pass: gradients that wait for their node, newest node first."""
+
+    def __init__(self, retain_graph: bool, only: dict[int, Any] | None) -> None:
+        self.retain_graph = retain_graph
+        self.only = only  # leaves (by id) whose gradients are wanted; None: all, into .grad
+        self.wanted: dict[int, K.Array] = {}
+        self.wanted_outputs: dict[tuple[int, int], int] = {}
+        self.waiting: dict[int, list[K.Array | None]] = {}
+        self.owned: set[tuple[int, int]] = set()  # sums that this pass made and may add to in place
+        self.heap: list[tuple[int, Node]] = []
+
+    def send(self, edge: Any, gradient: K.Array) -> None:
+        if type(edge) is tuple:
+            self._to_node(edge[0], edge[1], gradient)
+        else:
+            self._to_leaf(edge, gradient)
+
+    def _to_node(self, node: Node, output: int, gradient: K.Array) -> None:
+        slots = self.waiting.get(node.sequence)
+        if slots is None:
+            slots = self.waiting[node.sequence] = [None] * len(node.outputs)
+            heapq.heappush(self.heap, (-node.sequence, node))
+        before = slots[output]
+        key = (node.sequence, output)
+        if before is None:
+            slots[output] = gradient
+        elif key in self.owned:
+            K.add(before, gradient, before)
+        else:
+            slots[output] = K.add(before, gradient)
+            self.owned.add(key)
+
+    def _to_leaf(self, leaf: Any, gradient: K.Array) -> None:
+        for hook in leaf._hooks or ():
+            replaced = hook(_tensor_type(gradient))
+            if replaced is not None:
+                gradient = replaced.array
+        if self.only is None:
+            _accumulate(leaf, gradient)
+        elif id(leaf) in self.only:
+            before = self.wanted.get(id(leaf))
+            self.wanted[id(leaf)] = gradient if before is None else K.add(before, gradient)
+
+    def run(self) -> None:
+        while self.heap:
+            _, node = heapq.heappop(self.heap)
+            self._run_node(node, self.waiting.pop(node.sequence))
+
+    def _run_node(self, node: Node, douts: list[K.Array | None]) -> None:
+        for index, dout in enumerate(douts):
+            if dout is not None:
+                douts[index] = self._output_gradient(node, index, dout)
+        if node.function._tensors:
+            with no_grad():
+                result = node.function.backward(
+                    node, *(None if d is None else _tensor_type(d) for d in douts)
+                )
+        else:
+            result = node.function.backward(node, *douts)
+        if not self.retain_graph:
+            node.free()
+        if type(result) is not tuple:
+            result = (result,)
+        if len(result) > len(node.edges):
+            raise RuntimeError(
+                f"{node.name}: backward returned {len(result)} gradients for {len(node.edges)} arguments"
+            )
+        for edge, gradient in zip(node.edges, result, strict=False):
+            if edge is not None and gradient is not None:
+                self.send(edge, _array_of(gradient))
+
+    def _output_gradient(self, node: Node, index: int, dout: K.Array) -> K.Array:
+        for hook in node.hooks.get(index, ()):
+            replaced = hook(_tensor_type(dout))
+            if replaced is not None:
+                dout = replaced.array
+        reference = node.retained.get(index)
+        kept = reference() if reference is not None else None
+        if kept is not None:
+            kept.grad = _tensor_type(dout if kept.grad is None else K.add(kept.grad.array, dout))
+        key = (node.sequence, index)
+        if key in self.wanted_outputs:
+            self.wanted[self.wanted_outputs[key]] = dout
+        return dout
+
+
+def _accumulate(leaf: Any, gradient: K.Array) -> None:
+    """leaf.grad += gradient, or = a copy of it."""
+    if gradient.shape != leaf.array.shape:
+        raise RuntimeError(f"backward: gradient {gradient.shape} for a leaf of shape {leaf.array.shape}")
+    if leaf.grad is not None:
+        K.add(leaf.grad.array, gradient, leaf.grad.array)
+        leaf.grad.array.bump_version()
+    elif leaf._grad_buffer is not None:
+        K.copy_into(leaf._grad_buffer, gradient)
+        leaf.grad = _tensor_type(leaf._grad_buffer)
+    else:
+        # A copy: the same Array may be the gradient of several leaves, or somebody's saved value.
+        leaf.grad = _tensor_type(K.copy(gradient))
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    gradients: Any = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> None:
+    """Adds the gradient of `tensors` by every leaf that requires one to the leaf's `.grad`.
+
+    gradients: for each tensor the gradient of what comes after it; may be left out for one element, where it is 1.
+    retain_graph: keeps the saved values for another backward pass.
+    RuntimeError for a tensor that was not recorded, a saved value changed in place, or a second pass without
+    retain_graph; ValueError for a gradient of another shape.
+    """
+    run = _Pass(retain_graph, None)
+    _start(run, tensors, gradients, create_graph)
+    run.run()
+
+
+def _start(run: _Pass, tensors: Any, gradients: Any, create_graph: bool) -> None:
+    if create_graph:
+        raise RuntimeError("backward: create_graph is not supported: weft has no second derivatives")
+    if isinstance(tensors, _tensor_type):
+        tensors, gradients = [tensors], [gradients]
+    elif gradients is None:
+        gradients = [None] * len(tensors)
+    for tensor, gradient in zip(tensors, gradients, strict=True):
+        seed = _seed(tensor, gradient)
+        run.send(_edge(tensor), seed)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of `outputs` by `inputs`, as a tuple; `.grad` is not touched.
+
+    RuntimeError for an input that the outputs don't depend on, unless allow_unused (then None).
+    """
+    wanted = [inputs] if isinstance(inputs, _tensor_type) else list(inputs)  # type: ignore[arg-type]
+    leaves = {id(t): t for t in wanted if t._node is None}
+    run = _Pass(retain_graph, leaves)
+    run.wanted_outputs = {(t._node.sequence, t._output): id(t) for t in wanted if t._node is not None}
+    _start(run, outputs, grad_outputs, create_graph)
+    run.run()
+    result = []
+    for i, tensor in enumerate(wanted):
+        found = run.wanted.get(id(tensor))
+        if found is None and not allow_unused:
+            raise RuntimeError(f"grad: the outputs do not depend on input {i} (shape {tensor.shape})")
+        result.append(None if found is None else _tensor_type(found))
+    return tuple(result)
+
+
+# --- checking ---
+
+
+def gradcheck(
+    function: Callable[..., Any],
+    inputs: Iterable[Any],
+    eps: float = 1e-6,
+    atol: float = 1e-6,
+    rtol: float = 1e-4,
+    seed: int = 0,
+) -> bool:
+    """Compares the gradients of `function` with finite differences; True, or AssertionError naming the worst element.
+
+    inputs: arguments of function; float64 Tensors that require grad are checked, every element of them. The gradient
+    that goes into backward is random: a plain sum would hide errors that cancel, as softmax's always do.
+    Central differences: (f(x + eps) - f(x - eps)) / (2 eps), error of order eps^2 and 1e-16 / eps.
+    """
+    arguments = list(inputs)
+    rng = np.random.default_rng(seed)
+    checked = [(i, t) for i, t in enumerate(arguments) if isinstance(t, _tensor_type) and t.requires_grad]
+    if not checked:
+        raise ValueError("gradcheck: no input requires a gradient")
+    for i, tensor in checked:
+        if tensor.dtype != K.DType.float64:
+            raise TypeError(f"gradcheck: input {i} must be float64, got {tensor.dtype}")
+    outputs = _outputs(function(*arguments))
+    cotangents = [rng.normal(size=o.shape) for o in outputs]
+    found = grad(outputs, [t for _, t in checked], [K.asarray(c) for c in cotangents], allow_unused=True)
+
+    def value() -> float:
+        with no_grad():
+            return float(
+                sum(
+                    np.vdot(c, o.numpy())
+                    for c, o in zip(cotangents, _outputs(function(*arguments)), strict=True)
+                )
+            )
+
+    for (i, tensor), gradient in zip(checked, found, strict=True):
+        analytic = np.zeros(tensor.shape) if gradient is None else np.array(gradient.numpy())
+        _compare(i, tensor.array.numpy(), analytic, value, eps, atol, rtol)
+    return True
+
+
+def _outputs(result: Any) -> list[Any]:
+    outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+    return [o for o in outputs if o.requires_grad or (not is_grad_enabled() and o.dtype == K.DType.float64)]
+
+
+def _compare(
+    which: int, x: Any, analytic: Any, value: Callable[[], float], eps: float, atol: float, rtol: float
+) -> None:
+    """Moves each element of x (which shares the tensor's memory) and compares the slope with `analytic`."""
+    numeric = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+        before = x[index]
+        x[index] = before + eps
+        above = value()
+        x[index] = before - eps
+        below = value()
+        x[index] = before
+        numeric[index] = (above - below) / (2 * eps)
+    wrong = ~(np.abs(analytic - numeric) <= atol + rtol * np.abs(numeric))
+    if wrong.any():
+        excess = np.where(wrong, np.abs(analytic - numeric), 0)
+        at = tuple(
+            int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(excess, nan=np.inf))), excess.shape)
+        )
+        raise AssertionError(
+            f"gradcheck: input {which}, element {at}: backward gives {analytic[at]!r}, "
+            f"finite differences {numeric[at]!r} ({int(wrong.sum())} of {analytic.size} elements differ)"
+        )

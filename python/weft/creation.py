@@ -1,0 +1,102 @@
+"""Making tensors, with torch's names, and the seed of the random ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import weft.kernels as K
+from weft.tensor import Tensor
+
+
+def _shape(given: tuple[Any, ...]) -> Any:
+    return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+
+
+def _make(array: K.Array, requires_grad: bool) -> Tensor:
+    tensor = Tensor(array)
+    return tensor.requires_grad_() if requires_grad else tensor
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with its own copy of `data`: numbers, nested lists, NumPy arrays, tensors. Python floats become float32.
+
+    TypeError for what is no number or has another dtype than float32, float64, int64, int32, uint8 or bool.
+    """
+    array = K.asarray(data.array if isinstance(data, Tensor) else data, dtype)
+    return _make(K.copy(array), requires_grad)
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor over the memory of a NumPy array."""
+    return Tensor(K.asarray(array))
+
+
+def empty(*shape: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """Elements that are not set."""
+    return _make(K.empty(_shape(shape), dtype), requires_grad)
+
+
+def zeros(*shape: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    return _make(K.zeros(_shape(shape), dtype), requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    return _make(K.ones(_shape(shape), dtype), requires_grad)
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    return _make(K.full(shape, fill_value, dtype), requires_grad)
+
+
+def zeros_like(input: Tensor) -> Tensor:
+    return Tensor(K.zeros(input.shape, input.dtype))
+
+
+def ones_like(input: Tensor) -> Tensor:
+    return Tensor(K.ones(input.shape, input.dtype))
+
+
+def full_like(input: Tensor, fill_value: Any) -> Tensor:
+    return Tensor(K.full(input.shape, fill_value, input.dtype))
+
+
+def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
+    """start, start + step, ... up to but without end; with one argument from 0."""
+    return Tensor(K.arange(start, end, step, dtype))
+
+
+def eye(n: int, m: int | None = None, dtype: Any = "float32") -> Tensor:
+    """1 on the diagonal, 0 elsewhere; (n, m)."""
+    return Tensor(K.asarray(np.eye(n, m), dtype))
+
+
+def linspace(start: float, end: float, steps: int, dtype: Any = "float32") -> Tensor:
+    """`steps` numbers evenly from start to end, both included."""
+    return Tensor(K.asarray(np.linspace(start, end, steps), dtype))
+
+
+def rand(*shape: Any, dtype: Any = "float32", generator: Any = None, requires_grad: bool = False) -> Tensor:
+    """Uniform in [0, 1)."""
+    return _make(K.uniform(_shape(shape), 0.0, 1.0, dtype, generator), requires_grad)
+
+
+def randn(*shape: Any, dtype: Any = "float32", generator: Any = None, requires_grad: bool = False) -> Tensor:
+    """Normal with mean 0 and standard deviation 1."""
+    return _make(K.normal(_shape(shape), 0.0, 1.0, dtype, generator), requires_grad)
+
+
+def randint(low: int, high: int, shape: Any, dtype: Any = "int64", generator: Any = None) -> Tensor:
+    """Whole numbers in [low, high)."""
+    return Tensor(K.randint(shape, low, high, dtype, generator))
+
+
+def randperm(n: int, generator: Any = None) -> Tensor:
+    """The numbers 0 .. n-1 in random order."""
+    return Tensor(K.randperm(n, generator))
+
+
+def manual_seed(seed: int) -> None:
+    """Starts the default generator anew: the same seed gives the same numbers."""
+    K.manual_seed(seed)
