@@ -47,6 +47,7 @@ def terms(shape: tuple[int, ...], axis: Any) -> int:
     return int(np.prod([shape[a] for a in axes]))
 
 
+@pytest.mark.filterwarnings("ignore:Degrees of freedom")
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("op", FUNCTIONS)
 def test_floating(every_isa: str, rng: np.random.Generator, op: str, shape: tuple[int, ...]) -> None:

@@ -39,8 +39,7 @@ Array apply_index(const Array& x, py::handle item, int& axis) {
     const Py_ssize_t length = PySlice_AdjustIndices(x.shape(axis), &start, &stop, step);
     return x.slice(axis++, start, length, step);
   }
-  if (PyIndex_Check(item.ptr()) && !PyBool_Check(item.ptr()))
-    return x.select(axis, py::int_(py::reinterpret_borrow<py::object>(item)).cast<std::int64_t>());
+  if (PyIndex_Check(item.ptr()) && !PyBool_Check(item.ptr())) return x.select(axis, to_int64(item));
   throw TypeError("index: expected ints, slices, None or ..., got " +
                   std::string(py::str(py::type::of(item).attr("__name__"))));
 }
@@ -56,8 +55,8 @@ Array get_item(const Array& x, const py::object& index) {
     else if (!item.is_none())
       ++used;
   }
-  if (used > x.ndim() || ellipses > 1)
-    throw IndexError(str("index: ", used, " indices for an array of shape ", x.shape()));
+  if (ellipses > 1) throw IndexError("index: only one ... is allowed");
+  if (used > x.ndim()) throw IndexError(str("index: ", used, " indices for an array of shape ", x.shape()));
   Array result = x;
   int axis = 0;
   for (py::handle item : items) {
@@ -199,8 +198,7 @@ void bind_array_class(py::module_& m) {
 // Casts a fill value to both forms that a kernel may want.
 Array full_like_number(const Dims& shape, const py::object& value, DType dtype, const Device& device) {
   const Array out = Array::empty(shape, dtype, device);
-  const double real = value.cast<double>();
-  fill(out, real, is_floating(dtype) ? 0 : py::int_(value).cast<std::int64_t>());
+  fill(out, to_double(value), is_floating(dtype) ? 0 : to_int64(value));
   return out;
 }
 
@@ -251,7 +249,7 @@ void bind_array(py::module_& m) {
   m.def(
       "fill",
       [](const ArrayLike& out, const py::object& value) {
-        fill(out, value.cast<double>(), is_floating(out->dtype()) ? 0 : py::int_(value).cast<std::int64_t>());
+        fill(out, to_double(value), is_floating(out->dtype()) ? 0 : to_int64(value));
       },
       py::arg("out"), py::arg("value"), "Sets every element of out to one number.");
 }

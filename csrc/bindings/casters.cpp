@@ -44,7 +44,7 @@ std::optional<DType> numpy_dtype(const py::dtype& dtype) {
 
 bool shareable(const py::array& x) {
   constexpr int aligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
-  if (!(x.flags() & aligned) || x.dtype().byteorder() == '>') return false;
+  if (!(x.flags() & aligned) || !x.dtype().attr("isnative").cast<bool>()) return false;
   for (py::ssize_t i = 0; i < x.ndim(); ++i)
     if (x.strides(i) % x.itemsize() != 0) return false;
   return true;
@@ -120,7 +120,7 @@ ArrayLike to_array(py::handle source) {
   if (py::isinstance<Array>(source)) return {source.cast<const Array&>()};
   if (PyBool_Check(source.ptr())) return number<bool>(source.ptr() == Py_True);
   if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
-  if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(source.cast<std::int64_t>());
+  if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(to_int64(source));
   if (py::isinstance<py::array>(source)) return {from_numpy(py::reinterpret_borrow<py::array>(source))};
   if (py::hasattr(source, "array")) {
     const py::object inner = source.attr("array");
@@ -145,10 +145,24 @@ DType to_dtype(py::handle source) {
   return *dtype;
 }
 
+std::int64_t to_int64(py::handle source) {
+  int overflow = 0;
+  const py::int_ whole(py::reinterpret_borrow<py::object>(source));
+  const std::int64_t value = PyLong_AsLongLongAndOverflow(whole.ptr(), &overflow);
+  check_value(overflow == 0, "array: ", std::string(py::str(whole)), " does not fit into int64");
+  return value;
+}
+
+double to_double(py::handle source) {
+  const double value = PyFloat_AsDouble(source.ptr());
+  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return value;
+}
+
 Dims to_dims(py::handle source) {
   Dims dims;
   if (PyIndex_Check(source.ptr())) {
-    dims.push_back(py::int_(py::reinterpret_borrow<py::object>(source)).cast<std::int64_t>());
+    dims.push_back(to_int64(source));
     return dims;
   }
   if (!py::isinstance<py::sequence>(source) || py::isinstance<py::str>(source))
@@ -156,7 +170,7 @@ Dims to_dims(py::handle source) {
   for (py::handle item : source) {
     if (!PyIndex_Check(item.ptr()))
       throw TypeError("expected a sequence of ints, got one with " + type_name(item));
-    dims.push_back(py::int_(py::reinterpret_borrow<py::object>(item)).cast<std::int64_t>());
+    dims.push_back(to_int64(item));
   }
   return dims;
 }

@@ -47,6 +47,8 @@ struct Pair {
 // TypeError where that cannot be.
 ArrayLike to_array(py::handle source);
 DType to_dtype(py::handle source);
+std::int64_t to_int64(py::handle source);  // ValueError where it does not fit
+double to_double(py::handle source);
 Dims to_dims(py::handle source);
 Pair to_pair(py::handle source);
 py::array to_numpy(const Array& x, py::handle base);

@@ -104,10 +104,8 @@ Array arange_of(const py::object& start, const py::object& stop, const py::objec
                 const std::optional<DTypeLike>& dtype) {
   const py::object from = stop.is_none() ? py::int_(0) : start, to = stop.is_none() ? start : stop;
   if (PyIndex_Check(from.ptr()) && PyIndex_Check(to.ptr()) && PyIndex_Check(step.ptr()))
-    return arange(from.cast<std::int64_t>(), to.cast<std::int64_t>(), step.cast<std::int64_t>(),
-                  dtype ? dtype->dtype : DType::int64);
-  return arange(from.cast<double>(), to.cast<double>(), step.cast<double>(),
-                dtype ? dtype->dtype : DType::float32);
+    return arange(to_int64(from), to_int64(to), to_int64(step), dtype ? dtype->dtype : DType::int64);
+  return arange(to_double(from), to_double(to), to_double(step), dtype ? dtype->dtype : DType::float32);
 }
 
 }  // namespace

@@ -127,18 +127,21 @@ Dims complete_shape(const Dims& shape, const Dims& from, std::int64_t count) {
   Dims result = shape;
   int unknown = -1;
   std::int64_t known = 1;
+  bool fits = true;
   for (int i = 0; i < shape.n; ++i) {
     if (shape[i] == -1 && unknown < 0) {
       unknown = i;
       continue;
     }
     check_value(shape[i] >= 0, "reshape: shape ", shape, " has a negative entry");
-    known *= shape[i];
+    fits &= !__builtin_mul_overflow(known, shape[i], &known);
   }
-  if (unknown >= 0 && known != 0) result[unknown] = count / known;
   const bool ambiguous = unknown >= 0 && known == 0;
-  check_value(!ambiguous && product(result) == count, "reshape: shape ", from, " cannot be viewed as ",
-              shape);
+  if (unknown >= 0 && !ambiguous) {
+    result[unknown] = count / known;
+    known *= result[unknown];
+  }
+  check_value(fits && !ambiguous && known == count, "reshape: shape ", from, " cannot be viewed as ", shape);
   return result;
 }
 

@@ -28,7 +28,7 @@ void move_stretches(const CopyArgs& a) {
   for_stretches<2>(a.ndim, a.shape, {&a.out, &a.x}, 1, [&](const std::int64_t* at, std::int64_t n) {
     T* out = static_cast<T*>(a.out.data) + at[0];
     const T* x = static_cast<const T*>(a.x.data) + at[1];
-    if (so == 1 && sx == 1 && n >= 32) {
+    if (so == 1 && sx == 1 && n >= 256) {
       __builtin_memmove(out, x, static_cast<std::size_t>(n) * sizeof(T));
     } else if (so == 1 && sx == 1) {
       for (std::int64_t i = 0; i < n; ++i) out[i] = x[i];

@@ -66,12 +66,15 @@ inline void for_stretches(int ndim, const std::int64_t* shape, const Strided* co
     place.shape = shape;
     for (int k = 0; k < Count; ++k) place.strides[k] = operands[k]->strides;
     place.seek(begin / cuts);
+    std::int64_t first = begin % cuts * grain;
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t first = i % cuts * grain;
       std::int64_t offset[Count];
       for (int k = 0; k < Count; ++k) offset[k] = place.offset[k] + first * operands[k]->strides[outer_ndim];
       f(offset, min_of(grain, n - first));
-      if (first + grain >= n) place.next();
+      first += grain;
+      if (first < n) continue;
+      first = 0;
+      place.next();
     }
   });
 }

@@ -178,6 +178,8 @@ Array where(const Array& condition, const Array& a, const Array& b) {
 
 void fill(const Array& out, double value, std::int64_t integer) {
   check_writable("fill", out);
+  check_value(is_floating(out.dtype()) || out.dtype() == DType::bool_ || holds(out.dtype(), integer),
+              "fill: ", integer, " does not fit into ", name(out.dtype()));
   FillArgs args{out.dtype(), 0, {}, {}, value, integer};
   make_nest<1>({out}, {&args.out}, args.ndim, args.shape);
   run("fill", backend(out.device()).fill, args, {&out});
