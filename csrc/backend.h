@@ -66,6 +66,7 @@
   KERNEL(adagrad_step,             AdagradArgs)                 \
   KERNEL(rmsprop_step,             RmspropArgs)                 \
   KERNEL(adam_step,                AdamArgs)                    \
+  KERNEL(add_squares,              AddSquaresArgs)              \
   KERNEL(clip_scale,               ClipScaleArgs)               \
   /* data.h */                                                  \
   KERNEL(gather_images,            GatherImagesArgs)            \

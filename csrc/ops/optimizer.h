@@ -6,9 +6,10 @@
 //             b = momentum b + (1 - dampening) g (step 1: b = g);  w -= lr (nesterov ? g + momentum b : b)
 //   adagrad   s += g^2;  w -= lr / (1 + (step-1) lr_decay) g / (sqrt(s) + eps)
 //   rmsprop   s = alpha s + (1-alpha) g^2;  d = sqrt(s) + eps  (centered: a = alpha a + (1-alpha) g, d =
-//             sqrt(s - a^2) + eps);  momentum: b = momentum b + g/d, w -= lr b;  else w -= lr g/d
+//             sqrt(max(s - a^2, 0)) + eps);  momentum: b = momentum b + g/d, w -= lr b;  else w -= lr g/d
 //   adam      m = beta1 m + (1-beta1) g;  v = beta2 v + (1-beta2) g^2;
 //             w -= lr / (1-beta1^step) m / (sqrt(v / (1-beta2^step)) + eps)
+//   add_squares  total += sum of x^2, in double
 //   clip_scale  grad *= min(1, max_norm / (norm + 1e-6))
 //
 // float32 or float64; hyper-parameters double. maximize: g = -grad first.
@@ -69,6 +70,12 @@ struct AdamArgs {
   double beta1, beta2, eps, weight_decay;
   bool decoupled;  // adamw
   bool maximize;
+};
+struct AddSquaresArgs {
+  DType dtype;
+  std::int64_t n;
+  double* total;
+  const void* x;
 };
 struct ClipScaleArgs {
   DType dtype;

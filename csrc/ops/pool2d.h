@@ -7,10 +7,12 @@
 //   lp    (sum |x|^p)^(1/p)
 //
 // x (N,C,H,W) or (C,H,W); contiguous; float32 or float64. Padding of max and min counts as -inf and +inf and
-// is at most half of the kernel. With ceil_mode the output size is rounded up, but no window starts in the
-// padding at the end. Adaptive: window i covers floor(i H/P) .. ceil((i+1) H/P).
+// is at most half of the kernel's extent. With ceil_mode the output size is rounded up, but no window starts
+// in the padding at the end. Adaptive: window i covers floor(i H/P) .. ceil((i+1) H/P). A dilated window may
+// meet nothing but padding: max is then -inf (min inf) and the index -1.
 #pragma once
 #include <cstdint>
+#include <optional>
 
 #include "core/view.h"
 
@@ -35,7 +37,9 @@ struct MaxPool2dArgs {
   const void* x;
   bool minimum;
 };
-struct MaxPool2dBackwardArgs {  // dx[index] += dout; dx elsewhere 0
+// dx[index] += dout; dx elsewhere 0. An index outside of the plane adds nothing. Of p only N, C, H, W, P, Q
+// count.
+struct MaxPool2dBackwardArgs {
   Pool2dParams p;
   DType dtype;
   void* dx;
@@ -79,9 +83,9 @@ Pool2dParams adaptive_pool2d_params(const char* op, const Dims& x, std::int64_t 
 Array max_pool2d(const char* op, const Array& x, const Pool2dParams& p, bool minimum, Array* index);
 Array max_pool2d_backward(const Array& dout, const Array& index, const Dims& input_size);
 Array avg_pool2d(const char* op, const Array& x, const Pool2dParams& p, bool count_include_pad,
-                 std::int64_t divisor_override);
+                 std::optional<std::int64_t> divisor_override);
 Array avg_pool2d_backward(const char* op, const Array& dout, const Dims& input_size, const Pool2dParams& p,
-                          bool count_include_pad, std::int64_t divisor_override);
+                          bool count_include_pad, std::optional<std::int64_t> divisor_override);
 Array lp_pool2d(const Array& x, const Pool2dParams& p, double norm);
 Array lp_pool2d_backward(const Array& dout, const Array& x, const Array& out, const Pool2dParams& p,
                          double norm);

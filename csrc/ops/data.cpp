@@ -1,0 +1,101 @@
+#include "ops/data.h"
+
+#include <cmath>
+
+#include "backend.h"
+#include "core/array.h"
+#include "core/stream.h"
+#include "ops/check.h"
+#include "ops/elementwise.h"
+
+namespace weft {
+
+namespace {
+
+void check_float32_channels(const char* op, const char* what, const Array& x, const Array& images) {
+  check_type(x.dtype() == DType::float32, op, ": ", what, " must be float32, got ", name(x.dtype()));
+  check_value(x.ndim() == 1 && x.shape(0) == images.shape(1), op, ": ", what, " expects C=", images.shape(1),
+              " values (images ", images.shape(), ") but has shape ", x.shape());
+  check_same_device(op, "images", images, what, x);
+}
+
+// Contiguous int64 indices, each of an image that exists.
+Array check_batch(const char* op, const Array& images, const Array& given, const Array& scale,
+                  const Array& shift) {
+  check_type(images.dtype() == DType::uint8, op, ": images must be uint8, got ", name(images.dtype()));
+  check_rank(op, "images", images, 4);
+  check_type(given.dtype() == DType::int64, op, ": index must be int64, got ", name(given.dtype()));
+  check_rank(op, "index", given, 1);
+  check_same_device(op, "images", images, "index", given);
+  check_float32_channels(op, "scale", scale, images);
+  check_float32_channels(op, "shift", shift, images);
+  const Array index = contiguous(given);
+  const auto* values = index.data<std::int64_t>();
+  for (std::int64_t i = 0; i < index.numel(); ++i)
+    if (values[i] < 0 || values[i] >= images.shape(0))
+      throw IndexError(str(op, ": index ", values[i], " is out of range for ", images.shape(0),
+                           " images (index ", index.shape(), ", images ", images.shape(), ")"));
+  return index;
+}
+
+}  // namespace
+
+Array gather_images(const Array& given, const Array& given_index, const Array& given_scale,
+                    const Array& given_shift) {
+  const Array index = check_batch("gather_images", given, given_index, given_scale, given_shift);
+  const Array images = contiguous(given), scale = contiguous(given_scale), shift = contiguous(given_shift);
+  const std::int64_t count = index.numel(), C = images.shape(1), H = images.shape(2), W = images.shape(3);
+  const Array out = Array::empty({count, C, H, W}, DType::float32, images.device());
+  const GatherImagesArgs args{count,
+                              C,
+                              H * W,
+                              out.data<float>(),
+                              images.data<std::uint8_t>(),
+                              index.data<std::int64_t>(),
+                              scale.data<float>(),
+                              shift.data<float>()};
+  if (out.numel() > 0)
+    current_stream(out.device())
+        .submit("gather_images", backend(out.device()).gather_images, args,
+                {&out, &images, &index, &scale, &shift});
+  return out;
+}
+
+Array warp_images(const Array& given, const Array& given_index, const Array& given_theta, std::int64_t P,
+                  std::int64_t Q, const Array& given_scale, const Array& given_shift, double fill) {
+  const char* op = "warp_images";
+  const Array index = check_batch(op, given, given_index, given_scale, given_shift);
+  check_type(given_theta.dtype() == DType::float64, op, ": theta must be float64, got ",
+             name(given_theta.dtype()));
+  check_value(given_theta.shape() == Dims{index.numel(), 2, 3}, op, ": theta ", given_theta.shape(),
+              " must have shape ", Dims{index.numel(), 2, 3}, " (index ", index.shape(), ")");
+  check_same_device(op, "images", given, "theta", given_theta);
+  check_value(P > 0 && Q > 0, op, ": output_size must be positive, got (", P, ", ", Q, ")");
+  check_value(fill >= 0 && fill <= 255, op, ": fill must be from 0 to 255, got ", fill);
+  const Array theta = contiguous(given_theta), images = contiguous(given);
+  for (std::int64_t i = 0; i < theta.numel(); ++i)
+    check_value(std::isfinite(theta.data<double>()[i]), op, ": theta must be finite, got ",
+                theta.data<double>()[i], " for image ", i / 6);
+  const Array scale = contiguous(given_scale), shift = contiguous(given_shift);
+  const Array out = Array::empty({index.numel(), images.shape(1), P, Q}, DType::float32, images.device());
+  const WarpImagesArgs args{index.numel(),
+                            images.shape(1),
+                            images.shape(2),
+                            images.shape(3),
+                            P,
+                            Q,
+                            out.data<float>(),
+                            images.data<std::uint8_t>(),
+                            index.data<std::int64_t>(),
+                            theta.data<double>(),
+                            scale.data<float>(),
+                            shift.data<float>(),
+                            fill};
+  if (out.numel() > 0)
+    current_stream(out.device())
+        .submit("warp_images", backend(out.device()).warp_images, args,
+                {&out, &images, &index, &theta, &scale, &shift});
+  return out;
+}
+
+}  // namespace weft

@@ -1,0 +1,192 @@
+"""Optimizer steps against their naive kernels in double precision, and against PyTorch's optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import weft.kernels as K
+from helpers import assert_close, isa, threads
+
+SIZES = [0, 1, 7, 64, 1009, 70_001]
+# function, number of state arrays by keyword, whether it takes the step, options
+CASES: list[tuple[str, tuple[str, ...], bool, dict[str, Any]]] = [
+    ("sgd_step", (), True, {}),
+    ("sgd_step", (), True, {"weight_decay": 0.1, "maximize": True}),
+    ("sgd_step", ("momentum_buffer",), True, {"momentum": 0.9}),
+    ("sgd_step", ("momentum_buffer",), True, {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("sgd_step", ("momentum_buffer",), True, {"momentum": 0.9, "nesterov": True, "maximize": True}),
+    ("adagrad_step", ("square_sum",), True, {}),
+    ("adagrad_step", ("square_sum",), True, {"lr_decay": 0.1, "weight_decay": 0.1, "maximize": True}),
+    ("rmsprop_step", ("square_average",), False, {}),
+    ("rmsprop_step", ("square_average", "momentum_buffer"), False, {"momentum": 0.9, "weight_decay": 0.1}),
+    ("rmsprop_step", ("square_average", "grad_average"), False, {"alpha": 0.9, "maximize": True}),
+    ("rmsprop_step", ("square_average", "grad_average", "momentum_buffer"), False, {"momentum": 0.5}),
+    ("adam_step", ("first_moment", "second_moment"), True, {}),
+    ("adam_step", ("first_moment", "second_moment"), True, {"weight_decay": 0.1, "maximize": True}),
+    ("adam_step", ("first_moment", "second_moment"), True, {"weight_decay": 0.1, "decoupled": True}),
+    ("adam_step", ("first_moment", "second_moment"), True, {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3}),
+]
+IDS = [f"{name}-{'-'.join(options)}" for name, _, _, options in CASES]
+
+
+def train(case: tuple[Any, ...], n: int, dtype: str, steps: int = 4) -> list[np.ndarray]:
+    """Parameters and state after some steps from a fixed start."""
+    name, states, counts, options = case
+    rng = np.random.default_rng(n)
+    start = rng.normal(size=n).astype(np.float32)
+    grads = rng.normal(size=(steps, n)).astype(np.float32)
+    param = start.astype(dtype)
+    state = {key: np.zeros(n, dtype) for key in states}
+    for step in range(1, steps + 1):
+        extra: dict[str, Any] = {"step": np.array(step, np.int64)} if counts else {}
+        grad = grads[step - 1].astype(dtype)
+        getattr(K, name)(param, grad, lr=np.array(0.05), **state, **extra, **options)
+    return [param, *state.values()]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_steps(every_isa: str, case: tuple[Any, ...], dtype: str) -> None:
+    for n in SIZES:
+        got = train(case, n, dtype)
+        with isa("reference"):
+            wanted = train(case, n, "float64")
+        for a, b in zip(got, wanted, strict=True):
+            assert_close(a, b, dtype=dtype, factor=8)  # four steps
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_torch(case: tuple[Any, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    name, states, _, options = case
+    rng = np.random.default_rng(101)
+    param = torch.tensor(rng.normal(size=101).astype(np.float32), dtype=torch.float64, requires_grad=True)
+    grads = torch.tensor(rng.normal(size=(4, 101)).astype(np.float32), dtype=torch.float64)
+    options = dict(options)
+    if name == "adam_step":
+        kind = torch.optim.AdamW if options.pop("decoupled", False) else torch.optim.Adam
+        options["betas"] = (options.pop("beta1", 0.9), options.pop("beta2", 0.999))
+        options.setdefault("weight_decay", 0.0)
+    else:
+        kind = {"sgd": torch.optim.SGD, "adagrad": torch.optim.Adagrad, "rmsprop": torch.optim.RMSprop}[
+            name.removesuffix("_step")
+        ]
+        if "grad_average" in states:
+            options["centered"] = True
+    optimizer = kind([param], lr=0.05, **options)
+    for grad in grads:
+        param.grad = grad
+        optimizer.step()
+    assert_close(train(case, 101, "float64")[0], param, factor=8)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_any_thread_count(case: tuple[Any, ...]) -> None:
+    runs = []
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            runs.append(b"".join(x.tobytes() for x in train(case, 70_001, "float32", 2)))
+    assert len(set(runs)) == 1
+
+
+def test_constant_gradient_has_no_variance(every_isa: str) -> None:
+    """The centered variance may not fall below zero by rounding."""
+    w, s, a = (np.zeros(64, np.float32) for _ in range(3))
+    grad = np.full(64, 0.1, np.float32)
+    for _ in range(200):
+        K.rmsprop_step(w, grad, s, np.array(1e-12), grad_average=a, alpha=0.5)
+    assert np.isfinite(w).all()
+
+
+def test_clip_grad_norm(every_isa: str, rng: np.random.Generator) -> None:
+    shapes = [(3, 5), (0,), (), (70_001,), (17,)]
+    grads = [rng.normal(size=s).astype(np.float32) for s in shapes] + [rng.normal(size=(4, 4))]
+    wide = [g.astype(np.float64) for g in grads]
+    norm = np.sqrt(sum((g**2).sum() for g in wide))
+    for most in (float("inf"), 2 * norm, norm / 3):
+        mine = [g.copy() for g in grads]
+        assert_close(K.clip_grad_norm(mine, most), np.array(norm), factor=10)
+        for a, b in zip(mine, wide, strict=True):
+            assert_close(a, b * min(1.0, most / (norm + 1e-6)))
+    view = np.zeros((4, 6), np.float32)
+    view[:, ::2] = 1
+    assert float(np.asarray(K.clip_grad_norm([view[:, ::2]], 1.0))) == pytest.approx(np.sqrt(12))
+    assert_close(view[:, ::2], np.full((4, 3), 1 / np.sqrt(12), np.float32))
+    assert not view[:, 1::2].any()
+    assert float(np.asarray(K.clip_grad_norm([], 1.0))) == 0
+
+
+def test_clip_grad_norm_does_not_overflow() -> None:
+    grad = np.full(4, 1e30, np.float32)
+    assert float(np.asarray(K.clip_grad_norm([grad], 1.0))) == pytest.approx(2e30)
+    assert_close(grad, np.full(4, 0.5, np.float32))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_clip_grad_norm_not_finite(every_isa: str, bad: float) -> None:
+    torch = pytest.importorskip("torch")
+    grad = np.ones(300, np.float32)
+    grad[7] = bad
+    parameter = torch.zeros(300, requires_grad=True)
+    parameter.grad = torch.tensor(grad)
+    expected = torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+    norm = float(np.asarray(K.clip_grad_norm([grad], 1.0)))
+    assert np.array_equal(norm, float(expected), equal_nan=True)
+    assert_close(grad, parameter.grad)
+
+
+def test_clip_any_thread_count(rng: np.random.Generator) -> None:
+    grad = rng.normal(size=200_003).astype(np.float32)
+    runs = set()
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            mine = grad.copy()
+            norm = K.clip_grad_norm([mine, mine[:100]], 0.5)
+            runs.add(np.asarray(norm).tobytes() + mine.tobytes())
+    assert len(runs) == 1
+
+
+def test_errors() -> None:
+    w, g, lr, step = np.ones(3), np.ones(3), np.array(0.1), np.array(1)
+    with pytest.raises(TypeError, match="sgd_step: param must be float32 or float64, got int64"):
+        K.sgd_step(np.arange(3), np.arange(3), lr, step)
+    with pytest.raises(TypeError, match="sgd_step: param and grad must have the same dtype"):
+        K.sgd_step(w, g.astype(np.float32), lr, step)
+    with pytest.raises(ValueError, match=r"sgd_step: param \(3,\) and grad \(2,\) must have the same shape"):
+        K.sgd_step(w, g[:2], lr, step)
+    with pytest.raises(TypeError, match="sgd_step: lr must be float64, got float32"):
+        K.sgd_step(w, g, lr.astype(np.float32), step)
+    with pytest.raises(ValueError, match=r"sgd_step: step must be one value of shape \(\), got shape \(1,\)"):
+        K.sgd_step(w, g, lr, step[None])
+    with pytest.raises(
+        ValueError, match=r"sgd_step: param must be contiguous \(shape \(3,\), strides \(2,\)\)"
+    ):
+        K.sgd_step(np.ones(6)[::2], g, lr, step)
+    with pytest.raises(ValueError, match="sgd_step: momentum 0.9 needs a momentum_buffer"):
+        K.sgd_step(w, g, lr, step, momentum=0.9)
+    with pytest.raises(ValueError, match="sgd_step: momentum must be finite and not negative, got -1"):
+        K.sgd_step(w, g, lr, step, w.copy(), momentum=-1)
+    with pytest.raises(ValueError, match="sgd_step: nesterov needs a momentum above 0 and no dampening"):
+        K.sgd_step(w, g, lr, step, nesterov=True)
+    with pytest.raises(ValueError, match="adagrad_step: eps must be finite and not negative, got -1"):
+        K.adagrad_step(w, g, w.copy(), lr, step, eps=-1)
+    with pytest.raises(ValueError, match="rmsprop_step: alpha must be finite and not negative, got nan"):
+        K.rmsprop_step(w, g, w.copy(), lr, alpha=float("nan"))
+    with pytest.raises(ValueError, match="adam_step: beta2 must be from 0 to below 1, got 1"):
+        K.adam_step(w, g, w.copy(), w.copy(), lr, step, beta2=1)
+    with pytest.raises(
+        ValueError, match=r"adam_step: param \(3,\) and first_moment \(4,\) must have the same"
+    ):
+        K.adam_step(w, g, np.ones(4), w.copy(), lr, step)
+    with pytest.raises(ValueError, match="clip_grad_norm: max_norm must not be negative, got -1"):
+        K.clip_grad_norm([g], -1)
+    with pytest.raises(TypeError, match="clip_grad_norm: grads must be float32 or float64, got int64"):
+        K.clip_grad_norm([np.arange(3)], 1)
+    frozen = np.ones(3)
+    frozen.flags.writeable = False
+    for call in (lambda: K.sgd_step(frozen, g, lr, step), lambda: K.clip_grad_norm([frozen], 1)):
+        with pytest.raises(ValueError, match="the output array is read-only"):
+            call()
