@@ -27,9 +27,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="ops, models (both by default); mnist: LeNet-5 trained whole",
     )
     parser.add_argument("--quick", action="store_true", help="fewer shapes, shorter samples")
-    parser.add_argument(
-        "--filter", default="", help="only rows whose name and shape match this regular expression"
-    )
+    parser.add_argument("--filter", default="", help="only rows whose name and shape match this regular expression")
     parser.add_argument("--threads", type=int, default=K.num_threads(), help="for weft and its peers alike")
     parser.add_argument(
         "--modes", default="eager,channels_last",

@@ -95,15 +95,12 @@ def rows(quick: bool, modes: list[str]) -> Iterator[tuple[Row, Callable[[], list
         for batch in batches:
             images, labels = data(batch, *shape)
 
-            def training(
-                ours: Any = ours, theirs: Any = theirs, images: Any = images, labels: Any = labels
-            ) -> Any:
+            def training(ours: Any = ours, theirs: Any = theirs, images: Any = images, labels: Any = labels) -> Any:
                 contestants = [Contestant("weft", weft_step(ours(), images, labels))]
                 if peers.have_torch():
                     usable = modes if images.ndim == 4 else [m for m in modes if m != "channels_last"]
                     contestants += [
-                        Contestant(f"torch {mode}", torch_step(theirs(), images, labels, mode))
-                        for mode in usable
+                        Contestant(f"torch {mode}", torch_step(theirs(), images, labels, mode)) for mode in usable
                     ]
                 return contestants
 

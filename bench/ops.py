@@ -18,9 +18,7 @@ def normal(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def pair(
-    ours: Callable[[], object], theirs: Callable[[Any], Callable[[], object]] | None
-) -> list[Contestant]:
+def pair(ours: Callable[[], object], theirs: Callable[[Any], Callable[[], object]] | None) -> list[Contestant]:
     """weft and, where it is installed, PyTorch; `theirs` gets the module torch."""
     contestants = [Contestant("weft", ours)]
     if peers.have_torch() and theirs is not None:
@@ -42,9 +40,7 @@ def gemm(m: int, n: int, k: int) -> Plan:
     return Row("ops", "gemm", f"{m}x{n}x{k}", flop=2 * m * n * k), contestants
 
 
-def conv2d(
-    batch: int, c: int, k: int, size: int, kernel: int, stride: int, padding: int, backward: bool
-) -> Plan:
+def conv2d(batch: int, c: int, k: int, size: int, kernel: int, stride: int, padding: int, backward: bool) -> Plan:
     out = (size + 2 * padding - kernel) // stride + 1
     flop = 2 * batch * k * out * out * c * kernel * kernel * (2 if backward else 1)
 
@@ -123,9 +119,7 @@ def cross_entropy(batch: int, classes: int) -> Plan:
 
         return pair(ours, theirs)
 
-    return Row(
-        "ops", "cross_entropy, both ways", f"{batch}x{classes}", bytes=16 * batch * classes
-    ), contestants
+    return Row("ops", "cross_entropy, both ways", f"{batch}x{classes}", bytes=16 * batch * classes), contestants
 
 
 def rows(quick: bool, modes: list[str]) -> Iterator[Plan]:

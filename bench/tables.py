@@ -26,12 +26,8 @@ def row_table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         peers = {name: s for name, s in row["seconds"].items() if name != "weft"}
         name, seconds = min(peers.items(), key=lambda item: item[1]) if peers else ("", 0.0)
-        beside = (
-            f"{milliseconds(seconds)} | {name} | {seconds / row['seconds']['weft']:.2f}" if peers else " | | "
-        )
-        lines.append(
-            f"| {row['name']} | {row['shape']} | {milliseconds(row['seconds']['weft'])} | {beside} |"
-        )
+        beside = f"{milliseconds(seconds)} | {name} | {seconds / row['seconds']['weft']:.2f}" if peers else " | | "
+        lines.append(f"| {row['name']} | {row['shape']} | {milliseconds(row['seconds']['weft'])} | {beside} |")
     return "\n".join(lines)
 
 

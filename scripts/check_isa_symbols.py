@@ -34,9 +34,7 @@ def weak_symbols(path: Path) -> list[str]:
 
 def main() -> int:
     build = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build"
-    objects = [
-        path for path in build.rglob("*.o") if OBJECT.search(str(path)) and "sanitize" not in path.parts
-    ]
+    objects = [path for path in build.rglob("*.o") if OBJECT.search(str(path)) and "sanitize" not in path.parts]
     if not objects:
         print(f"check_isa_symbols: no objects of csrc/cpu under {build}; build first")
         return 1

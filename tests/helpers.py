@@ -31,9 +31,7 @@ def to_numpy(x: Any) -> np.ndarray:
     return np.asarray(x)
 
 
-def assert_close(
-    actual: Any, expected: Any, *, dtype: str | None = None, terms: int = 1, factor: float = 1.0
-) -> None:
+def assert_close(actual: Any, expected: Any, *, dtype: str | None = None, terms: int = 1, factor: float = 1.0) -> None:
     """Fails where |actual - expected| > atol * scale + rtol * |expected|, or where only one of them is NaN.
 
     dtype: whose tolerance counts; that of `actual` by default (`expected` may be of a higher precision).

@@ -295,13 +295,9 @@ def test_copy_any_strides(data: st.DataObject) -> None:
     np.testing.assert_array_equal(out, expected)
 
 
-@pytest.mark.parametrize(
-    "shape", [(64, 64), (65, 130), (1, 300), (300, 1), (3, 70, 129), (2, 3, 40, 50)], ids=str
-)
+@pytest.mark.parametrize("shape", [(64, 64), (65, 130), (1, 300), (300, 1), (3, 70, 129), (2, 3, 40, 50)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_transposed_copy(
-    every_isa: str, rng: np.random.Generator, dtype: str, shape: tuple[int, ...]
-) -> None:
+def test_transposed_copy(every_isa: str, rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> None:
     x = draw(rng, shape, dtype)
     np.testing.assert_array_equal(np.asarray(K.copy(x.T)), x.T)
     swapped = x.swapaxes(-1, -2)
@@ -417,9 +413,7 @@ def test_errors() -> None:
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"add: shapes \(2, 3\) and \(4,\) do not broadcast"):
         K.add(x, np.ones(4, np.float32))
-    with pytest.raises(
-        TypeError, match="mul: the first operand and the second must have the same dtype, got"
-    ):
+    with pytest.raises(TypeError, match="mul: the first operand and the second must have the same dtype, got"):
         K.mul(x, np.ones(3))
     with pytest.raises(TypeError, match="exp: input must be float32 or float64, got int64"):
         K.exp(np.arange(3))

@@ -33,14 +33,10 @@ def test_index_select(every_isa: str, rng: np.random.Generator, shape: tuple[int
             index = rng.integers(-shape[axis], shape[axis], count)
             expected = np.take(x, index, axis)
             np.testing.assert_array_equal(np.asarray(K.index_select(x, axis, index)), expected)
-            np.testing.assert_array_equal(
-                np.asarray(K.index_select(x, axis - x.ndim, index.astype("int32"))), expected
-            )
+            np.testing.assert_array_equal(np.asarray(K.index_select(x, axis - x.ndim, index.astype("int32"))), expected)
         turned = x.swapaxes(0, -1)
         index = rng.integers(0, turned.shape[axis], 5)
-        np.testing.assert_array_equal(
-            np.asarray(K.index_select(turned, axis, index)), np.take(turned, index, axis)
-        )
+        np.testing.assert_array_equal(np.asarray(K.index_select(turned, axis, index)), np.take(turned, index, axis))
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
@@ -177,9 +173,7 @@ def test_index_errors() -> None:
         K.index_select(x, 0, np.zeros((2, 2), int))
     with pytest.raises(IndexError, match="gather: axis 2 is out of range"):
         K.gather(x, 2, np.zeros((3, 5), int))
-    with pytest.raises(
-        ValueError, match=r"gather: index \(2, 5\) and input \(3, 5\) must have the same shape but"
-    ):
+    with pytest.raises(ValueError, match=r"gather: index \(2, 5\) and input \(3, 5\) must have the same shape but"):
         K.gather(x, 1, np.zeros((2, 5), int))
     with pytest.raises(IndexError, match="gather: index 3 is out of range for size 3"):
         K.gather(x, 0, np.full((1, 5), 3))
@@ -197,17 +191,13 @@ def test_index_errors() -> None:
 
 def test_errors_of_adding() -> None:
     out, index = np.ones((3, 5), np.float32), np.array([0, 1])
-    with pytest.raises(
-        ValueError, match=r"index_add: input \(3, 5\) must have the shape of out \(3, 5\) with 2"
-    ):
+    with pytest.raises(ValueError, match=r"index_add: input \(3, 5\) must have the shape of out \(3, 5\) with 2"):
         K.index_add(out, 0, index, out)
     with pytest.raises(ValueError, match="index_add: out must be contiguous"):
         K.index_add(out.T, 0, index, np.ones((2, 3), np.float32))
     with pytest.raises(TypeError, match="index_add: out and input must have the same dtype"):
         K.index_add(out, 0, index, np.ones((2, 5)))
-    with pytest.raises(
-        ValueError, match=r"scatter_add: index \(1, 5\) and input \(2, 5\) must have the same shape"
-    ):
+    with pytest.raises(ValueError, match=r"scatter_add: index \(1, 5\) and input \(2, 5\) must have the same shape"):
         K.scatter_add(out, 0, np.zeros((1, 5), int), np.ones((2, 5), np.float32))
     with pytest.raises(ValueError, match=r"scatter_add: input \(2, 4\) and out \(3, 5\)"):
         K.scatter_add(out, 0, np.zeros((2, 4), int), np.ones((2, 4), np.float32))
@@ -222,21 +212,15 @@ def test_errors_of_joining() -> None:
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match="cat: expected at least one array"):
         K.cat([])
-    with pytest.raises(
-        ValueError, match=r"cat: shapes \(2, 3\) and \(2, 4\) must be the same but for axis 0"
-    ):
+    with pytest.raises(ValueError, match=r"cat: shapes \(2, 3\) and \(2, 4\) must be the same but for axis 0"):
         K.cat([x, np.ones((2, 4), np.float32)])
     with pytest.raises(TypeError, match="cat: the first array and another must have the same dtype"):
         K.cat([x, np.ones((2, 3))])
     with pytest.raises(IndexError, match="cat: axis 2 is out of range"):
         K.cat([x], 2)
-    with pytest.raises(
-        ValueError, match=r"stack: the first array \(2, 3\) and another \(3,\) must have the same"
-    ):
+    with pytest.raises(ValueError, match=r"stack: the first array \(2, 3\) and another \(3,\) must have the same"):
         K.stack([x, np.ones(3, np.float32)])
-    with pytest.raises(
-        ValueError, match=r"pad: widths before \(1,\) and after \(1, 1\) must have one number"
-    ):
+    with pytest.raises(ValueError, match=r"pad: widths before \(1,\) and after \(1, 1\) must have one number"):
         K.pad(x, (1,), (1, 1))
     with pytest.raises(ValueError, match=r"pad: widths before \(-2, 0\) and after \(-1, 0\) crop more than"):
         K.pad(x, (-2, 0), (-1, 0))

@@ -61,9 +61,7 @@ def test_floating(every_isa: str, rng: np.random.Generator, op: str, shape: tupl
             if op == "var" and terms(shape, axis) == 1:
                 expected = np.full_like(expected, np.nan)
             out = getattr(K, op)(x, axis)
-            assert_close(
-                out, expected, dtype=None if expected.dtype == bool else dtype, terms=terms(shape, axis)
-            )
+            assert_close(out, expected, dtype=None if expected.dtype == bool else dtype, terms=terms(shape, axis))
             kept = getattr(K, op)(x, axis=axis, keepdim=True)
             assert kept.shape == np.sum(x, axis=axis, keepdims=True).shape
             np.testing.assert_array_equal(np.asarray(kept).reshape(out.shape), np.asarray(out))
@@ -111,9 +109,7 @@ def test_nan(every_isa: str, rng: np.random.Generator, dtype: str, n: int) -> No
         x[2, at] = -np.inf
         for y, axis in ((x, 1), (np.ascontiguousarray(x.T), 0)):
             for op in ("max", "min", "argmax", "argmin"):
-                np.testing.assert_array_equal(
-                    np.asarray(getattr(K, op)(y, axis)), getattr(np, op)(y, axis=axis)
-                )
+                np.testing.assert_array_equal(np.asarray(getattr(K, op)(y, axis)), getattr(np, op)(y, axis=axis))
             assert np.isnan(np.asarray(K.sum(y, axis))[1])
             assert np.asarray(K.any(y, axis))[1]
 

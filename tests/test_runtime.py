@@ -27,9 +27,7 @@ def test_reference_and_baseline_are_always_there() -> None:
 def test_set_isa() -> None:
     with isa("reference"):
         assert K.isa() == "reference"
-    with pytest.raises(
-        ValueError, match="set_isa: this build and processor have reference, baseline.*; got 'mmx'"
-    ):
+    with pytest.raises(ValueError, match="set_isa: this build and processor have reference, baseline.*; got 'mmx'"):
         K.set_isa("mmx")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from weft import autograd, kernels, operations, tensor
+from weft import autograd, kernels, operations
 from weft.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from weft.creation import (
     arange,
@@ -37,6 +37,63 @@ if TYPE_CHECKING:
     from weft import data, models, nn, optim, train
     from weft.serialization import load, save
     from weft.summary import summary
+
+__all__ = [
+    "Array",
+    "Tensor",
+    "add",
+    "arange",
+    "as_tensor",
+    "autograd",
+    "bool",
+    "cat",
+    "config",
+    "data",
+    "empty",
+    "enable_grad",
+    "exp",
+    "eye",
+    "float32",
+    "float64",
+    "from_numpy",
+    "full",
+    "full_like",
+    "get_num_threads",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "kernels",
+    "linspace",
+    "load",
+    "log",
+    "manual_seed",
+    "matmul",
+    "maximum",
+    "minimum",
+    "models",
+    "nn",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "operations",
+    "optim",
+    "rand",
+    "randint",
+    "randn",
+    "randperm",
+    "save",
+    "set_grad_enabled",
+    "set_num_threads",
+    "sqrt",
+    "stack",
+    "summary",
+    "tensor",
+    "train",
+    "uint8",
+    "where",
+    "zeros",
+    "zeros_like",
+]
 
 __version__ = "0.1.0"
 

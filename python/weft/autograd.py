@@ -59,9 +59,7 @@ class set_grad_enabled:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         _state.enabled = self._before
 
 
@@ -77,9 +75,7 @@ class _GradMode:
         self._before.append(_state.enabled)
         _state.enabled = self._mode
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         _state.enabled = self._before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -290,9 +286,7 @@ def _seed(tensor: Tensor, gradient: Any) -> K.Array:
         return K.ones(tensor.array.shape, tensor.array.dtype)
     array = K.asarray(gradient)
     if array.shape != tensor.array.shape:
-        raise ValueError(
-            f"backward: gradient {array.shape} and tensor {tensor.array.shape} must have the same shape"
-        )
+        raise ValueError(f"backward: gradient {array.shape} and tensor {tensor.array.shape} must have the same shape")
     if array.dtype != tensor.array.dtype:
         raise TypeError(f"backward: gradient is {array.dtype} but the tensor is {tensor.array.dtype}")
     return array
@@ -353,9 +347,7 @@ class _Pass:
                 douts[index] = self._output_gradient(node, index, dout)
         if node.function._tensors:
             with no_grad():
-                result = node.function.backward(
-                    node, *(None if d is None else _tensor_type(d) for d in douts)
-                )
+                result = node.function.backward(node, *(None if d is None else _tensor_type(d) for d in douts))
         else:
             result = node.function.backward(node, *douts)
         if not self.retain_graph:
@@ -489,10 +481,7 @@ def gradcheck(
     def value() -> float:
         with no_grad():
             return float(
-                sum(
-                    np.vdot(c, o.numpy())
-                    for c, o in zip(cotangents, _outputs(function(*arguments)), strict=True)
-                )
+                sum(np.vdot(c, o.numpy()) for c, o in zip(cotangents, _outputs(function(*arguments)), strict=True))
             )
 
     for (i, tensor), gradient in zip(checked, found, strict=True):
@@ -522,9 +511,7 @@ def _compare(
     wrong = ~(np.abs(analytic - numeric) <= atol + rtol * np.abs(numeric))
     if wrong.any():
         excess = np.where(wrong, np.abs(analytic - numeric), 0)
-        at = tuple(
-            int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(excess, nan=np.inf))), excess.shape)
-        )
+        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(np.nan_to_num(excess, nan=np.inf))), excess.shape))
         raise AssertionError(
             f"gradcheck: input {which}, element {at}: backward gives {analytic[at]!r}, "
             f"finite differences {numeric[at]!r} ({int(wrong.sum())} of {analytic.size} elements differ)"

@@ -121,16 +121,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         text = np.array2string(np.asarray(self.array), separator=", ", prefix="tensor(")
-        dtype = (
-            "" if self.dtype in (K.DType.float32, K.DType.int64, K.DType.bool) else f", dtype={self.dtype!r}"
-        )
-        history = (
-            f", grad_fn={self._node!r}"
-            if self._node
-            else ", requires_grad=True"
-            if self.requires_grad
-            else ""
-        )
+        dtype = "" if self.dtype in (K.DType.float32, K.DType.int64, K.DType.bool) else f", dtype={self.dtype!r}"
+        history = f", grad_fn={self._node!r}" if self._node else ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({text}{dtype}{history})"
 
     # --- out to Python and NumPy ---

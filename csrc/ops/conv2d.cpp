@@ -1,0 +1,166 @@
+#include "ops/conv2d.h"
+
+#include "backend.h"
+#include "core/stream.h"
+#include "ops/check.h"
+
+namespace weft {
+
+namespace {
+
+// Output size along one axis; see the formula in the header.
+std::int64_t output_size(const char* op, const char* axis, std::int64_t input, std::int64_t kernel,
+                         std::int64_t before, std::int64_t after, std::int64_t stride, std::int64_t dilation,
+                         const Dims& x, const Dims& weight) {
+  const std::int64_t padded = input + before + after, reach = dilation * (kernel - 1) + 1;
+  check_value(reach <= padded, op, ": the kernel reaches over ", axis, "=", reach,
+              " but the padded input has only ", padded, " (weight ", weight, ", input ", x, ")");
+  return (padded - reach) / stride + 1;
+}
+
+void check_options(const char* op, const Conv2dOptions& o) {
+  check_value(o.stride_h > 0 && o.stride_w > 0, op, ": stride must be positive, got (", o.stride_h, ", ",
+              o.stride_w, ")");
+  check_value(o.dilation_h > 0 && o.dilation_w > 0, op, ": dilation must be positive, got (", o.dilation_h,
+              ", ", o.dilation_w, ")");
+  check_value(o.pad_top >= 0 && o.pad_bottom >= 0 && o.pad_left >= 0 && o.pad_right >= 0, op,
+              ": padding must not be negative, got (", o.pad_top, ", ", o.pad_bottom, ", ", o.pad_left, ", ",
+              o.pad_right, ")");
+  check_value(o.groups > 0, op, ": groups must be positive, got ", o.groups);
+  check_value(!o.same || (o.stride_h == 1 && o.stride_w == 1), op, ": padding 'same' needs stride 1, got (",
+              o.stride_h, ", ", o.stride_w, ")");
+}
+
+void check_channels(const char* op, const Dims& x, const Dims& weight, std::int64_t groups) {
+  check_value(weight[0] % groups == 0, op, ": groups=", groups, " does not divide K=", weight[0], " (weight ",
+              weight, ")");
+  check_value(x[1] % groups == 0, op, ": groups=", groups, " does not divide C=", x[1], " (input ", x, ")");
+  check_value(x[1] / groups == weight[1], op, ": weight expects C=", weight[1] * groups, " (weight ", weight,
+              groups > 1 ? str(", groups ", groups) : "", ") but input has C=", x[1], " (input ", x, ")");
+}
+
+Dims out_shape(const Conv2dParams& p) { return {p.N, p.K, p.P, p.Q}; }
+
+// x with a batch axis in front.
+Array batched(const char* op, const char* what, const Array& x) {
+  check_value(x.ndim() == 3 || x.ndim() == 4, op, ": ", what,
+              " must have rank 4 (N, C, H, W) or 3 (C, H, W), got ", x.shape());
+  return contiguous(x.ndim() == 3 ? x.unsqueeze(0) : x);
+}
+
+Dims batched_size(const char* op, const Dims& size) {
+  check_value(size.n == 3 || size.n == 4, op, ": input_size must have 4 entries (N, C, H, W) or 3, got ",
+              size);
+  Dims full = size;
+  if (full.n == 3) full.insert(0, 1);
+  return full;
+}
+
+void check_dout(const char* op, const Array& dout, const Conv2dParams& p) {
+  check_value(dout.shape() == out_shape(p), op, ": dout ", dout.shape(),
+              " does not have the shape of the output ", out_shape(p));
+}
+
+}  // namespace
+
+Conv2dParams conv2d_params(const char* op, const Dims& x, const Dims& weight, const Conv2dOptions& given) {
+  Conv2dOptions o = given;
+  check_value(weight.n == 4, op, ": weight must have rank 4 (K, C/groups, R, S), got ", weight);
+  check_value(x.n == 4, op, ": input must have rank 4 (N, C, H, W) or 3 (C, H, W), got ", x);
+  check_options(op, o);
+  check_channels(op, x, weight, o.groups);
+  check_value(weight[2] > 0 && weight[3] > 0, op, ": the kernel is empty (weight ", weight, ")");
+  if (o.same) {
+    const std::int64_t total_h = o.dilation_h * (weight[2] - 1), total_w = o.dilation_w * (weight[3] - 1);
+    o.pad_top = total_h / 2;
+    o.pad_bottom = total_h - o.pad_top;
+    o.pad_left = total_w / 2;
+    o.pad_right = total_w - o.pad_left;
+  }
+  Conv2dParams p{};
+  p.N = x[0];
+  p.C = x[1];
+  p.H = x[2];
+  p.W = x[3];
+  p.K = weight[0];
+  p.R = weight[2];
+  p.S = weight[3];
+  p.stride_h = o.stride_h;
+  p.stride_w = o.stride_w;
+  p.pad_top = o.pad_top;
+  p.pad_bottom = o.pad_bottom;
+  p.pad_left = o.pad_left;
+  p.pad_right = o.pad_right;
+  p.dilation_h = o.dilation_h;
+  p.dilation_w = o.dilation_w;
+  p.groups = o.groups;
+  p.P = output_size(op, "H", p.H, p.R, p.pad_top, p.pad_bottom, p.stride_h, p.dilation_h, x, weight);
+  p.Q = output_size(op, "W", p.W, p.S, p.pad_left, p.pad_right, p.stride_w, p.dilation_w, x, weight);
+  return p;
+}
+
+Array conv2d(const Array& given, const Array& given_weight, const Array* given_bias,
+             const Conv2dOptions& options, Activation activation, double activation_alpha) {
+  check_floating("conv2d", "input", given);
+  check_same_dtype("conv2d", "input", given, "weight", given_weight);
+  check_same_device("conv2d", "input", given, "weight", given_weight);
+  const Array x = batched("conv2d", "input", given), weight = contiguous(given_weight);
+  const Conv2dParams p = conv2d_params("conv2d", x.shape(), weight.shape(), options);
+  Array bias;
+  if (given_bias) {
+    check_same_dtype("conv2d", "input", given, "bias", *given_bias);
+    check_same_device("conv2d", "input", given, "bias", *given_bias);
+    check_value(given_bias->ndim() == 1 && given_bias->shape(0) == p.K,
+                "conv2d: bias must have shape (K,) = (", p.K, ",), got ", given_bias->shape(), " (weight ",
+                weight.shape(), ")");
+    bias = contiguous(*given_bias);
+  }
+  const Array out = Array::empty(out_shape(p), x.dtype(), x.device());
+  const Conv2dForwardArgs args{p,          x.dtype(),       out.raw(),
+                               x.raw(),    weight.raw(),    given_bias ? bias.raw() : nullptr,
+                               activation, activation_alpha};
+  if (out.numel() > 0)
+    current_stream(x.device())
+        .submit("conv2d_forward", backend(x.device()).conv2d_forward, args, {&out, &x, &weight, &bias});
+  return given.ndim() == 3 ? out.squeeze(0) : out;
+}
+
+Array conv2d_backward_input(const Array& given, const Array& given_weight, const Dims& input_size,
+                            const Conv2dOptions& options) {
+  const char* op = "conv2d_backward_input";
+  check_floating(op, "dout", given);
+  check_same_dtype(op, "dout", given, "weight", given_weight);
+  check_same_device(op, "dout", given, "weight", given_weight);
+  const Array dout = batched(op, "dout", given), weight = contiguous(given_weight);
+  const Conv2dParams p = conv2d_params(op, batched_size(op, input_size), weight.shape(), options);
+  check_dout(op, dout, p);
+  const Array dx = Array::empty({p.N, p.C, p.H, p.W}, dout.dtype(), dout.device());
+  const Conv2dBackwardInputArgs args{p, dout.dtype(), dx.raw(), dout.raw(), weight.raw()};
+  if (dx.numel() > 0)
+    current_stream(dout.device())
+        .submit("conv2d_backward_input", backend(dout.device()).conv2d_backward_input, args,
+                {&dx, &dout, &weight});
+  return input_size.n == 3 ? dx.squeeze(0) : dx;
+}
+
+Array conv2d_backward_weight(const Array& given, const Array& given_x, const Dims& weight_size,
+                             const Conv2dOptions& options, Array* db) {
+  const char* op = "conv2d_backward_weight";
+  check_floating(op, "dout", given);
+  check_same_dtype(op, "dout", given, "input", given_x);
+  check_same_device(op, "dout", given, "input", given_x);
+  const Array dout = batched(op, "dout", given), x = batched(op, "input", given_x);
+  const Conv2dParams p = conv2d_params(op, x.shape(), weight_size, options);
+  check_dout(op, dout, p);
+  const Array dw = Array::empty(weight_size, dout.dtype(), dout.device());
+  if (db) *db = Array::empty({p.K}, dout.dtype(), dout.device());
+  const Conv2dBackwardWeightArgs args{p,          dout.dtype(), dw.raw(), db ? db->raw() : nullptr,
+                                      dout.raw(), x.raw()};
+  if (dw.numel() > 0)
+    current_stream(dout.device())
+        .submit("conv2d_backward_weight", backend(dout.device()).conv2d_backward_weight, args,
+                {&dw, db ? db : &dw, &dout, &x});
+  return dw;
+}
+
+}  // namespace weft

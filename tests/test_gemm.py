@@ -1,0 +1,135 @@
+"""Matrix products against the naive kernel in double precision, on every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import weft.kernels as K
+from helpers import assert_close, reference, threads
+
+# M, N, K: one tile, its edges, several panels, several slices of K, vectors, primes.
+SIZES = [
+    (1, 1, 1), (1, 7, 5), (7, 1, 5), (12, 32, 8), (13, 33, 9), (5, 31, 3), (64, 120, 400), (100, 70, 257),
+    (37, 97, 1031), (1, 1500, 300), (1, 300, 1500), (300, 1, 40), (150, 600, 64), (2, 3, 513),
+]  # fmt: skip
+
+
+def normal(rng: np.random.Generator, *shape: int, dtype: str = "float32") -> np.ndarray:
+    return rng.normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_matmul(every_isa: str, rng: np.random.Generator, size: tuple[int, int, int], dtype: str) -> None:
+    m, n, k = size
+    a, b = normal(rng, m, k, dtype=dtype), normal(rng, k, n, dtype=dtype)
+    assert_close(K.matmul(a, b), a.astype(np.float64) @ b.astype(np.float64), dtype=dtype, terms=k)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("layout", ["nt", "tn", "tt"])
+def test_transposed(every_isa: str, rng: np.random.Generator, size: tuple[int, int, int], layout: str) -> None:
+    m, n, k = size
+    ta, tb = layout[0] == "t", layout[1] == "t"
+    a = normal(rng, *((k, m) if ta else (m, k)))
+    b = normal(rng, *((n, k) if tb else (k, n)))
+    expected = (a.T if ta else a).astype(np.float64) @ (b.T if tb else b)
+    assert_close(K.gemm(a, b, transpose_a=ta, transpose_b=tb), expected, dtype="float32", terms=k)
+
+
+@pytest.mark.parametrize("activation", ["none", "relu", "sigmoid", "gelu"])
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 40, 50), (40, 1, 50), (33, 65, 300)], ids=str)
+def test_gemm_end(every_isa: str, rng: np.random.Generator, shape: tuple[int, int, int], activation: str) -> None:
+    """alpha, beta, bias and activation in one pass."""
+    m, n, k = shape
+    a, b, c, bias = normal(rng, m, k), normal(rng, k, n), normal(rng, m, n), normal(rng, n)
+    options = {"alpha": 0.5, "beta": -1.5, "bias": bias, "activation": activation}
+    wide = [v.astype(np.float64) for v in (a, b, c)]
+    expected = reference(K.gemm, *wide, **{**options, "bias": bias.astype(np.float64)})
+    assert_close(K.gemm(a, b, c, **options), expected, dtype="float32", terms=k)
+
+
+def test_beta_zero_does_not_read(every_isa: str) -> None:
+    c = np.full((5, 6), np.nan, np.float32)
+    out = K.gemm(np.ones((5, 3), np.float32), np.ones((3, 6), np.float32), c, beta=0.0)
+    assert_close(out, np.full((5, 6), 3, np.float32))
+
+
+def test_empty_sum_and_empty_result(every_isa: str) -> None:
+    bias = np.arange(4, dtype=np.float32) - 1
+    out = K.gemm(np.ones((3, 0), np.float32), np.ones((0, 4), np.float32), bias=bias, activation="relu")
+    assert_close(out, np.tile(np.maximum(bias, 0), (3, 1)))
+    assert np.asarray(K.matmul(np.ones((0, 3), np.float32), np.ones((3, 4), np.float32))).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("a_shape", "b_shape"),
+    [((3,), (3,)), ((3,), (3, 4)), ((5, 3), (3,)), ((2, 5, 3), (3, 4)), ((2, 1, 5, 3), (6, 3, 4)), ((2, 5, 3), (3,)),
+     ((4, 3, 2), (4, 2, 7)), ((3,), (2, 3, 4)), ((0, 2, 3), (3, 4))],
+    ids=str,
+)  # fmt: skip
+def test_matmul_shapes(every_isa: str, rng: np.random.Generator, a_shape: tuple, b_shape: tuple) -> None:
+    a, b = normal(rng, *a_shape), normal(rng, *b_shape)
+    assert_close(K.matmul(a, b), a.astype(np.float64) @ b, dtype="float32", terms=3)
+
+
+def test_strided_operands_are_read_where_they_lie(every_isa: str, rng: np.random.Generator) -> None:
+    a, b = normal(rng, 40, 60)[::2, ::3], normal(rng, 50, 40)[::-1, 1::2].T[:, :30].T[:20, :]
+    assert_close(K.matmul(a, b), a.astype(np.float64) @ b, dtype="float32", terms=20)
+
+
+@given(m=st.integers(1, 70), n=st.integers(1, 70), k=st.integers(1, 70), seed=st.integers(0, 99))
+def test_drawn_sizes(m: int, n: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = normal(rng, m, k), normal(rng, k, n)
+    assert_close(K.matmul(a, b), a.astype(np.float64) @ b, dtype="float32", terms=k)
+
+
+def test_linear(every_isa: str, rng: np.random.Generator) -> None:
+    x, w, b = normal(rng, 2, 5, 37), normal(rng, 11, 37), normal(rng, 11)
+    expected = x.astype(np.float64) @ w.T + b
+    assert_close(K.linear(x, w, b), expected, dtype="float32", terms=37)
+    assert_close(K.linear(x, w, b, activation="relu"), np.maximum(expected, 0), dtype="float32", terms=37)
+    assert_close(K.linear(x[0, 0], w), x[0, 0].astype(np.float64) @ w.T, dtype="float32", terms=37)
+
+
+def test_nan_goes_through(every_isa: str) -> None:
+    a = np.ones((20, 30), np.float32)
+    a[3, 4] = np.nan
+    out = np.asarray(K.gemm(a, np.ones((30, 40), np.float32), activation="relu"))
+    assert np.isnan(out[3]).all()
+    assert not np.isnan(np.delete(out, 3, axis=0)).any()
+
+
+@pytest.mark.parametrize("size", [(200, 300, 700), (1, 5000, 600), (64, 120, 400)], ids=str)
+def test_same_bits_for_any_number_of_threads(rng: np.random.Generator, size: tuple[int, int, int]) -> None:
+    m, n, k = size
+    a, b = normal(rng, m, k), normal(rng, k, n)
+    results = []
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            results.append(np.asarray(K.matmul(a, b)).tobytes())
+    assert len(set(results)) == 1
+
+
+def test_errors() -> None:
+    f = np.float32
+    with pytest.raises(ValueError, match=r"matmul: the first operand has K=3 \(\(2, 3\)\) but the second has K=4"):
+        K.matmul(np.ones((2, 3), f), np.ones((4, 5), f))
+    with pytest.raises(ValueError, match=r"linear: weight expects in=4 \(weight \(5, 4\)\) but input has in=3"):
+        K.linear(np.ones((2, 3), f), np.ones((5, 4), f))
+    with pytest.raises(ValueError, match=r"linear: bias must have shape \(out,\) = \(5,\), got \(4,\)"):
+        K.linear(np.ones((2, 4), f), np.ones((5, 4), f), np.ones(4, f))
+    with pytest.raises(TypeError, match="must have the same dtype, got float32 and float64"):
+        K.matmul(np.ones((2, 3), f), np.ones((3, 2)))
+    with pytest.raises(TypeError, match="matmul: the first operand must be float32 or float64, got int64"):
+        K.matmul(np.ones((2, 3), int), np.ones((3, 2), int))
+    with pytest.raises(ValueError, match="matmul: operands must have rank 1 at least"):
+        K.matmul(np.ones((), f), np.ones(3, f))
+    with pytest.raises(ValueError, match=r"gemm: a and b must both have rank 2 or 3, got \(2,\) and \(2, 2\)"):
+        K.gemm(np.ones(2, f), np.ones((2, 2), f))
+    with pytest.raises(ValueError, match=r"gemm: c \(3, 3\) does not broadcast to the result \(2, 2\)|gemm: shapes"):
+        K.gemm(np.ones((2, 2), f), np.ones((2, 2), f), np.ones((3, 3), f))
