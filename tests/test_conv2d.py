@@ -58,9 +58,13 @@ def test_against_reference(every_isa: str, size: tuple[int, ...], options: dict[
     x, weight, bias, dout = arrays(size, options, dtype)
     wx, ww, wb, wd = wide(x, weight, bias, dout)
     terms = weight[0].size
-    assert_close(K.conv2d(x, weight, bias, **options), reference(K.conv2d, wx, ww, wb, **options), dtype=dtype, terms=terms)
+    assert_close(
+        K.conv2d(x, weight, bias, **options), reference(K.conv2d, wx, ww, wb, **options), dtype=dtype, terms=terms
+    )
     dx = K.conv2d_backward_input(dout, weight, x.shape, **options)
-    assert_close(dx, reference(K.conv2d_backward_input, wd, ww, x.shape, **options), dtype=dtype, terms=weight[:, 0].size)
+    assert_close(
+        dx, reference(K.conv2d_backward_input, wd, ww, x.shape, **options), dtype=dtype, terms=weight[:, 0].size
+    )
     dw, db = K.conv2d_backward_weight(dout, x, weight.shape, **options, bias=True)
     rdw, rdb = reference(K.conv2d_backward_weight, wd, wx, weight.shape, **options, bias=True)
     assert_close(dw, rdw, dtype=dtype, terms=dout[:, 0].size)
@@ -106,7 +110,9 @@ def test_drawn_problems(problem: Any, seed: int) -> None:
     size, options = problem
     x, weight, bias, dout = arrays(size, options, seed=seed)
     wx, ww, wb, wd = wide(x, weight, bias, dout)
-    assert_close(K.conv2d(x, weight, bias, **options), reference(K.conv2d, wx, ww, wb, **options), terms=36, dtype="float32")
+    assert_close(
+        K.conv2d(x, weight, bias, **options), reference(K.conv2d, wx, ww, wb, **options), terms=36, dtype="float32"
+    )
     dx = K.conv2d_backward_input(dout, weight, x.shape, **options)
     assert_close(dx, reference(K.conv2d_backward_input, wd, ww, x.shape, **options), terms=36, dtype="float32")
     dw = K.conv2d_backward_weight(dout, x, weight.shape, **options)

@@ -156,7 +156,7 @@ Array conv2d_backward_weight(const Array& given, const Array& given_x, const Dim
   if (db) *db = Array::empty({p.K}, dout.dtype(), dout.device());
   const Conv2dBackwardWeightArgs args{p,          dout.dtype(), dw.raw(), db ? db->raw() : nullptr,
                                       dout.raw(), x.raw()};
-  if (dw.numel() > 0)
+  if (dw.numel() > 0 || (db && db->numel() > 0))
     current_stream(dout.device())
         .submit("conv2d_backward_weight", backend(dout.device()).conv2d_backward_weight, args,
                 {&dw, db ? db : &dw, &dout, &x});
