@@ -2,8 +2,8 @@
 //
 // Each operation and type is one loop over contiguous operands, which the compiler vectorizes; nest.h brings
 // operands of any strides there. An operand may be the output itself (never shifted), so no iteration reads
-// what another one has written: that is what ivdep says. What has no loop here (pow, whole division) is done
-// by the naive kernels.
+// what another one has written: that is what ivdep says. What has no loop here (whole division, pow of
+// integers) is done by the naive kernels.
 #include "cpu/kernels.h"
 #include "cpu/nest.h"
 #include "reference/kernels.h"
@@ -108,6 +108,9 @@ template <BinaryOp op, class T>
     return static_cast<T>(p * q);
   else if constexpr (op == BinaryOp::div)
     return static_cast<T>(a / b);
+  else if constexpr (op == BinaryOp::pow)
+    return sizeof(T) == 4 ? static_cast<T>(__builtin_powf(static_cast<float>(a), static_cast<float>(b)))
+                          : static_cast<T>(__builtin_pow(static_cast<double>(a), static_cast<double>(b)));
   else if constexpr (op == BinaryOp::maximum)  // NaN: a >= b is false, then b; a itself where it is NaN
     return a >= b || a != a ? a : b;
   else if constexpr (op == BinaryOp::minimum)
@@ -227,6 +230,7 @@ Loop binary_number(BinaryOp op) {
 template <class T>
 Loop binary_floating(BinaryOp op) {
   if (op == BinaryOp::div) return binary_loop<BinaryOp::div, T>;
+  if (op == BinaryOp::pow) return binary_loop<BinaryOp::pow, T>;
   return binary_number<T>(op);
 }
 
@@ -276,8 +280,16 @@ bool by_loop(const BinaryArgs& a) {
   const Loop loop = find_loop(a.op, a.dtype);
   if (!loop) return false;
   const int size = size_of(a.dtype);
-  run_nest(
-      {loop, a.ndim, a.shape, a.out, a.op >= BinaryOp::eq ? 1 : size, 2, {a.a, a.b}, {size, size}, {}, 1});
+  run_nest({loop,
+            a.ndim,
+            a.shape,
+            a.out,
+            a.op >= BinaryOp::eq ? 1 : size,
+            2,
+            {a.a, a.b},
+            {size, size},
+            {},
+            a.op == BinaryOp::pow ? 16 : 1});
   return true;
 }
 
@@ -304,8 +316,8 @@ void unary(Stream& stream, const UnaryArgs& a) {
 }
 
 void binary(Stream& stream, const BinaryArgs& a) {
-  if (by_loop(a)) return;
   if (square_by_pow(a)) return;
+  if (by_loop(a)) return;
   reference::binary(stream, a);
 }
 
