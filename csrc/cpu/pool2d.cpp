@@ -1,21 +1,317 @@
-// Pooling; see ops/pool2d.h.
+// Pooling, spread over threads by plane; see ops/pool2d.h. Windows of 2x2 with stride 2 are read in pieces of
+// 16, 8 or 4 outputs, the last piece overlapping the one before; other windows go tap by tap over whole rows.
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
 
-void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) { reference::max_pool2d_forward(stream, a); }
-void max_pool2d_backward(Stream& stream, const MaxPool2dBackwardArgs& a) {
-  reference::max_pool2d_backward(stream, a);
+namespace {
+
+bool is_2x2(const Pool2dParams& p) {
+  return !p.adaptive && p.R == 2 && p.S == 2 && p.stride_h == 2 && p.stride_w == 2 && p.pad_h == 0 &&
+         p.pad_w == 0 && p.dilation_h == 1 && p.dilation_w == 1 && 2 * p.P <= p.H && 2 * p.Q <= p.W;
 }
-void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) { reference::avg_pool2d_forward(stream, a); }
+
+// f.template piece<V>(q) for pieces of V outputs that cover [0, Q).
+template <int V, class F>
+[[gnu::always_inline]] inline void cover(std::int64_t Q, F&& f) {
+  for (std::int64_t q = 0; q < Q; q += V) f.template piece<V>(min_of(q, Q - V));
+}
+template <class F>
+[[gnu::always_inline]] inline void for_each_piece(std::int64_t Q, F&& f) {
+  if (Q >= 16)
+    cover<16>(Q, f);
+  else if (Q >= 8)
+    cover<8>(Q, f);
+  else if (Q >= 4)
+    cover<4>(Q, f);
+  else
+    cover<1>(Q, f);
+}
+
+// Whether v takes the place of m. Bitwise operators: no branch in a vectorized loop.
+template <bool minimum, class T>
+[[gnu::always_inline]] inline bool beats(T v, T m) {
+  return (minimum ? v < m : v > m) | (v != v);
+}
+
+template <bool minimum>
+struct MaxRow2x2 {
+  const float *r0, *r1;
+  float* out;
+  std::int32_t* index;
+  std::int32_t base, W;  // base: index of r0[0]
+  template <int V>
+  [[gnu::always_inline]] void piece(std::int64_t q) const {
+    const float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
+    float* __restrict y = out + q;
+    std::int32_t* __restrict at = index + q;
+    const std::int32_t start = base + 2 * static_cast<std::int32_t>(q);
+    for (int k = 0; k < V; ++k) {
+      const float b = x0[2 * k + 1], c = x1[2 * k], d = x1[2 * k + 1];
+      const std::int32_t i = start + 2 * k;
+      float m = x0[2 * k];
+      std::int32_t best = i;
+      best = beats<minimum>(b, m) ? i + 1 : best;
+      m = beats<minimum>(b, m) ? b : m;
+      best = beats<minimum>(c, m) ? i + W : best;
+      m = beats<minimum>(c, m) ? c : m;
+      best = beats<minimum>(d, m) ? i + W + 1 : best;
+      m = beats<minimum>(d, m) ? d : m;
+      y[k] = m;
+      at[k] = best;
+    }
+  }
+};
+
+template <bool minimum>
+void max_2x2(const MaxPool2dArgs& a) {
+  const Pool2dParams& p = a.p;
+  const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
+  parallel_tasks(planes, planes * in, [&](std::int64_t plane) {
+    const float* x = static_cast<const float*>(a.x) + plane * in;
+    for (std::int64_t i = 0; i < p.P; ++i) {
+      const std::int64_t at = plane * outs + i * p.Q;
+      const MaxRow2x2<minimum> row{x + 2 * i * p.W,
+                                   x + (2 * i + 1) * p.W,
+                                   static_cast<float*>(a.out) + at,
+                                   a.index + at,
+                                   static_cast<std::int32_t>(2 * i * p.W),
+                                   static_cast<std::int32_t>(p.W)};
+      for_each_piece(p.Q, row);
+    }
+  });
+}
+
+// Any fixed window: each tap is one pass over the part of the output row for which it lies in the image.
+template <bool minimum, class T>
+void max_row(const Pool2dParams& p, std::int64_t i, const T* x, T* __restrict out,
+             std::int32_t* __restrict index) {
+  for (std::int64_t q = 0; q < p.Q; ++q) {
+    out[q] = minimum ? static_cast<T>(__builtin_inf()) : -static_cast<T>(__builtin_inf());
+    index[q] = -1;
+  }
+  for (std::int64_t r = 0; r < p.R; ++r) {
+    const std::int64_t h = i * p.stride_h - p.pad_h + r * p.dilation_h;
+    if (h < 0 || h >= p.H) continue;
+    for (std::int64_t s = 0; s < p.S; ++s) {
+      const std::int64_t shift = s * p.dilation_w - p.pad_w;  // w = q stride + shift
+      if (shift >= p.W) continue;
+      const std::int64_t begin = shift >= 0 ? 0 : ceil_div(-shift, p.stride_w);
+      const std::int64_t end = min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1);
+      const T* __restrict row = x + h * p.W + shift;
+      const auto at = static_cast<std::int32_t>(h * p.W + shift),
+                 step = static_cast<std::int32_t>(p.stride_w);
+      for (std::int64_t q = begin; q < end; ++q) {
+        const T v = row[q * step], m = out[q];
+        const bool better = beats<minimum>(v, m) | (index[q] < 0);
+        out[q] = better ? v : m;
+        index[q] = better ? at + static_cast<std::int32_t>(q) * step : index[q];
+      }
+    }
+  }
+}
+
+template <bool minimum, class T>
+void max_windows(const MaxPool2dArgs& a) {
+  const Pool2dParams& p = a.p;
+  const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
+  parallel_tasks(planes, planes * outs * p.R * p.S, [&](std::int64_t plane) {
+    for (std::int64_t i = 0; i < p.P; ++i)
+      max_row<minimum>(p, i, static_cast<const T*>(a.x) + plane * in,
+                       static_cast<T*>(a.out) + plane * outs + i * p.Q, a.index + plane * outs + i * p.Q);
+  });
+}
+
+// The gradient of a 2x2 window into two rows; `stray` where an index is not of its own window.
+struct MaxBackwardRow2x2 {
+  float *r0, *r1;
+  const float* dout;
+  const std::int32_t* index;
+  std::int32_t base, W;
+  std::int32_t* stray;
+  template <int V>
+  [[gnu::always_inline]] void piece(std::int64_t q) const {
+    float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
+    const float* __restrict d = dout + q;
+    const std::int32_t* __restrict at = index + q;
+    const std::int32_t start = base + 2 * static_cast<std::int32_t>(q);
+    std::int32_t wrong = 0;
+    for (int k = 0; k < V; ++k) {
+      const auto i = static_cast<std::int32_t>(static_cast<std::uint32_t>(at[k]) -
+                                               static_cast<std::uint32_t>(start + 2 * k));
+      x0[2 * k] = i == 0 ? d[k] : 0;
+      x0[2 * k + 1] = i == 1 ? d[k] : 0;
+      x1[2 * k] = i == W ? d[k] : 0;
+      x1[2 * k + 1] = i == W + 1 ? d[k] : 0;
+      wrong |= (i != 0) & (i != 1) & (i != W) & (i != W + 1);
+    }
+    *stray |= wrong;
+  }
+};
+
+// False where the plane has an index outside of its 2x2 window.
+bool max_backward_plane_2x2(const Pool2dParams& p, float* dx, const float* dout, const std::int32_t* index) {
+  for (std::int64_t i = 0; i < p.P; ++i) {
+    std::int32_t stray = 0;
+    float *r0 = dx + 2 * i * p.W, *r1 = r0 + p.W;
+    const MaxBackwardRow2x2 row{r0,
+                                r1,
+                                dout + i * p.Q,
+                                index + i * p.Q,
+                                static_cast<std::int32_t>(2 * i * p.W),
+                                static_cast<std::int32_t>(p.W),
+                                &stray};
+    for_each_piece(p.Q, row);
+    if (stray) return false;
+    for (std::int64_t w = 2 * p.Q; w < p.W; ++w) r0[w] = r1[w] = 0;
+  }
+  for (std::int64_t j = 2 * p.P * p.W; j < p.H * p.W; ++j) dx[j] = 0;
+  return true;
+}
+
+template <class T>
+void max_backward_plane(const Pool2dParams& p, T* dx, const T* dout, const std::int32_t* index) {
+  const std::int64_t in = p.H * p.W;
+  for (std::int64_t j = 0; j < in; ++j) dx[j] = 0;
+  for (std::int64_t j = 0; j < p.P * p.Q; ++j)
+    if (index[j] >= 0 && index[j] < in) dx[index[j]] += dout[j];
+}
+
+struct AvgRow2x2 {
+  const float *r0, *r1;
+  float* out;
+  float divisor;
+  template <int V>
+  [[gnu::always_inline]] void piece(std::int64_t q) const {
+    const float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
+    float* __restrict y = out + q;
+    for (int k = 0; k < V; ++k) y[k] = (((x0[2 * k] + x0[2 * k + 1]) + x1[2 * k]) + x1[2 * k + 1]) / divisor;
+  }
+};
+struct AvgBackwardRow2x2 {
+  float *r0, *r1;
+  const float* dout;
+  float divisor;
+  template <int V>
+  [[gnu::always_inline]] void piece(std::int64_t q) const {
+    float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
+    const float* __restrict d = dout + q;
+    for (int k = 0; k < V; ++k) {
+      const float share = d[k] / divisor;
+      x0[2 * k] = x0[2 * k + 1] = x1[2 * k] = x1[2 * k + 1] = share;
+    }
+  }
+};
+
+bool avg_2x2(const AvgPool2dArgs& a, bool backward) {
+  const Pool2dParams& p = a.p;
+  if (a.dtype != DType::float32 || !is_2x2(p)) return false;
+  const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
+  const float divisor = a.divisor_override ? static_cast<float>(a.divisor_override) : 4.0f;
+  parallel_tasks(planes, planes * in, [&](std::int64_t plane) {
+    const float* src = static_cast<const float*>(a.src) + plane * (backward ? outs : in);
+    float* dst = static_cast<float*>(a.dst) + plane * (backward ? in : outs);
+    for (std::int64_t i = 0; i < p.P; ++i) {
+      const std::int64_t top = 2 * i * p.W;
+      if (!backward) {
+        for_each_piece(p.Q, AvgRow2x2{src + top, src + top + p.W, dst + i * p.Q, divisor});
+        continue;
+      }
+      for_each_piece(p.Q, AvgBackwardRow2x2{dst + top, dst + top + p.W, src + i * p.Q, divisor});
+      for (std::int64_t w = 2 * p.Q; w < p.W; ++w) dst[top + w] = dst[top + p.W + w] = 0;
+    }
+    if (backward)
+      for (std::int64_t j = 2 * p.P * p.W; j < in; ++j) dst[j] = 0;
+  });
+  return true;
+}
+
+template <class T>
+[[gnu::always_inline]] inline T* plane_of(T* data, DType dtype, std::int64_t elements) {
+  const std::int64_t size = dtype == DType::float32 ? 4 : 8;
+  return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(data) + elements * size);
+}
+
+// The naive kernel, one plane at a time: f(args of one plane, its number).
+template <class Args, class F>
+void by_plane(const Args& a, F&& f) {
+  const std::int64_t planes = a.p.N * a.p.C,
+                     size = max_of(a.p.H * a.p.W, a.p.P * a.p.Q * (a.p.R * a.p.S + 1));
+  parallel_tasks(planes, planes * size, [&](std::int64_t plane) {
+    Args one = a;
+    one.p.N = one.p.C = 1;
+    f(one, plane * a.p.H * a.p.W, plane * a.p.P * a.p.Q);
+  });
+}
+
+}  // namespace
+
+void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) {
+  if (a.index && !a.p.adaptive) {
+    if (a.dtype == DType::float64)
+      return a.minimum ? max_windows<true, double>(a) : max_windows<false, double>(a);
+    if (is_2x2(a.p)) return a.minimum ? max_2x2<true>(a) : max_2x2<false>(a);
+    return a.minimum ? max_windows<true, float>(a) : max_windows<false, float>(a);
+  }
+  by_plane(a, [&](MaxPool2dArgs& one, std::int64_t in, std::int64_t out) {
+    one.x = plane_of(a.x, a.dtype, in);
+    one.out = plane_of(a.out, a.dtype, out);
+    if (a.index) one.index = a.index + out;
+    reference::max_pool2d_forward(stream, one);
+  });
+}
+
+void max_pool2d_backward(Stream&, const MaxPool2dBackwardArgs& a) {
+  const Pool2dParams& p = a.p;
+  const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
+  const bool halves = p.H / 2 == p.P && p.W / 2 == p.Q && p.Q > 0 && p.P > 0;
+  parallel_tasks(planes, planes * max_of(in, outs), [&](std::int64_t plane) {
+    const std::int32_t* index = a.index + plane * outs;
+    if (a.dtype == DType::float64)
+      return max_backward_plane(p, static_cast<double*>(a.dx) + plane * in,
+                                static_cast<const double*>(a.dout) + plane * outs, index);
+    float* dx = static_cast<float*>(a.dx) + plane * in;
+    const float* dout = static_cast<const float*>(a.dout) + plane * outs;
+    if (!halves || !max_backward_plane_2x2(p, dx, dout, index)) max_backward_plane(p, dx, dout, index);
+  });
+}
+
+void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
+  if (avg_2x2(a, false)) return;
+  by_plane(a, [&](AvgPool2dArgs& one, std::int64_t in, std::int64_t out) {
+    one.src = plane_of(a.src, a.dtype, in);
+    one.dst = plane_of(a.dst, a.dtype, out);
+    reference::avg_pool2d_forward(stream, one);
+  });
+}
+
 void avg_pool2d_backward(Stream& stream, const AvgPool2dArgs& a) {
-  reference::avg_pool2d_backward(stream, a);
+  if (avg_2x2(a, true)) return;
+  by_plane(a, [&](AvgPool2dArgs& one, std::int64_t in, std::int64_t out) {
+    one.src = plane_of(a.src, a.dtype, out);
+    one.dst = plane_of(a.dst, a.dtype, in);
+    reference::avg_pool2d_backward(stream, one);
+  });
 }
-void lp_pool2d_forward(Stream& stream, const LpPool2dArgs& a) { reference::lp_pool2d_forward(stream, a); }
+
+void lp_pool2d_forward(Stream& stream, const LpPool2dArgs& a) {
+  by_plane(a, [&](LpPool2dArgs& one, std::int64_t in, std::int64_t out) {
+    one.x = plane_of(a.x, a.dtype, in);
+    one.out = plane_of(a.out, a.dtype, out);
+    reference::lp_pool2d_forward(stream, one);
+  });
+}
+
 void lp_pool2d_backward(Stream& stream, const LpPool2dBackwardArgs& a) {
-  reference::lp_pool2d_backward(stream, a);
+  by_plane(a, [&](LpPool2dBackwardArgs& one, std::int64_t in, std::int64_t out) {
+    one.x = plane_of(a.x, a.dtype, in);
+    one.dx = plane_of(a.dx, a.dtype, in);
+    one.dout = plane_of(a.dout, a.dtype, out);
+    one.out = plane_of(a.out, a.dtype, out);
+    reference::lp_pool2d_backward(stream, one);
+  });
 }
 
 }  // namespace weft::cpu::WEFT_ISA
