@@ -302,6 +302,9 @@ class _Pass:
         self.wanted_outputs: dict[tuple[int, int], int] = {}
         self.waiting: dict[int, list[K.Array | None]] = {}
         self.owned: set[tuple[int, int]] = set()  # sums that this pass made and may add to in place
+        self.hooked: dict[
+            int, tuple[Any, Any]
+        ] = {}  # leaves with hooks, and the sum of their gradients so far
         self.heap: list[tuple[int, Node]] = []
 
     def send(self, edge: Any, gradient: K.Array) -> None:
@@ -326,10 +329,13 @@ class _Pass:
             self.owned.add(key)
 
     def _to_leaf(self, leaf: Any, gradient: K.Array) -> None:
-        for hook in leaf._hooks or ():
-            replaced = hook(_tensor_type(gradient))
-            if replaced is not None:
-                gradient = replaced.array
+        if leaf._hooks:  # they see the whole gradient, once, when all its parts are there
+            _, before = self.hooked.get(id(leaf), (leaf, None))
+            self.hooked[id(leaf)] = leaf, gradient if before is None else K.add(before, gradient)
+        else:
+            self._arrived(leaf, gradient)
+
+    def _arrived(self, leaf: Any, gradient: K.Array) -> None:
         if self.only is None:
             _accumulate(leaf, gradient)
         elif id(leaf) in self.only:
@@ -340,6 +346,12 @@ class _Pass:
         while self.heap:
             _, node = heapq.heappop(self.heap)
             self._run_node(node, self.waiting.pop(node.sequence))
+        for leaf, gradient in self.hooked.values():
+            for hook in list(leaf._hooks):
+                replaced = hook(_tensor_type(gradient))
+                if replaced is not None:
+                    gradient = replaced.array
+            self._arrived(leaf, gradient)
 
     def _run_node(self, node: Node, douts: list[K.Array | None]) -> None:
         for index, dout in enumerate(douts):

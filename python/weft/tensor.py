@@ -478,7 +478,7 @@ class Tensor:
         return _operations.Index.apply(self, index)  # type: ignore[no-any-return]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._before_update("assignment")
+        self._before_update("assignment", value)
         selected = _selected(index, self.shape)
         if selected is None:
             self.array[index] = _raw(value)
@@ -520,8 +520,15 @@ class Tensor:
 
     # --- in place ---
 
-    def _before_update(self, what: str) -> None:
-        if self.requires_grad and autograd.is_grad_enabled():
+    def _before_update(self, what: str, other: Any = None) -> None:
+        if not autograd.is_grad_enabled():
+            return
+        if isinstance(other, Tensor) and other.requires_grad:
+            raise RuntimeError(
+                f"{what}: a value that requires a gradient cannot be written in place, its history would be lost; "
+                "use no_grad() or the operation that makes a new tensor"
+            )
+        if self.requires_grad:
             kind = "a leaf that requires a gradient" if self._node is None else "a result that is on the tape"
             raise RuntimeError(f"{what}: {kind} cannot be changed in place; use no_grad() or another tensor")
 
@@ -530,7 +537,7 @@ class Tensor:
         return self
 
     def copy_(self, source: Any) -> Tensor:
-        self._before_update("copy_")
+        self._before_update("copy_", source)
         K.copy_into(self.array, _raw(source))
         return self._updated()
 
@@ -545,22 +552,22 @@ class Tensor:
         return self._updated()
 
     def add_(self, other: Any, alpha: Any = 1) -> Tensor:
-        self._before_update("add_")
+        self._before_update("add_", other)
         K.add(self.array, _raw(other) if alpha == 1 else K.mul(_raw(other), alpha), self.array)
         return self._updated()
 
     def sub_(self, other: Any) -> Tensor:
-        self._before_update("sub_")
+        self._before_update("sub_", other)
         K.sub(self.array, _raw(other), self.array)
         return self._updated()
 
     def mul_(self, other: Any) -> Tensor:
-        self._before_update("mul_")
+        self._before_update("mul_", other)
         K.mul(self.array, _raw(other), self.array)
         return self._updated()
 
     def div_(self, other: Any) -> Tensor:
-        self._before_update("div_")
+        self._before_update("div_", other)
         K.div(self.array, _raw(other), self.array)
         return self._updated()
 

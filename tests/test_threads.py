@@ -1,0 +1,84 @@
+"""Forks, several Python threads, and torch in the same process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import weft
+
+FORK = """
+import os, signal
+import numpy as np, weft
+x = weft.tensor(np.ones(1 << 21, np.float32), requires_grad=True)
+weft.set_num_threads(2)
+(x * 2).sum().backward()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)  # a child that hangs ends, and fails
+    y = weft.tensor(np.ones(1 << 21, np.float32), requires_grad=True)
+    loss = (y * 3).sum()
+    loss.backward()
+    good = weft.get_num_threads() == 1 and loss.item() == 3 << 21 and y.grad[-1].item() == 3
+    os._exit(0 if good else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+assert weft.get_num_threads() == 2 and (x * 2).sum().item() == 2 << 21
+"""
+
+WITH_TORCH = """
+import {0}, {1}
+import torch, weft, numpy as np
+a = np.random.default_rng(0).normal(size=(1 << 20,)).astype(np.float32)
+for _ in range(2):
+    ours, theirs = np.asarray(weft.tensor(a) * 2), (torch.tensor(a) * 2).numpy()
+assert (ours == theirs).all()
+"""
+
+
+def run(script: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_forked_child_runs_on_one_thread() -> None:
+    run(FORK)
+
+
+@pytest.mark.parametrize("order", [("torch", "weft"), ("weft", "torch")])
+def test_import_order_with_torch(order: tuple[str, str]) -> None:
+    pytest.importorskip("torch")
+    run(WITH_TORCH.format(*order))
+
+
+def test_several_python_threads_at_once() -> None:
+    """Recording is switched by thread, and every thread gets its own right gradients."""
+
+    def work(k: int) -> bool:
+        good = True
+        for _ in range(20):
+            x = weft.tensor(np.full(1 << 15, k, np.float64), requires_grad=True)
+            if k % 2:
+                with weft.no_grad():
+                    good &= not (x * x).requires_grad
+            (x * x).sum().backward()
+            good &= bool((x.grad.numpy() == 2 * k).all())
+        return good
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_number_of_threads() -> None:
+    before = weft.get_num_threads()
+    weft.set_num_threads(3)
+    assert weft.get_num_threads() == weft.config()["threads"] == 3
+    weft.set_num_threads(before)
+    with pytest.raises(ValueError, match="thread"):
+        weft.set_num_threads(0)
