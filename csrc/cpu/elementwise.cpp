@@ -32,6 +32,40 @@ constexpr bool is_real<float> = true;
 template <>
 constexpr bool is_real<double> = true;
 
+// Functions of a floating number, by the C library.
+template <UnaryOp op>
+[[gnu::always_inline]] inline float function(float x) {
+  if constexpr (op == UnaryOp::abs) return __builtin_fabsf(x);
+  if constexpr (op == UnaryOp::sqrt) return __builtin_sqrtf(x);
+  if constexpr (op == UnaryOp::rsqrt) return 1 / __builtin_sqrtf(x);
+  if constexpr (op == UnaryOp::floor) return __builtin_floorf(x);
+  if constexpr (op == UnaryOp::ceil) return __builtin_ceilf(x);
+  if constexpr (op == UnaryOp::round) return __builtin_rintf(x);
+  if constexpr (op == UnaryOp::exp) return __builtin_expf(x);
+  if constexpr (op == UnaryOp::expm1) return __builtin_expm1f(x);
+  if constexpr (op == UnaryOp::log) return __builtin_logf(x);
+  if constexpr (op == UnaryOp::log1p) return __builtin_log1pf(x);
+  if constexpr (op == UnaryOp::sin) return __builtin_sinf(x);
+  if constexpr (op == UnaryOp::cos) return __builtin_cosf(x);
+  if constexpr (op == UnaryOp::erf) return __builtin_erff(x);
+}
+template <UnaryOp op>
+[[gnu::always_inline]] inline double function(double x) {
+  if constexpr (op == UnaryOp::abs) return __builtin_fabs(x);
+  if constexpr (op == UnaryOp::sqrt) return __builtin_sqrt(x);
+  if constexpr (op == UnaryOp::rsqrt) return 1 / __builtin_sqrt(x);
+  if constexpr (op == UnaryOp::floor) return __builtin_floor(x);
+  if constexpr (op == UnaryOp::ceil) return __builtin_ceil(x);
+  if constexpr (op == UnaryOp::round) return __builtin_rint(x);
+  if constexpr (op == UnaryOp::exp) return __builtin_exp(x);
+  if constexpr (op == UnaryOp::expm1) return __builtin_expm1(x);
+  if constexpr (op == UnaryOp::log) return __builtin_log(x);
+  if constexpr (op == UnaryOp::log1p) return __builtin_log1p(x);
+  if constexpr (op == UnaryOp::sin) return __builtin_sin(x);
+  if constexpr (op == UnaryOp::cos) return __builtin_cos(x);
+  if constexpr (op == UnaryOp::erf) return __builtin_erf(x);
+}
+
 template <UnaryOp op, class T>
 [[gnu::always_inline]] inline auto apply(T x, T low, T high) {
   using U = typename Wrapping<T>::type;
@@ -54,35 +88,8 @@ template <UnaryOp op, class T>
     return static_cast<T>(x < low ? low : x > high ? high : x);
   else if constexpr (op == UnaryOp::reciprocal)
     return 1 / x;
-  else if constexpr (sizeof(T) == 4) {
-    if constexpr (op == UnaryOp::abs) return __builtin_fabsf(x);
-    if constexpr (op == UnaryOp::sqrt) return __builtin_sqrtf(x);
-    if constexpr (op == UnaryOp::rsqrt) return 1 / __builtin_sqrtf(x);
-    if constexpr (op == UnaryOp::floor) return __builtin_floorf(x);
-    if constexpr (op == UnaryOp::ceil) return __builtin_ceilf(x);
-    if constexpr (op == UnaryOp::round) return __builtin_rintf(x);
-    if constexpr (op == UnaryOp::exp) return __builtin_expf(x);
-    if constexpr (op == UnaryOp::expm1) return __builtin_expm1f(x);
-    if constexpr (op == UnaryOp::log) return __builtin_logf(x);
-    if constexpr (op == UnaryOp::log1p) return __builtin_log1pf(x);
-    if constexpr (op == UnaryOp::sin) return __builtin_sinf(x);
-    if constexpr (op == UnaryOp::cos) return __builtin_cosf(x);
-    if constexpr (op == UnaryOp::erf) return __builtin_erff(x);
-  } else {
-    if constexpr (op == UnaryOp::abs) return __builtin_fabs(x);
-    if constexpr (op == UnaryOp::sqrt) return __builtin_sqrt(x);
-    if constexpr (op == UnaryOp::rsqrt) return 1 / __builtin_sqrt(x);
-    if constexpr (op == UnaryOp::floor) return __builtin_floor(x);
-    if constexpr (op == UnaryOp::ceil) return __builtin_ceil(x);
-    if constexpr (op == UnaryOp::round) return __builtin_rint(x);
-    if constexpr (op == UnaryOp::exp) return __builtin_exp(x);
-    if constexpr (op == UnaryOp::expm1) return __builtin_expm1(x);
-    if constexpr (op == UnaryOp::log) return __builtin_log(x);
-    if constexpr (op == UnaryOp::log1p) return __builtin_log1p(x);
-    if constexpr (op == UnaryOp::sin) return __builtin_sin(x);
-    if constexpr (op == UnaryOp::cos) return __builtin_cos(x);
-    if constexpr (op == UnaryOp::erf) return __builtin_erf(x);
-  }
+  else
+    return function<op>(x);
 }
 
 template <UnaryOp op, class T>
