@@ -1,0 +1,170 @@
+"""Every differentiable operation: finite differences with a random cotangent, and torch's value and gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import weft
+from helpers import assert_close
+from weft.autograd import gradcheck
+
+# Name -> (function of tensors of weft or torch, smallest and largest value of its inputs).
+UNARY: dict[str, tuple[Callable[[Any], Any], float, float]] = {
+    "neg": (lambda x: -x, -2, 2),
+    "abs": (lambda x: x.abs(), -2, 2),
+    "square": (lambda x: x.square(), -2, 2),
+    "sqrt": (lambda x: x.sqrt(), 0.5, 2),
+    "rsqrt": (lambda x: x.rsqrt(), 0.5, 2),
+    "reciprocal": (lambda x: x.reciprocal(), 0.5, 2),
+    "exp": (lambda x: x.exp(), -2, 2),
+    "expm1": (lambda x: x.expm1(), -2, 2),
+    "log": (lambda x: x.log(), 0.5, 2),
+    "log1p": (lambda x: x.log1p(), 0.5, 2),
+    "sin": (lambda x: x.sin(), -2, 2),
+    "cos": (lambda x: x.cos(), -2, 2),
+    "erf": (lambda x: x.erf(), -2, 2),
+    "clip": (lambda x: x.clamp(-0.7, 0.9), -2, 2),
+    "pow": (lambda x: x**3, -2, 2),
+    "power of": (lambda x: 2.0**x, -2, 2),
+    "numbers": (lambda x: 3 - 2 / (x * 4 + 1), 0.5, 2),
+    "clone": (lambda x: x.clone(), -2, 2),
+}
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "pow": lambda a, b: a**b,
+}
+REDUCTIONS = ["sum", "mean", "prod", "var", "amax", "amin"]
+
+
+def compare(function: Callable[..., Any], *arrays: np.ndarray, check: bool = True) -> None:
+    """Gradcheck, and torch's value and gradients under the same random cotangent."""
+    ours = [weft.tensor(a, requires_grad=True) for a in arrays]
+    if check:
+        assert gradcheck(function, ours)
+    torch = pytest.importorskip("torch")
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    y, expected = function(*ours), function(*theirs)
+    assert_close(y, expected)
+    cotangent = np.random.default_rng(1).normal(size=y.shape)
+    y.backward(cotangent)
+    expected.backward(torch.tensor(cotangent))
+    for t, e in zip(ours, theirs, strict=True):
+        assert_close(t.grad, e.grad, factor=10)
+
+
+def draw(seed: int, shape: tuple[int, ...], low: float = 0.5, high: float = 2.0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(low, high, shape)
+
+
+SHAPES = st.lists(st.integers(0, 3), max_size=3).map(tuple)
+
+
+@pytest.mark.parametrize("name", UNARY)
+@given(shape=SHAPES, seed=st.integers(0, 99))
+def test_unary(name: str, shape: tuple[int, ...], seed: int) -> None:
+    function, low, high = UNARY[name]
+    compare(function, draw(seed, shape, low, high))
+
+
+@pytest.mark.parametrize("name", BINARY)
+@given(shape=SHAPES, data=st.data())
+def test_binary_broadcast(name: str, shape: tuple[int, ...], data: st.DataObject) -> None:
+    ones = data.draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)))
+    small = tuple(1 if one else n for one, n in zip(ones, shape, strict=True))
+    small = small[data.draw(st.integers(0, len(shape))) :]
+    compare(BINARY[name], draw(0, shape), draw(1, small))
+    compare(BINARY[name], draw(1, small), draw(0, shape), check=False)
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@given(shape=st.lists(st.integers(2, 4), min_size=1, max_size=3).map(tuple), data=st.data())
+def test_reductions(name: str, shape: tuple[int, ...], data: st.DataObject) -> None:
+    dim = data.draw(st.integers(-len(shape), len(shape) - 1))
+    keepdim = data.draw(st.booleans())
+    compare(lambda x: getattr(x, name)(dim=dim, keepdim=keepdim), draw(2, shape, -2, 2))
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "var", "max", "min"])
+def test_reductions_of_all(name: str) -> None:
+    compare(lambda x: getattr(x, name)(), draw(3, (3, 4), -2, 2))
+
+
+def test_sum_of_nothing() -> None:
+    compare(lambda x: x.sum(), draw(0, (0, 3)))
+    compare(lambda x: x.sum(dim=0), draw(0, (0, 3)))
+
+
+def test_product_with_zeros() -> None:
+    compare(lambda x: x.prod(dim=1), np.array([[2.0, 0, 3], [0, 0, 1], [1, 2, 3]]))
+
+
+def test_ties() -> None:
+    """Over all the gradient is shared among equals; along an axis it goes to the one selected."""
+    compare(lambda x: x.max(), np.array([1.0, 3, 3]), check=False)
+    compare(lambda x: x.amax(dim=0), np.array([1.0, 3, 3]), check=False)
+    x = weft.tensor([1.0, 3, 3], requires_grad=True)
+    values, index = x.max(dim=0)
+    values.backward()
+    assert x.grad.tolist() == [0, 1, 0]
+    assert index.item() == 1
+    assert not index.requires_grad
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_extremum_along(dim: int, keepdim: bool) -> None:
+    compare(lambda x: x.max(dim, keepdim)[0], draw(4, (3, 4)))
+    compare(lambda x: x.min(dim, keepdim)[0], draw(4, (3, 4)))
+
+
+SHAPED: dict[str, Callable[[Any], Any]] = {
+    "reshape": lambda x: x.reshape(4, -1),
+    "reshape of a transpose": lambda x: x.transpose(0, 2).reshape(-1),
+    "flatten": lambda x: x.flatten(1),
+    "permute": lambda x: x.permute(2, 0, -2),
+    "transpose": lambda x: x.transpose(-1, 0),
+    "expand": lambda x: x[:, :1].expand(2, 5, 4),
+    "unsqueeze squeeze": lambda x: x.unsqueeze(-1).squeeze(-1),
+    "int": lambda x: x[1],
+    "slices": lambda x: x[:, 1:, ::2],
+    "ellipsis": lambda x: x[..., None, -1],
+    "to": lambda x: x.float().double(),
+    "contiguous": lambda x: x.transpose(0, 1).contiguous(),
+}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_shapes(name: str) -> None:
+    compare(SHAPED[name], draw(5, (2, 3, 4)), check=name != "to")
+
+
+def test_index_arrays_and_masks() -> None:
+    x = draw(6, (3, 2))
+    for index in ([2, 0, 2], [True, False, True]):
+        compare(lambda t, i=index: t[i], x)
+    index = np.array([[1, 0], [0, 0]])
+    t = weft.tensor(x, requires_grad=True)
+    assert gradcheck(lambda t: t.gather(0, index), [t])
+
+
+def test_cat_stack_where_maximum() -> None:
+    a, b = (weft.tensor(draw(s, (2, 3), -1, 1), requires_grad=True) for s in (7, 8))
+    condition = weft.tensor([[True], [False]])
+    for function in (
+        lambda a, b: weft.cat([a, b, a], 1),
+        lambda a, b: weft.cat([a, b], -2),
+        lambda a, b: weft.stack([a, b], -1),
+        lambda a, b: weft.where(condition, a, b),
+        weft.maximum,
+        weft.minimum,
+    ):
+        assert gradcheck(function, [a, b])
