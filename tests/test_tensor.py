@@ -114,3 +114,9 @@ def test_config() -> None:
     assert found["version"] == weft.__version__
     assert found["isa"] in found["available_isas"]
     assert isinstance(found["cuda_built"], bool)
+
+
+@pytest.mark.parametrize(("name", "args"), [("squeeze", (5,)), ("unsqueeze", (3,)), ("transpose", (0, -3))])
+def test_axes_out_of_range(name: str, args: tuple[int, ...]) -> None:
+    with pytest.raises(IndexError, match=rf"^{name}: dim {args[-1]} is out of range for shape \(2, 3\)"):
+        getattr(weft.zeros(2, 3), name)(*args)

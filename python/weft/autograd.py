@@ -214,11 +214,14 @@ class KernelFunction:
         """Runs forward and, where recording is on and an argument requires a gradient, puts it on the tape."""
         tensor = _tensor_type
         record = False
-        if _state.enabled:
-            for a in args:
-                if isinstance(a, tensor) and a.requires_grad:
-                    record = True
-                    break
+        arrays = []
+        for a in args:
+            if isinstance(a, tensor):
+                arrays.append(a.array)
+                record = record or a.requires_grad
+            else:
+                arrays.append(a)
+        record = record and _state.enabled
         ctx: Any
         if record:
             ctx = Node(cls)
@@ -230,7 +233,7 @@ class KernelFunction:
             with no_grad():
                 result = cls.forward(ctx, *args)
         else:
-            result = cls.forward(ctx, *[a.array if isinstance(a, tensor) else a for a in args])
+            result = cls.forward(ctx, *arrays)
         several = type(result) is tuple
         if not record:
             return tuple([tensor(_array_of(r)) for r in result]) if several else tensor(_array_of(result))
@@ -302,9 +305,7 @@ class _Pass:
         self.wanted_outputs: dict[tuple[int, int], int] = {}
         self.waiting: dict[int, list[K.Array | None]] = {}
         self.owned: set[tuple[int, int]] = set()  # sums that this pass made and may add to in place
-        self.hooked: dict[
-            int, tuple[Any, Any]
-        ] = {}  # leaves with hooks, and the sum of their gradients so far
+        self.hooked: dict[int, tuple[Any, Any]] = {}  # leaves with hooks, and the sum of their gradients so far
         self.heap: list[tuple[int, Node]] = []
 
     def send(self, edge: Any, gradient: K.Array) -> None:
@@ -446,7 +447,7 @@ def grad(
 
     RuntimeError for an input that the outputs don't depend on, unless allow_unused (then None).
     """
-    wanted = [inputs] if isinstance(inputs, _tensor_type) else list(inputs)  # type: ignore[arg-type]
+    wanted = [inputs] if isinstance(inputs, _tensor_type) else list(inputs)
     leaves = {id(t): t for t in wanted if t._node is None}
     run = _Pass(retain_graph, leaves)
     run.wanted_outputs = {(t._node.sequence, t._output): id(t) for t in wanted if t._node is not None}

@@ -434,7 +434,8 @@ class Tensor:
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         dims = list(range(self.ndim))
-        dims[dim0], dims[dim1] = dims[dim1], dims[dim0]
+        a, b = _axis("transpose", dim0, self.shape), _axis("transpose", dim1, self.shape)
+        dims[a], dims[b] = b, a
         return self.permute(dims)
 
     def t(self) -> Tensor:
@@ -448,13 +449,13 @@ class Tensor:
         """Without the axes of size 1, or without one of them (unchanged where it is larger)."""
         if dim is None:
             return self.reshape([n for n in self.shape if n != 1])
-        axis = dim + self.ndim if dim < 0 else dim
+        axis = _axis("squeeze", dim, self.shape)
         if self.shape[axis] != 1:
             return self
         return self.reshape([*self.shape[:axis], *self.shape[axis + 1 :]])
 
     def unsqueeze(self, dim: int) -> Tensor:
-        axis = dim + self.ndim + 1 if dim < 0 else dim
+        axis = _axis("unsqueeze", dim, self.shape, 1)
         return self.reshape([*self.shape[:axis], 1, *self.shape[axis:]])
 
     def contiguous(self) -> Tensor:
@@ -595,6 +596,14 @@ def as_tensor(value: Any) -> Tensor:
 def _operand(value: Any) -> Any:
     """A number stays one (it takes the other operand's dtype); anything else becomes a Tensor."""
     return value if isinstance(value, (Tensor, int, float)) else as_tensor(value)
+
+
+def _axis(what: str, dim: int, shape: tuple[int, ...], more: int = 0) -> int:
+    """`dim` counted from the front, for a result with `more` axes than `shape`."""
+    ndim = len(shape) + more
+    if not -ndim <= dim < ndim:
+        raise IndexError(f"{what}: dim {dim} is out of range for shape {shape}")
+    return dim % ndim
 
 
 def _raw(value: Any) -> Any:
