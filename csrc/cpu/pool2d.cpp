@@ -48,6 +48,7 @@ struct MaxRow2x2 {
     float* __restrict y = out + q;
     std::int32_t* __restrict at = index + q;
     const std::int32_t start = base + 2 * static_cast<std::int32_t>(q);
+#pragma GCC unroll 1  // a loop that is unrolled first is not vectorized
     for (int k = 0; k < V; ++k) {
       const float b = x0[2 * k + 1], c = x1[2 * k], d = x1[2 * k + 1];
       const std::int32_t i = start + 2 * k;
@@ -138,6 +139,7 @@ struct MaxBackwardRow2x2 {
     const std::int32_t* __restrict at = index + q;
     const std::int32_t start = base + 2 * static_cast<std::int32_t>(q);
     std::int32_t wrong = 0;
+#pragma GCC unroll 1  // a loop that is unrolled first is not vectorized
     for (int k = 0; k < V; ++k) {
       const auto i = static_cast<std::int32_t>(static_cast<std::uint32_t>(at[k]) -
                                                static_cast<std::uint32_t>(start + 2 * k));
@@ -198,6 +200,7 @@ struct AvgBackwardRow2x2 {
   [[gnu::always_inline]] void piece(std::int64_t q) const {
     float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
     const float* __restrict d = dout + q;
+#pragma GCC unroll 1  // a loop that is unrolled first is not vectorized
     for (int k = 0; k < V; ++k) {
       const float share = d[k] / divisor;
       x0[2 * k] = x0[2 * k + 1] = x1[2 * k] = x1[2 * k + 1] = share;
