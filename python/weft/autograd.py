@@ -494,7 +494,10 @@ def gradcheck(
     def value() -> float:
         with no_grad():
             return float(
-                sum(np.vdot(c, o.detach().numpy()) for c, o in zip(cotangents, _outputs(function(*arguments)), strict=True))
+                sum(
+                    np.vdot(c, o.detach().numpy())
+                    for c, o in zip(cotangents, _outputs(function(*arguments)), strict=True)
+                )
             )
 
     for (i, tensor), gradient in zip(checked, found, strict=True):
