@@ -1,4 +1,4 @@
-"""Activations against their naive kernels in double precision."""
+"""Activations and their gradients against the naive kernels in double precision."""
 
 from __future__ import annotations
 
@@ -6,24 +6,82 @@ import numpy as np
 import pytest
 
 import weft.kernels as K
-from helpers import assert_close, reference
+from helpers import assert_close, reference, threads
 
 KINDS = ["step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu"]
+PARAM = {"leaky_relu": 0.2, "elu": 1.5, "softplus": 2.0}
 SHAPES = [(), (0,), (1,), (7,), (3, 5, 2), (40_003,)]
+BY_OUTPUT = ("sigmoid", "tanh", "relu")
 
 
+def call(kind: str, x: np.ndarray) -> K.Array:
+    return getattr(K, kind)(x, PARAM[kind]) if kind in PARAM else getattr(K, kind)(x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_forward(every_isa: str, rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> None:
-    x = rng.normal(scale=3, size=shape)
-    out = getattr(K, kind)(x.astype(np.float32))
-    assert_close(out, reference(getattr(K, kind), x.astype(np.float32).astype(np.float64)), dtype="float32")
+def test_both_ways(every_isa: str, rng: np.random.Generator, kind: str, shape: tuple[int, ...], dtype: str) -> None:
+    x = rng.normal(scale=3, size=shape).astype(dtype)
+    dout = rng.normal(size=shape).astype(dtype)
+    out = call(kind, x)
+    exact = np.asarray(reference(call, kind, x.astype(np.float64)))
+    assert_close(out, exact, dtype=dtype)
+    saved = exact.astype(dtype) if kind in BY_OUTPUT else x
+    alpha = PARAM.get(kind, 0.0)
+    dx = K.activation_backward(kind, dout, saved, alpha)
+    expected = reference(K.activation_backward, kind, dout.astype(np.float64), saved.astype(np.float64), alpha)
+    assert_close(dx, expected, dtype=dtype, factor=2)
+
+
+# The largest error, in units in the last place, that cpu/simd/math.h states, and where it states it.
+ULP = {
+    "exp": (3, -103.9, 88.7), "expm1": (4, -80.0, 88.0), "log": (3, 1e-44, 3e38), "log1p": (4, 0.0, 1e38),
+    "tanh": (4, -20.0, 20.0), "erf": (4, -5.0, 5.0), "sigmoid": (4, -85.0, 85.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(ULP))
+def test_errors_of_elementary_functions(every_isa: str, name: str) -> None:
+    bound, low, high = ULP[name]
+    rng = np.random.default_rng(0)
+    even = rng.uniform(low, high, 100_000)
+    # As many again spread evenly over the exponents, denormal ones too.
+    sizes = np.exp(rng.uniform(np.log(1e-44), np.log(max(abs(low), high)), 100_000))
+    signs = np.where(rng.uniform(size=sizes.size) < 0.5, -1, 1) if low < 0 else 1
+    x = np.concatenate([even, np.clip(sizes * signs, low, high)]).astype(np.float32)
+    x = x[(x >= low) & (x <= high)]
+    ours = np.asarray(getattr(K, name)(x)).astype(np.float64)
+    exact = np.asarray(reference(getattr(K, name), x.astype(np.float64)))
+    ulp = np.spacing(np.maximum(np.abs(exact), np.finfo(np.float32).tiny).astype(np.float32)).astype(np.float64)
+    errors = np.abs(ours - exact) / ulp
+    worst = int(np.argmax(errors))
+    assert not errors[worst] > bound, f"{name}({x[worst]!r}) is {errors[worst]:.1f} ulp off"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_far_arguments(every_isa: str, kind: str) -> None:
+    x = np.array([-np.inf, -3e38, -200, -90, -1e-40, -0.0, 0.0, 1e-40, 90, 200, 3e37, np.inf] * 3, np.float32)
+    ours, exact = np.asarray(call(kind, x)), np.asarray(reference(call, kind, x))
+    assert (np.isnan(ours) == np.isnan(exact)).all()
+    good = ~np.isnan(exact)
+    assert_close(np.arctan(ours[good].astype(np.float64)), np.arctan(exact[good].astype(np.float64)), dtype="float32")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nan_propagates(every_isa: str, kind: str) -> None:
-    out = np.asarray(getattr(K, kind)(np.full(37, np.nan, np.float32)))
+    out = np.asarray(call(kind, np.full(37, np.nan, np.float32)))
     assert np.isnan(out).all() != (kind == "step")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_same_bits_for_any_number_of_threads(rng: np.random.Generator, kind: str) -> None:
+    x = rng.normal(size=100_003).astype(np.float32)
+    results = []
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            results.append(np.asarray(call(kind, x)).tobytes())
+    assert len(set(results)) == 1
 
 
 def test_errors() -> None:
@@ -33,3 +91,5 @@ def test_errors() -> None:
         K.activation_backward("swish", np.ones(3), np.ones(3))
     with pytest.raises(ValueError, match=r"relu: dout \(2,\) and saved \(3,\) must have the same shape"):
         K.activation_backward("relu", np.ones(2), np.ones(3))
+    with pytest.raises(ValueError, match="softplus: beta must be positive, got 0"):
+        K.softplus(np.ones(3), 0.0)

@@ -1,0 +1,229 @@
+"""Losses against the naive kernels in double precision, and beside PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import weft.kernels as K
+from helpers import assert_close, reference, threads
+
+KINDS = ["mse", "l1", "huber", "bce", "bce_with_logits", "hinge"]
+NAMES = {
+    "mse": "mse_loss", "l1": "l1_loss", "huber": "huber_loss", "bce": "binary_cross_entropy",
+    "bce_with_logits": "binary_cross_entropy_with_logits", "hinge": "hinge_loss",
+}  # fmt: skip
+PARAM = {"huber": {"delta": 0.7}, "hinge": {"margin": 1.3}}
+REDUCTIONS = ["none", "mean", "sum"]
+
+
+def operands(kind: str, shape: tuple[int, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=shape)
+    if kind == "bce":
+        return 1 / (1 + np.exp(-x)), rng.uniform(size=shape)
+    if kind == "bce_with_logits":
+        return 3 * x, rng.uniform(size=shape)
+    if kind == "hinge":
+        return x, np.where(rng.uniform(size=shape) < 0.5, -1.0, 1.0)
+    return x, rng.normal(size=shape)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (101, 103)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_pointwise(every_isa: str, kind: str, shape: tuple[int, ...], reduction: str) -> None:
+    x, t = (v.astype(np.float32) for v in operands(kind, shape))
+    rng = np.random.default_rng(1)
+    options = {**PARAM.get(kind, {}), "reduction": reduction}
+    weight = None
+    if kind.startswith("bce"):
+        weight = rng.uniform(size=shape).astype(np.float32)
+        options["weight"] = weight
+    wide = {k: v.astype(np.float64) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    loss = getattr(K, NAMES[kind])(x, t, **options)
+    expected = reference(getattr(K, NAMES[kind]), x.astype(np.float64), t.astype(np.float64), **wide)
+    assert_close(loss, expected, dtype="float32", factor=4)
+    dout = rng.normal(size=np.asarray(loss).shape).astype(np.float32)
+    param = next(iter(PARAM.get(kind, {"": 1.0}).values()))
+    both = {"reduction": reduction, "param": param, "need_target": True}
+    found = K.pointwise_loss_backward(kind, dout, x, t, weight, **both)
+    wide_weight = None if weight is None else weight.astype(np.float64)
+    exact = reference(
+        K.pointwise_loss_backward, kind, dout.astype(np.float64), x.astype(np.float64), t.astype(np.float64),
+        wide_weight, **both,
+    )  # fmt: skip
+    for ours, theirs in zip(found, exact, strict=True):
+        assert_close(ours, theirs, dtype="float32", factor=8)
+
+
+def test_gradients_only_where_asked() -> None:
+    x = np.ones(3, np.float32)
+    one = np.float32(1)
+    assert K.pointwise_loss_backward("mse", one, x, x)[1] is None
+    assert K.pointwise_loss_backward("mse", one, x, x, need_input=False, need_target=True)[0] is None
+
+
+# --- cross-entropy ---
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> dict[str, Any]:
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    n, c = draw(st.integers(1, 20)), draw(st.integers(1, 40))
+    extra = draw(st.sampled_from([(), (3,), (2, 2)]))
+    shape = (n, c, *extra)
+    logits = rng.normal(scale=3, size=shape)
+    if draw(st.booleans()):
+        target = rng.uniform(size=shape)
+        target /= target.sum(axis=1, keepdims=True)
+    else:
+        target = rng.integers(0, c, (n, *extra))
+        target[rng.uniform(size=target.shape) < 0.2] = -7
+        target.flat[0] = 0
+    return {
+        "logits": logits,
+        "target": target,
+        "weight": rng.uniform(0.5, 2, size=c) if draw(st.booleans()) else None,
+        "reduction": draw(st.sampled_from(REDUCTIONS)),
+        "label_smoothing": draw(st.sampled_from([0.0, 0.1])),
+        "ignore_index": -7,
+    }
+
+
+@given(problem=problems())
+def test_cross_entropy_beside_torch(problem: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    tensors = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in problem.items()}
+    logits, target = tensors.pop("logits").requires_grad_(), tensors.pop("target")
+    theirs = torch.nn.functional.cross_entropy(logits, target, **tensors)
+    loss, lse, total = K.cross_entropy(**problem)
+    assert_close(loss, theirs)
+    dout = np.random.default_rng(0).normal(size=theirs.shape)
+    (dlogits,) = torch.autograd.grad(theirs, logits, torch.from_numpy(dout))
+    options = {k: v for k, v in problem.items() if k not in ("logits", "target")}
+    ours = K.cross_entropy_backward(dout, problem["logits"], problem["target"], lse, total, **options)
+    assert_close(ours, dlogits)
+
+
+@given(problem=problems())
+def test_cross_entropy_in_float32(problem: dict[str, Any]) -> None:
+    narrow = {k: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in problem.items()}
+    wide = {k: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in narrow.items()}
+    loss, lse, total = K.cross_entropy(**narrow)
+    exact, exact_lse, exact_total = reference(K.cross_entropy, **wide)
+    for ours, theirs in ((loss, exact), (lse, exact_lse), (total, exact_total)):
+        assert_close(ours, theirs, dtype="float32", factor=4)
+    dout = np.random.default_rng(0).normal(size=np.asarray(loss).shape)
+    options = [{k: v for k, v in p.items() if k not in ("logits", "target")} for p in (narrow, wide)]
+    ours = K.cross_entropy_backward(dout.astype(np.float32), narrow["logits"], narrow["target"], lse, total, **options[0])
+    theirs = reference(
+        K.cross_entropy_backward, dout, wide["logits"], wide["target"], exact_lse, exact_total, **options[1]
+    )
+    assert_close(ours, theirs, dtype="float32", factor=4)
+
+
+@pytest.mark.parametrize("shape", [(64, 10), (1024, 1000), (5, 1), (3, 10, 7)], ids=str)
+def test_cross_entropy(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    logits = rng.normal(scale=3, size=shape).astype(np.float32)
+    target = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    loss, lse, total = K.cross_entropy(logits, target)
+    expected = reference(K.cross_entropy, logits.astype(np.float64), target)
+    assert_close(loss, expected[0], dtype="float32", factor=3)
+    ours = K.cross_entropy_backward(np.float32(1), logits, target, lse, total)
+    theirs = reference(K.cross_entropy_backward, np.float64(1), logits.astype(np.float64), target, *expected[1:])
+    assert_close(ours, theirs, dtype="float32", factor=3)
+
+
+def test_targets_of_other_integer_dtypes(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(6, 4)).astype(np.float32)
+    losses = [K.cross_entropy(logits, np.arange(6, dtype=d) % 4)[0].item() for d in ("int64", "int32", "uint8")]
+    assert len(set(losses)) == 1
+
+
+def test_one_sample_without_batch_axis() -> None:
+    logits = np.array([1.0, 2.0, 3.0])
+    loss, lse, _ = K.cross_entropy(logits, 2)
+    assert loss.shape == lse.shape == ()
+    assert np.isclose(loss.item(), np.log(np.exp(logits - 3).sum()))
+
+
+def test_nothing_counts_is_nan_and_empty_batch(every_isa: str) -> None:
+    loss, _, _ = K.cross_entropy(np.ones((3, 4), np.float32), np.full(3, -100))
+    assert np.isnan(loss.item())
+    loss, _, _ = K.cross_entropy(np.ones((0, 4), np.float32), np.zeros(0, int))
+    assert np.isnan(loss.item())
+    assert K.cross_entropy(np.ones((0, 4), np.float32), np.zeros(0, int), reduction="sum")[0].item() == 0
+    assert np.isnan(K.mse_loss(np.ones(0, np.float32), np.ones(0, np.float32)).item())
+
+
+def test_nan_goes_through(every_isa: str) -> None:
+    logits = np.zeros((2, 20), np.float32)
+    logits[1, 3] = np.nan
+    loss, _, _ = K.cross_entropy(logits, np.zeros(2, int), reduction="none")
+    assert np.isnan(np.asarray(loss)).tolist() == [False, True]
+    for kind in KINDS:
+        x = np.full(20, np.nan, np.float32)
+        assert np.isnan(getattr(K, NAMES[kind])(x, np.ones(20, np.float32)).item()), kind
+
+
+def test_same_bits_for_any_number_of_threads(rng: np.random.Generator) -> None:
+    logits = rng.normal(size=(3000, 33)).astype(np.float32)
+    target = rng.integers(0, 33, 3000)
+    results = []
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            loss, lse, total = K.cross_entropy(logits, target, label_smoothing=0.1)
+            dx = K.cross_entropy_backward(np.float32(1), logits, target, lse, total, label_smoothing=0.1)
+            mse = K.mse_loss(logits, logits[::-1])
+            results.append(b"".join(np.asarray(v).tobytes() for v in (loss, lse, dx, mse)))
+    assert len(set(results)) == 1
+
+
+F = np.float32
+X = np.ones((4, 3), F)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ((X, np.array([0, 1, 3, 0])), {}, IndexError, r"cross_entropy: target 3 at position 2 is not a class: expected 0 to 2 \(logits \(4, 3\)\)"),
+        ((X, np.array([0, -1, 0, 0])), {}, IndexError, "cross_entropy: target -1 at position 1 is not a class"),
+        ((X, np.zeros(4, F)), {}, TypeError, r"cross_entropy: target must be class indices of an integer dtype, or probabilities of the logits' shape \(4, 3\); got float32 \(4,\)"),
+        ((X, np.zeros(4, bool)), {}, TypeError, "cross_entropy: target must be class indices of an integer dtype"),
+        ((X, np.zeros(5, int)), {}, ValueError, r"cross_entropy: logits \(4, 3\) expect a target of shape \(4,\), got \(5,\)"),
+        ((X, np.zeros((4, 1), int)), {}, ValueError, r"expect a target of shape \(4,\), got \(4, 1\)"),
+        ((X, np.zeros((4, 3))), {}, TypeError, "logits and target must have the same dtype, got float32 and float64"),
+        ((X, np.zeros(4, int)), {"weight": np.ones(4, F)}, ValueError, r"cross_entropy: weight must have shape \(C,\) = \(3,\), got \(4,\)"),
+        ((X, np.zeros(4, int)), {"reduction": "avg"}, ValueError, "cross_entropy: reduction must be 'none', 'mean' or 'sum', got 'avg'"),
+        ((X, np.zeros(4, int)), {"label_smoothing": 1.5}, ValueError, r"cross_entropy: label_smoothing must lie in \[0, 1\], got 1.5"),
+        ((np.ones((4, 0), F), np.zeros(4, int)), {}, ValueError, r"cross_entropy: logits \(4, 0\) have no classes"),
+        ((np.ones((4, 3), int), np.zeros(4, int)), {}, TypeError, "cross_entropy: logits must be float32 or float64, got int64"),
+    ],
+)  # fmt: skip
+def test_cross_entropy_errors(arguments: Any, options: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        K.cross_entropy(*arguments, **options)
+
+
+def test_pointwise_errors() -> None:
+    with pytest.raises(ValueError, match=r"mse_loss: input \(4, 3\) and target \(3, 4\) must have the same shape"):
+        K.mse_loss(X, X.reshape(3, 4))
+    with pytest.raises(TypeError, match="l1_loss: input and target must have the same dtype, got float32 and float64"):
+        K.l1_loss(X, X.astype(np.float64))
+    with pytest.raises(TypeError, match="huber_loss: input must be float32 or float64, got int64"):
+        K.huber_loss(X.astype(int), X.astype(int))
+    with pytest.raises(ValueError, match="huber_loss: delta must be positive, got 0"):
+        K.huber_loss(X, X, delta=0)
+    with pytest.raises(ValueError, match="hinge_loss: reduction must be 'none', 'mean' or 'sum', got 'avg'"):
+        K.hinge_loss(X, X, reduction="avg")
+    with pytest.raises(ValueError, match=r"binary_cross_entropy: weight \(5,\) does not broadcast|shapes"):
+        K.binary_cross_entropy(X, X, weight=np.ones(5, F))
+    with pytest.raises(ValueError, match="kind must be mse, l1, huber, bce, bce_with_logits or hinge, got 'mae'"):
+        K.pointwise_loss_backward("mae", F(1), X, X)
+    with pytest.raises(ValueError, match=r"mse_loss: dout must have shape \(\), got \(3,\)"):
+        K.pointwise_loss_backward("mse", np.ones(3, F), X, X)
