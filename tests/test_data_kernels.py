@@ -35,9 +35,7 @@ def test_gather(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("size", [(28, 28), (5, 9), (1, 1)], ids=str)
-def test_warp(
-    every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int]
-) -> None:
+def test_warp(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int]) -> None:
     images, (scale, shift) = images_of(rng, shape), channels(rng, shape[1])
     index, theta = rng.integers(0, shape[0], 7), maps(rng, 7)
     out = K.warp_images(images, index, theta, size, scale, shift, 31.0)
@@ -101,9 +99,7 @@ def test_errors(rng: np.random.Generator) -> None:
         K.gather_images(images, np.array([3]), one, one)
     with pytest.raises(IndexError, match="warp_images: index -1 is out of range for 3 images"):
         K.warp_images(images, np.array([-1]), np.zeros((1, 2, 3)), 4, one, one)
-    with pytest.raises(
-        ValueError, match=r"scale expects C=2 values \(images \(3, 2, 4, 4\)\) but has shape \(3,\)"
-    ):
+    with pytest.raises(ValueError, match=r"scale expects C=2 values \(images \(3, 2, 4, 4\)\) but has shape \(3,\)"):
         K.gather_images(images, index, np.ones(3, np.float32), one)
     with pytest.raises(TypeError, match="gather_images: shift must be float32, got float64"):
         K.gather_images(images, index, one, one.astype(float))

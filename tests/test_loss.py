@@ -112,15 +112,21 @@ def test_cross_entropy_beside_torch(problem: dict[str, Any]) -> None:
 
 @given(problem=problems())
 def test_cross_entropy_in_float32(problem: dict[str, Any]) -> None:
-    narrow = {k: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in problem.items()}
-    wide = {k: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in narrow.items()}
+    narrow = {
+        k: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in problem.items()
+    }
+    wide = {
+        k: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in narrow.items()
+    }
     loss, lse, total = K.cross_entropy(**narrow)
     exact, exact_lse, exact_total = reference(K.cross_entropy, **wide)
     for ours, theirs in ((loss, exact), (lse, exact_lse), (total, exact_total)):
         assert_close(ours, theirs, dtype="float32", factor=4)
     dout = np.random.default_rng(0).normal(size=np.asarray(loss).shape)
     options = [{k: v for k, v in p.items() if k not in ("logits", "target")} for p in (narrow, wide)]
-    ours = K.cross_entropy_backward(dout.astype(np.float32), narrow["logits"], narrow["target"], lse, total, **options[0])
+    ours = K.cross_entropy_backward(
+        dout.astype(np.float32), narrow["logits"], narrow["target"], lse, total, **options[0]
+    )
     theirs = reference(
         K.cross_entropy_backward, dout, wide["logits"], wide["target"], exact_lse, exact_total, **options[1]
     )

@@ -161,9 +161,7 @@ def test_errors() -> None:
         K.sgd_step(w, g, lr.astype(np.float32), step)
     with pytest.raises(ValueError, match=r"sgd_step: step must be one value of shape \(\), got shape \(1,\)"):
         K.sgd_step(w, g, lr, step[None])
-    with pytest.raises(
-        ValueError, match=r"sgd_step: param must be contiguous \(shape \(3,\), strides \(2,\)\)"
-    ):
+    with pytest.raises(ValueError, match=r"sgd_step: param must be contiguous \(shape \(3,\), strides \(2,\)\)"):
         K.sgd_step(np.ones(6)[::2], g, lr, step)
     with pytest.raises(ValueError, match="sgd_step: momentum 0.9 needs a momentum_buffer"):
         K.sgd_step(w, g, lr, step, momentum=0.9)
@@ -177,9 +175,7 @@ def test_errors() -> None:
         K.rmsprop_step(w, g, w.copy(), lr, alpha=float("nan"))
     with pytest.raises(ValueError, match="adam_step: beta2 must be from 0 to below 1, got 1"):
         K.adam_step(w, g, w.copy(), w.copy(), lr, step, beta2=1)
-    with pytest.raises(
-        ValueError, match=r"adam_step: param \(3,\) and first_moment \(4,\) must have the same"
-    ):
+    with pytest.raises(ValueError, match=r"adam_step: param \(3,\) and first_moment \(4,\) must have the same"):
         K.adam_step(w, g, np.ones(4), w.copy(), lr, step)
     with pytest.raises(ValueError, match="clip_grad_norm: max_norm must not be negative, got -1"):
         K.clip_grad_norm([g], -1)

@@ -257,9 +257,7 @@ def test_bad_input() -> None:
     x = np.ones((2, 3, 4, 5))
     with pytest.raises(ValueError, match=r"max_pool2d: input must have rank 3 or 4, got shape \(4, 5\)"):
         K.max_pool2d(x[0, 0], 2)
-    with pytest.raises(
-        ValueError, match=r"input \(2, 3, 0, 5\) must have a height and a width of at least 1"
-    ):
+    with pytest.raises(ValueError, match=r"input \(2, 3, 0, 5\) must have a height and a width of at least 1"):
         K.adaptive_avg_pool2d(x[:, :, :0], 1)
     with pytest.raises(TypeError, match="avg_pool2d: input must be float32 or float64, got int64"):
         K.avg_pool2d(x.astype(np.int64), 2)
@@ -280,9 +278,7 @@ def test_bad_gradients() -> None:
         K.max_pool2d_backward(out, np.asarray(index).astype(np.int64), x.shape)
     with pytest.raises(ValueError, match=r"dout \(2, 3, 2, 2\) and index \(2, 3, 2, 3\) must have the same"):
         K.max_pool2d_backward(np.ones((2, 3, 2, 2)), index, x.shape)
-    with pytest.raises(
-        ValueError, match=r"dout \(2, 3, 2, 3\) must have the shape of the input \(2, 1, 4, 6\)"
-    ):
+    with pytest.raises(ValueError, match=r"dout \(2, 3, 2, 3\) must have the shape of the input \(2, 1, 4, 6\)"):
         K.max_pool2d_backward(out, index, (2, 1, 4, 6))
     text = r"dout \(1, 3, 2, 3\) must have the output's shape \(2, 3, 2, 3\) \(input \(2, 3, 4, 6\)\)"
     with pytest.raises(ValueError, match="avg_pool2d_backward: " + text):

@@ -9,7 +9,16 @@ import weft.kernels as K
 from helpers import assert_close, reference, threads
 
 KINDS = ["softmax", "log_softmax"]
-CASES = [((7,), 0), ((5, 1), 1), ((3, 10), -1), ((64, 1000), 1), ((4, 5, 6), 1), ((2, 3, 70), 0), ((2, 17, 3, 67), 1), ((1, 1), 0)]
+CASES = [
+    ((7,), 0),
+    ((5, 1), 1),
+    ((3, 10), -1),
+    ((64, 1000), 1),
+    ((4, 5, 6), 1),
+    ((2, 3, 70), 0),
+    ((2, 17, 3, 67), 1),
+    ((1, 1), 0),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,6 +6,7 @@
 // integers) is done by the naive kernels.
 #include "cpu/kernels.h"
 #include "cpu/nest.h"
+#include "cpu/simd/math.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -32,7 +33,7 @@ constexpr bool is_real<float> = true;
 template <>
 constexpr bool is_real<double> = true;
 
-// Functions of a floating number, by the C library.
+// Functions of a floating number: of simd/math.h where it has them, else of the C library.
 template <UnaryOp op>
 [[gnu::always_inline]] inline float function(float x) {
   if constexpr (op == UnaryOp::abs) return __builtin_fabsf(x);
@@ -41,13 +42,13 @@ template <UnaryOp op>
   if constexpr (op == UnaryOp::floor) return __builtin_floorf(x);
   if constexpr (op == UnaryOp::ceil) return __builtin_ceilf(x);
   if constexpr (op == UnaryOp::round) return __builtin_rintf(x);
-  if constexpr (op == UnaryOp::exp) return __builtin_expf(x);
-  if constexpr (op == UnaryOp::expm1) return __builtin_expm1f(x);
-  if constexpr (op == UnaryOp::log) return __builtin_logf(x);
+  if constexpr (op == UnaryOp::exp) return weft::cpu::WEFT_ISA::exp(x);
+  if constexpr (op == UnaryOp::expm1) return weft::cpu::WEFT_ISA::expm1(x);
+  if constexpr (op == UnaryOp::log) return weft::cpu::WEFT_ISA::log(x);
   if constexpr (op == UnaryOp::log1p) return __builtin_log1pf(x);
   if constexpr (op == UnaryOp::sin) return __builtin_sinf(x);
   if constexpr (op == UnaryOp::cos) return __builtin_cosf(x);
-  if constexpr (op == UnaryOp::erf) return __builtin_erff(x);
+  if constexpr (op == UnaryOp::erf) return weft::cpu::WEFT_ISA::erf(x);
 }
 template <UnaryOp op>
 [[gnu::always_inline]] inline double function(double x) {

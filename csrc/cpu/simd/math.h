@@ -1,5 +1,6 @@
 // Elementary functions for float, written without branches so that a loop over them becomes vector code. The
-// largest error found over a dense sample of each range, in units in the last place (tests/test_math.py):
+// largest error found over a dense sample of each range, in units in the last place
+// (tests/test_activation.py):
 //
 //   exp      2 ulp; 0 below -104, infinity above 88.73; denormal results are right
 //   expm1    3 ulp

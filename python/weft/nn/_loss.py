@@ -123,9 +123,7 @@ class CrossEntropy(KernelFunction):
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> K.Array:
         logits, target, lse, total, *weight = ctx.saved
-        return K.cross_entropy_backward(
-            dout, logits, target, lse, total, weight[0] if weight else None, *ctx.options
-        )
+        return K.cross_entropy_backward(dout, logits, target, lse, total, weight[0] if weight else None, *ctx.options)
 
 
 def cross_entropy(
@@ -162,9 +160,7 @@ class NLL(KernelFunction):
         axes = list(range(x.ndim - 1))
         axes.insert(axis, x.ndim - 1)  # the class axis back to its place
         hot = K.logical_and(hot.permute(axes), counts.unsqueeze(axis))
-        scale = (
-            1.0 if weight is None else weight.reshape([classes if i == axis else 1 for i in range(x.ndim)])
-        )
+        scale = 1.0 if weight is None else weight.reshape([classes if i == axis else 1 for i in range(x.ndim)])
         q = K.mul(K.cast(hot, x.dtype), scale)
         # where, because 0 * -inf is NaN
         loss = K.neg(K.sum(K.mul(K.where(hot, x, 0.0), scale), axis))
@@ -205,9 +201,7 @@ def nll_loss(
             f"nll_loss: target must have input's shape without its classes (target {labels}, input {shape})"
         )
     if weight is not None and tuple(weight.shape) != shape[:2][-1:]:
-        raise ValueError(
-            f"nll_loss: weight must have one value a class (weight {tuple(weight.shape)}, input {shape})"
-        )
+        raise ValueError(f"nll_loss: weight must have one value a class (weight {tuple(weight.shape)}, input {shape})")
     if str(target.dtype) not in ("int64", "int32", "uint8"):
         raise TypeError(f"nll_loss: target must be class indices of an integer dtype, got {target.dtype}")
     out: Tensor = NLL.apply(input, target, weight, ignore_index, reduction)

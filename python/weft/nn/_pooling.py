@@ -94,9 +94,7 @@ def avg_pool2d(
     Divided by the window's size with its padding (count_include_pad), by its part inside of the image
     without, or by divisor_override.
     """
-    out: Tensor = AvgPool2d.apply(
-        input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-    )
+    out: Tensor = AvgPool2d.apply(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return out
 
 
