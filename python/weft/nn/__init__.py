@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.nn import functional, init
+from weft.nn import functional, init, utils
 from weft.nn.containers import Identity, ModuleDict, ModuleList, Sequential
 from weft.nn.layers import (
     ELU,
@@ -77,4 +77,5 @@ __all__ = [
     "Tanh",
     "functional",
     "init",
+    "utils",
 ]

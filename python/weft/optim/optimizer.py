@@ -1,0 +1,242 @@
+"""What all optimizers share: parameter groups, flat buffers, state.
+
+The parameters of a group become views of one flat buffer, their gradients land in another (`Tensor._grad_buffer`), and
+so does each kind of state. A step is then one kernel call for the whole group instead of one for each parameter. A
+parameter without a gradient is skipped, as in torch: the calls then cover the runs of parameters that have one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import weft.kernels as K
+from weft.autograd import no_grad
+from weft.tensor import Tensor
+
+ALIGNMENT = 16  # elements: every parameter begins at a whole cache line
+
+
+class Run:
+    """Neighbouring parameters of a group that made the same number of steps."""
+
+    def __init__(self, first: int, last: int, step: K.Array) -> None:
+        self.first, self.last = first, last  # parameters first .. last - 1
+        self.step = step  # int64, shape (): read by the kernel
+
+
+class FlatGroup:
+    """The flat buffers of one parameter group."""
+
+    def __init__(self, params: list[Tensor]) -> None:
+        self.params = params
+        self.starts: list[int] = []
+        size = 0
+        for p in params:
+            self.starts.append(size)
+            size += -(-p.numel() // ALIGNMENT) * ALIGNMENT
+        self.starts.append(size)
+        self.dtype = params[0].dtype if params else K.DType.float32
+        self.values = K.zeros((size,), self.dtype)
+        self.grads = K.zeros((size,), self.dtype)
+        self.state: dict[str, K.Array] = {}
+        self.lr = K.zeros((), "float64")
+        self.runs = [Run(0, len(params), K.zeros((), "int64"))] if params else []
+        self.grad_views = [self.view(self.grads, i) for i in range(len(params))]
+        for i, p in enumerate(params):
+            place = self.view(self.values, i)
+            K.copy_into(place, p.array)
+            p.array = place
+            p._grad_buffer = self.grad_views[i]
+
+    def view(self, buffer: K.Array, i: int) -> K.Array:
+        """Parameter i's part of a flat buffer, in its shape."""
+        p = self.params[i]
+        return buffer[self.starts[i] : self.starts[i] + p.numel()].reshape(p.shape)
+
+    def span(self, buffer: K.Array, run: Run) -> K.Array:
+        """A run's part of a flat buffer."""
+        return buffer[self.starts[run.first] : self.starts[run.last]]
+
+    def buffer(self, name: str) -> K.Array:
+        """A flat buffer of state; zero at first."""
+        if name not in self.state:
+            self.state[name] = K.zeros((self.starts[-1],), self.dtype)
+        return self.state[name]
+
+    def collect(self) -> list[Run]:
+        """Brings the gradients into the flat buffer; the runs of parameters that have one."""
+        have = [self._collect_one(i) for i in range(len(self.params))]
+        runs: list[Run] = []
+        for run in self.runs:
+            runs.extend(_split(run, have))
+        self.runs = runs
+        return [run for run in runs if have[run.first]]
+
+    def _collect_one(self, i: int) -> bool:
+        p, place = self.params[i], self.grad_views[i]
+        if p.array.data_ptr != self.values.data_ptr + self.starts[i] * self.dtype.itemsize:
+            raise RuntimeError(
+                f"optimizer: the memory of a parameter of shape {p.shape} was replaced (by to()?); "
+                "make the optimizer after moving the model"
+            )
+        if p.grad is None:
+            return False
+        if p.grad.array.data_ptr != place.data_ptr:
+            K.copy_into(place, p.grad.array)
+        return True
+
+
+def _split(run: Run, have: list[bool]) -> list[Run]:
+    """Cuts a run where having a gradient changes; each part gets its own count of steps."""
+    cuts = [run.first]
+    cuts += [i for i in range(run.first + 1, run.last) if have[i] != have[i - 1]]
+    if len(cuts) == 1:
+        return [run]
+    ends = [*cuts[1:], run.last]
+    return [Run(first, last, K.copy(run.step)) for first, last in zip(cuts, ends, strict=True)]
+
+
+class Optimizer:
+    """The base of all optimizers: subclasses name their defaults and write `_update(group, flat, run)`.
+
+    params: an iterable of parameters, or of dicts with "params" and options of their own.
+    ValueError for no parameters, a parameter in two groups, or an option out of its range; TypeError for what is no
+    floating tensor, or for two dtypes in one group.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self._flat: list[FlatGroup] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError(f"{type(self).__name__}: got no parameters")
+        for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Adds parameters with options of their own; missing options are the defaults."""
+        name = type(self).__name__
+        given = group["params"]
+        params = [given] if isinstance(given, Tensor) else list(given)
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        for p in params:
+            if not isinstance(p, Tensor) or not p.is_floating_point():
+                raise TypeError(f"{name}: parameters must be floating tensors, got {type(p).__name__}")
+            if p._node is not None:
+                raise ValueError(f"{name}: a parameter of shape {p.shape} is no leaf: it is the result of {p._node!r}")
+            if p.dtype != params[0].dtype:
+                raise TypeError(f"{name}: a group must have one dtype, got {params[0].dtype} and {p.dtype}")
+            if id(p) in known:
+                raise ValueError(f"{name}: a parameter of shape {p.shape} appears twice")
+            known.add(id(p))
+        full = {**self.defaults, **group, "params": params}
+        self._check(full)
+        self.param_groups.append(full)
+        self._flat.append(FlatGroup(params))
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """ValueError for options out of their range."""
+        for name in ("lr", "weight_decay", "eps", "momentum", "lr_decay"):
+            if name in group and not group[name] >= 0:
+                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {group[name]}")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forgets the gradients, or sets them to zero."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad.zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of all parameters that have a gradient. closure: computes the loss again, which is returned."""
+        loss = closure() if closure is not None else None
+        with no_grad():
+            for group, flat in zip(self.param_groups, self._flat, strict=True):
+                K.fill(flat.lr, float(group["lr"]))
+                for run in flat.collect():
+                    K.add(run.step, 1, run.step)
+                    self._update(group, flat, run)
+                for p in group["params"]:
+                    if p.grad is not None:
+                        p.array.bump_version()
+        return loss
+
+    def _update(self, group: dict[str, Any], flat: FlatGroup, run: Run) -> None:
+        raise TypeError(f"{type(self).__name__}: an Optimizer needs a method _update")
+
+    # --- state ---
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's: {"state": {number: {"step": int, name: Tensor}}, "param_groups": [options]}.
+
+        Parameters are numbered in the order of the groups. The tensors share memory with the optimizer.
+        """
+        state: dict[int, dict[str, Any]] = {}
+        groups = []
+        number = 0
+        for group, flat in zip(self.param_groups, self._flat, strict=True):
+            numbers = list(range(number, number + len(flat.params)))
+            number += len(flat.params)
+            groups.append({**{k: v for k, v in group.items() if k != "params"}, "params": numbers})
+            for run in flat.runs:
+                steps = run.step.item()
+                for i in range(run.first, run.last) if steps else ():
+                    state[numbers[i]] = {"step": steps}
+                    for name, buffer in flat.state.items():
+                        state[numbers[i]][name] = Tensor(flat.view(buffer, i))
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the options, steps and buffers of another optimizer of this kind, by copying.
+
+        ValueError where the groups or the shapes differ; then nothing was changed.
+        """
+        self._check_state(state_dict)
+        number = 0
+        for group, flat, saved in zip(self.param_groups, self._flat, state_dict["param_groups"], strict=True):
+            group.update({k: v for k, v in saved.items() if k != "params"})
+            steps = []
+            for i in range(len(flat.params)):
+                entry = state_dict["state"].get(number, {})
+                steps.append(int(entry.get("step", 0)))
+                for name, value in entry.items():
+                    if name != "step":
+                        K.copy_into(flat.view(flat.buffer(name), i), value)
+                number += 1
+            flat.runs = _runs(steps)
+
+    def _check_state(self, state_dict: dict[str, Any]) -> None:
+        name = type(self).__name__
+        saved = state_dict["param_groups"]
+        ours, theirs = [len(f.params) for f in self._flat], [len(g["params"]) for g in saved]
+        if ours != theirs:
+            raise ValueError(f"{name}: the state has groups of {theirs} parameters, the optimizer of {ours}")
+        params = [p for flat in self._flat for p in flat.params]
+        for number, entry in state_dict["state"].items():
+            for key, value in entry.items():
+                if key != "step" and value.shape != params[number].shape:
+                    raise ValueError(
+                        f"{name}: {key} of parameter {number} has shape {value.shape}, the parameter "
+                        f"{params[number].shape}"
+                    )
+
+    def __repr__(self) -> str:
+        lines = [type(self).__name__ + " ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
+        return "\n".join([*lines, ")"])
+
+
+def _runs(steps: list[int]) -> list[Run]:
+    runs: list[Run] = []
+    for i, count in enumerate(steps):
+        if runs and runs[-1].step.item() == count:
+            runs[-1].last = i + 1
+        else:
+            runs.append(Run(i, i + 1, K.full((), count, "int64")))
+    return runs
