@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from weft import nn
@@ -17,7 +18,7 @@ class MLP(nn.Sequential):
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must name the input and the output at least, got {list(sizes)}")
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (before, after) in enumerate(itertools.pairwise(sizes)):
             layers += [activation()] if i else []
             layers.append(nn.Linear(before, after))
         super().__init__(*layers)

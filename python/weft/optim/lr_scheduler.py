@@ -175,8 +175,8 @@ class OneCycleLR(LRScheduler):
         return self._anneal(middle, end, (epoch - self.peak) / (self.total_steps - 1 - self.peak))
 
     def _lr(self, base: float, epoch: int) -> float:
-        if epoch >= self.total_steps:
-            raise ValueError(f"OneCycleLR: step {epoch + 1} of {self.total_steps}")
+        if epoch > self.total_steps:
+            raise ValueError(f"OneCycleLR: step {epoch} of {self.total_steps}")
         first = self.max_lr / self.div_factor
         return self._between(epoch, first, self.max_lr, first / self.final_div_factor)
 

@@ -1,0 +1,159 @@
+"""What a Trainer calls on its way."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import weft.kernels as K
+from weft.serialization import write_atomically
+from weft.tensor import Tensor
+
+if TYPE_CHECKING:
+    from weft.train.trainer import Trainer
+
+
+class Callback:
+    """The base: override what you need. state_dict() and load_state_dict() put a callback into checkpoints: numbers,
+    strings, lists and dicts of them, and Tensors."""
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch; trainer.epoch > 0 when resumed."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch, also when an error ended it."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None: ...
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        """row: the epoch's results, as in Trainer.fit."""
+
+    def on_batch_begin(self, trainer: Trainer) -> None: ...
+
+    def on_batch_end(self, trainer: Trainer, loss: float) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class ProgressBar(Callback):
+    """A bar for each epoch on standard error by tqdm; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        if not sys.stderr.isatty():
+            return
+        from tqdm import tqdm
+
+        total = len(trainer.train_loader) if hasattr(trainer.train_loader, "__len__") else None
+        title = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
+        self._bar = tqdm(total=total, desc=title, unit="batch", leave=False, dynamic_ncols=True)
+
+    def on_batch_end(self, trainer: Trainer, loss: float) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            self._bar.update()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        self._close()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._close()
+
+
+class EarlyStopping(Callback):
+    """Stops when `monitor` has not become better by min_delta for `patience` epochs, and restores the best weights.
+
+    mode: "min" or "max" is better. KeyError-like ValueError where the results lack `monitor`.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        patience: int = 3,
+        mode: str = "min",
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"EarlyStopping: mode must be 'min' or 'max', got {mode!r}")
+        self.monitor, self.patience, self.mode, self.min_delta = monitor, patience, mode, min_delta
+        self.restore_best = restore_best
+        self.best = math.inf if mode == "min" else -math.inf
+        self.best_epoch = 0
+        self.bad_epochs = 0
+        self._weights: dict[str, Tensor] = {}
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        value = monitored("EarlyStopping", row, self.monitor)
+        gain = self.best - value if self.mode == "min" else value - self.best
+        if gain > self.min_delta:
+            self.best, self.best_epoch, self.bad_epochs = value, trainer.epoch, 0
+            if self.restore_best:
+                state = trainer.model.state_dict()
+                self._weights = {name: Tensor(K.copy(t.array)) for name, t in state.items()}
+            return
+        self.bad_epochs += 1
+        if self.bad_epochs >= self.patience:
+            trainer.should_stop = True
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self._weights and self.best_epoch != trainer.epoch:
+            trainer.model.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        numbers = {"best": self.best, "best_epoch": self.best_epoch, "bad_epochs": self.bad_epochs}
+        return {**numbers, **{f"weights.{name}": t for name, t in self._weights.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        self.bad_epochs = int(state["bad_epochs"])
+        self._weights = {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
+
+
+class CSVLogger(Callback):
+    """One row of results for each epoch in a CSV file, complete after every epoch.
+
+    A new training begins the file anew; a resumed one keeps the rows up to the checkpoint's epoch and goes on.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._rows: list[dict[str, Any]] = []
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self._rows = []
+        if trainer.epoch > 0 and self.path.exists():
+            with self.path.open(newline="") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.epoch]
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+        self._rows.append(row)
+        names = list(dict.fromkeys(name for r in self._rows for name in r))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, text.getvalue().encode())
+
+
+def monitored(who: str, row: dict[str, Any], name: str) -> float:
+    """A result by name. ValueError that lists what there is."""
+    if name not in row:
+        raise ValueError(f"{who}: no result {name!r}; there are {', '.join(row)}")
+    return float(row[name])

@@ -1,0 +1,260 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+import weft.kernels as K
+from weft.autograd import no_grad
+from weft.nn import Module
+from weft.nn.utils import clip_grad_norm_
+from weft.optim import Optimizer
+from weft.tensor import Tensor, as_tensor
+
+Metric = Callable[[Tensor, Tensor], float]
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss, or a gradient, became NaN or infinite; says when, and which layer was the first."""
+
+
+class Trainer:
+    """Trains a model on batches of (inputs, targets).
+
+    loss: called as loss(model(inputs), targets), the mean over the batch. scheduler: stepped after each epoch, or with
+    scheduler_interval="step" after each batch; a ReduceLROnPlateau gets the validation (else training) loss. metrics:
+    by name, each called as metric(outputs, targets), averaged over samples. clip_norm: the largest L2 norm of all
+    gradients together. callbacks: see weft.train.Callback.
+
+    epoch, step: how many epochs and batches were trained. history: one dict of results for each epoch.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Optimizer,
+        *,
+        scheduler: Any = None,
+        scheduler_interval: str = "epoch",
+        metrics: dict[str, Metric] | None = None,
+        clip_norm: float | None = None,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        if scheduler_interval not in ("epoch", "step"):
+            raise ValueError(f"Trainer: scheduler_interval must be 'epoch' or 'step', got {scheduler_interval!r}")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.scheduler, self.scheduler_interval = scheduler, scheduler_interval
+        self.metrics = dict(metrics or {})
+        self.clip_norm = clip_norm
+        self.callbacks = list(callbacks)
+        self.epoch = 0
+        self.step = 0
+        self.epochs = 0  # the goal of the present fit()
+        self.should_stop = False
+        self.history: list[dict[str, Any]] = []
+        self.train_loader: Any = None
+        self._loader_state: dict[str, Any] | None = None  # from a checkpoint, for the loader of the next fit()
+
+    # --- training ---
+
+    def fit(self, train: Any, validation: Any = None, epochs: int = 1) -> list[dict[str, Any]]:
+        """Trains until `epochs` epochs are done, those before a resumed checkpoint counted in; returns the history.
+
+        Each row: epoch, lr, loss, the metrics, the same with val_ in front, images_per_second, seconds.
+        NonFiniteLossError stops it before the update with a bad gradient is made.
+        """
+        if epochs < 0:
+            raise ValueError(f"fit: epochs must not be negative, got {epochs}")
+        self.train_loader, self.epochs, self.should_stop = train, epochs, False
+        if self._loader_state is not None and hasattr(train, "load_state_dict"):
+            train.load_state_dict(self._loader_state)
+        self._loader_state = None
+        self._call("on_fit_begin")
+        try:
+            while self.epoch < epochs and not self.should_stop:
+                self._run_epoch(train, validation)
+        finally:
+            self._call("on_fit_end")
+        return self.history
+
+    def _run_epoch(self, train: Any, validation: Any) -> None:
+        self._call("on_epoch_begin")
+        lr = self.optimizer.param_groups[0]["lr"]
+        start = time.perf_counter()
+        self.model.train()
+        sums = _Averages()
+        for inputs, targets in train:
+            self._call("on_batch_begin")
+            loss, outputs = self._train_step(inputs, targets)
+            sums.add(len(targets), {"loss": loss, **self._measure(outputs, targets)})
+            self.step += 1
+            if self.scheduler is not None and self.scheduler_interval == "step":
+                self.scheduler.step()
+            self._call("on_batch_end", loss)
+        seconds = time.perf_counter() - start
+        if not sums.count:
+            raise ValueError("fit: the training data has no batch")
+        self.epoch += 1
+        row = {"epoch": self.epoch, "lr": lr, **sums.means()}
+        if validation is not None:
+            row.update({f"val_{name}": value for name, value in self.evaluate(validation).items()})
+        row.update(images_per_second=sums.count / seconds, seconds=seconds)
+        self.history.append(row)
+        if self.scheduler is not None and self.scheduler_interval == "epoch":
+            self._step_scheduler(row)
+        self._call("on_epoch_end", row)
+
+    def _step_scheduler(self, row: dict[str, Any]) -> None:
+        from weft.optim.lr_scheduler import ReduceLROnPlateau
+
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(row.get("val_loss", row["loss"]))
+        else:
+            self.scheduler.step()
+
+    def _train_step(self, inputs: Any, targets: Any) -> tuple[float, Tensor]:
+        state = K.default_generator().get_state()  # to draw the same dropout again when looking for a fault
+        self.optimizer.zero_grad()
+        outputs = self.model(inputs)
+        loss = self.loss(outputs, targets)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            K.default_generator().set_state(state)
+            raise NonFiniteLossError(self._fault(f"the loss is {value}", self._first_bad_output(inputs)))
+        loss.backward()
+        if self.clip_norm is not None:
+            norm = float(clip_grad_norm_(self.model.parameters(), self.clip_norm).item())
+            if not math.isfinite(norm):
+                raise NonFiniteLossError(self._fault(f"the gradient's norm is {norm}", self._first_bad_gradient()))
+        self.optimizer.step()
+        return value, outputs
+
+    # --- faults ---
+
+    def _fault(self, what: str, where: str) -> str:
+        return f"epoch {self.epoch + 1}, step {self.step + 1}: {what}; {where}"
+
+    def _first_bad_output(self, inputs: Any) -> str:
+        """Runs the model once more and names the first layer, in order of computation, that is to blame."""
+        found: list[str] = []
+        handles = []
+
+        def look(name: str, layer: Module) -> Callable[..., None]:
+            def hook(_: Any, args: Any, out: Any) -> None:
+                if found:
+                    return
+                title = f"{name or 'the model'} ({type(layer).__name__})"
+                for key, parameter in layer.named_parameters(recurse=False):
+                    if not _finite(parameter):
+                        found.append(f"the first bad layer is {title}: its {key} is not finite")
+                        return
+                if isinstance(out, Tensor) and not _finite(out):
+                    inside = any(isinstance(a, Tensor) and not _finite(a) for a in args)
+                    found.append(
+                        f"the input of {title} is not finite"
+                        if inside
+                        else f"the first bad layer is {title}: its output is not finite"
+                    )
+
+            return hook
+
+        for name, module in self.model.named_modules():
+            if next(module.children(), None) is None:
+                handles.append(module.register_forward_hook(look(name, module)))
+        try:
+            with no_grad():
+                self.model(inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found[0] if found else "all layers are finite: the loss function made it"
+
+    def _first_bad_gradient(self) -> str:
+        """The last layer in order of computation, which is the first that backward reaches."""
+        bad = [name for name, p in self.model.named_parameters() if p.grad is not None and not _finite(p.grad)]
+        return f"the first bad gradient is that of {bad[-1]}" if bad else "all gradients are finite"
+
+    # --- using the model ---
+
+    def _measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        return {name: metric(outputs, targets) for name, metric in self.metrics.items()}
+
+    def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
+        """Loss and metrics over all batches of `data`, weighted by their sizes; in evaluation mode, without a tape."""
+        sums = _Averages()
+        with _Evaluation(self.model):
+            for inputs, targets in data:
+                outputs = self.model(inputs)
+                loss = float(self.loss(outputs, targets).item())
+                sums.add(len(targets), {"loss": loss, **self._measure(outputs, targets)})
+        if not sums.count:
+            raise ValueError("evaluate: the data has no batch")
+        return sums.means()
+
+    def predict(self, data: Any) -> np.ndarray[Any, Any]:
+        """The model's outputs for a tensor of inputs, or for all batches of a loader, in one array."""
+        batches = [data] if isinstance(data, (Tensor, K.Array, np.ndarray)) else data
+        outputs = []
+        with _Evaluation(self.model):
+            for batch in batches:
+                inputs = batch[0] if isinstance(batch, (tuple, list)) else as_tensor(batch)
+                outputs.append(np.asarray(self.model(inputs).array))
+        if not outputs:
+            raise ValueError("predict: the data has no batch")
+        return np.concatenate(outputs)
+
+    # --- callbacks ---
+
+    def _call(self, event: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *args)
+
+    def resume(self, path: Any) -> None:
+        """Takes over a checkpoint: the next fit() goes on as if it had never stopped. See weft.train.Checkpoint."""
+        from weft.train.checkpoint import load_checkpoint
+
+        load_checkpoint(path, self)
+
+
+class _Averages:
+    """Means over samples."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: dict[str, float] = {}
+
+    def add(self, count: int, values: dict[str, float]) -> None:
+        self.count += count
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * count
+
+    def means(self) -> dict[str, float]:
+        return {name: value / self.count for name, value in self.sums.items()}
+
+
+class _Evaluation:
+    """Evaluation mode without a tape; afterwards every module is in the mode it had."""
+
+    def __init__(self, model: Module) -> None:
+        self._model = model
+
+    def __enter__(self) -> None:
+        self._modes = [(module, module.training) for module in self._model.modules()]
+        self._model.eval()
+        self._no_grad = no_grad()
+        self._no_grad.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self._no_grad.__exit__(None, None, None)
+        for module, mode in self._modes:
+            module.training = mode
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(K.all(K.isfinite(tensor.array)).item())
