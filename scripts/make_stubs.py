@@ -55,6 +55,8 @@ def finish(text: str) -> str:
     text = text.replace(future, future + "".join(f"import {module}\n" for module in modules), 1)
     text = text.replace("typing.SupportsInt | typing.SupportsIndex", "int")
     text = text.replace("typing.SupportsFloat | typing.SupportsIndex", "float")
+    # pybind11 does not say that an object may be None where None is its default.
+    text = re.sub(r"(?<=generator: )Generator(?= = None)", "Generator | None", text)
     # Inside DType the name `bool` is a member.
     start = text.index("class DType:")
     end = text.index("\nclass ", start)

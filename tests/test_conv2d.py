@@ -195,25 +195,51 @@ F = np.float32
 @pytest.mark.parametrize(
     ("x", "weight", "options", "message"),
     [
-        ((8, 1, 28, 28), (16, 3, 5, 5), {}, r"conv2d: weight expects C=3 \(weight \(16, 3, 5, 5\)\) but input has C=1 \(input \(8, 1, 28, 28\)\)"),
+        (
+            (8, 1, 28, 28),
+            (16, 3, 5, 5),
+            {},
+            r"conv2d: weight expects C=3 \(weight \(16, 3, 5, 5\)\) " r"but input has C=1 \(input \(8, 1, 28, 28\)\)",
+        ),
         ((28, 28), (6, 1, 5, 5), {}, r"conv2d: input must have rank 4 \(N, C, H, W\) or 3 \(C, H, W\), got \(28, 28\)"),
         ((1, 1, 8, 8), (6, 5, 5), {}, r"conv2d: weight must have rank 4 \(K, C/groups, R, S\), got \(6, 5, 5\)"),
-        ((1, 1, 4, 4), (6, 1, 5, 5), {}, r"conv2d: the kernel reaches over H=5 but the padded input has only 4 \(weight \(6, 1, 5, 5\), input \(1, 1, 4, 4\)\)"),
+        (
+            (1, 1, 4, 4),
+            (6, 1, 5, 5),
+            {},
+            r"conv2d: the kernel reaches over H=5 but the padded input has only 4 "
+            r"\(weight \(6, 1, 5, 5\), input \(1, 1, 4, 4\)\)",
+        ),
         ((1, 1, 6, 4), (6, 1, 5, 5), {}, "conv2d: the kernel reaches over W=5 but the padded input has only 4"),
         ((1, 1, 8, 8), (6, 1, 3, 3), {"stride": 0}, r"conv2d: stride must be positive, got \(0, 0\)"),
         ((1, 1, 8, 8), (6, 1, 3, 3), {"stride": (1, -2)}, r"conv2d: stride must be positive, got \(1, -2\)"),
         ((1, 1, 8, 8), (6, 1, 3, 3), {"dilation": 0}, r"conv2d: dilation must be positive, got \(0, 0\)"),
         ((1, 1, 8, 8), (6, 1, 3, 3), {"padding": -1}, r"conv2d: padding must not be negative"),
-        ((1, 1, 8, 8), (6, 1, 3, 3), {"padding": "full"}, "conv2d: padding must be an int, 2 or 4 ints, 'same' or 'valid', got 'full'"),
+        (
+            (1, 1, 8, 8),
+            (6, 1, 3, 3),
+            {"padding": "full"},
+            "conv2d: padding must be an int, 2 or 4 ints, 'same' or 'valid', got 'full'",
+        ),
         ((1, 1, 8, 8), (6, 1, 3, 3), {"padding": "same", "stride": 2}, "conv2d: padding 'same' needs stride 1"),
         ((1, 4, 8, 8), (6, 2, 3, 3), {"groups": 4}, r"conv2d: groups=4 does not divide K=6 \(weight \(6, 2, 3, 3\)\)"),
         ((1, 4, 8, 8), (6, 2, 3, 3), {"groups": 3}, r"conv2d: groups=3 does not divide C=4 \(input \(1, 4, 8, 8\)\)"),
-        ((1, 4, 8, 8), (6, 3, 3, 3), {"groups": 2}, r"conv2d: weight expects C=6 \(weight \(6, 3, 3, 3\), groups 2\) but input has C=4"),
+        (
+            (1, 4, 8, 8),
+            (6, 3, 3, 3),
+            {"groups": 2},
+            r"conv2d: weight expects C=6 \(weight \(6, 3, 3, 3\), groups 2\) but input has C=4",
+        ),
         ((1, 4, 8, 8), (6, 4, 3, 3), {"groups": 0}, "conv2d: groups must be positive, got 0"),
-        ((1, 1, 8, 8), (6, 1, 3, 3), {"bias": np.ones(5, F)}, r"conv2d: bias must have shape \(K,\) = \(6,\), got \(5,\)"),
+        (
+            (1, 1, 8, 8),
+            (6, 1, 3, 3),
+            {"bias": np.ones(5, F)},
+            r"conv2d: bias must have shape \(K,\) = \(6,\), got \(5,\)",
+        ),
         ((1, 1, 8, 8), (6, 1, 3, 3), {"activation": "swish"}, "activation: expected one of none, step"),
     ],
-)  # fmt: skip
+)
 def test_value_errors(x: tuple, weight: tuple, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         K.conv2d(np.ones(x, F), np.ones(weight, F), **options)

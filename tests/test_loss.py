@@ -197,20 +197,56 @@ X = np.ones((4, 3), F)
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ((X, np.array([0, 1, 3, 0])), {}, IndexError, r"cross_entropy: target 3 at position 2 is not a class: expected 0 to 2 \(logits \(4, 3\)\)"),
+        (
+            (X, np.array([0, 1, 3, 0])),
+            {},
+            IndexError,
+            r"cross_entropy: target 3 at position 2 is not a class: expected 0 to 2 \(logits \(4, 3\)\)",
+        ),
         ((X, np.array([0, -1, 0, 0])), {}, IndexError, "cross_entropy: target -1 at position 1 is not a class"),
-        ((X, np.zeros(4, F)), {}, TypeError, r"cross_entropy: target must be class indices of an integer dtype, or probabilities of the logits' shape \(4, 3\); got float32 \(4,\)"),
+        (
+            (X, np.zeros(4, F)),
+            {},
+            TypeError,
+            r"cross_entropy: target must be class indices of an integer dtype, or probabilities "
+            r"of the logits' shape \(4, 3\); got float32 \(4,\)",
+        ),
         ((X, np.zeros(4, bool)), {}, TypeError, "cross_entropy: target must be class indices of an integer dtype"),
-        ((X, np.zeros(5, int)), {}, ValueError, r"cross_entropy: logits \(4, 3\) expect a target of shape \(4,\), got \(5,\)"),
+        (
+            (X, np.zeros(5, int)),
+            {},
+            ValueError,
+            r"cross_entropy: logits \(4, 3\) expect a target of shape \(4,\), got \(5,\)",
+        ),
         ((X, np.zeros((4, 1), int)), {}, ValueError, r"expect a target of shape \(4,\), got \(4, 1\)"),
         ((X, np.zeros((4, 3))), {}, TypeError, "logits and target must have the same dtype, got float32 and float64"),
-        ((X, np.zeros(4, int)), {"weight": np.ones(4, F)}, ValueError, r"cross_entropy: weight must have shape \(C,\) = \(3,\), got \(4,\)"),
-        ((X, np.zeros(4, int)), {"reduction": "avg"}, ValueError, "cross_entropy: reduction must be 'none', 'mean' or 'sum', got 'avg'"),
-        ((X, np.zeros(4, int)), {"label_smoothing": 1.5}, ValueError, r"cross_entropy: label_smoothing must lie in \[0, 1\], got 1.5"),
+        (
+            (X, np.zeros(4, int)),
+            {"weight": np.ones(4, F)},
+            ValueError,
+            r"cross_entropy: weight must have shape \(C,\) = \(3,\), got \(4,\)",
+        ),
+        (
+            (X, np.zeros(4, int)),
+            {"reduction": "avg"},
+            ValueError,
+            "cross_entropy: reduction must be 'none', 'mean' or 'sum', got 'avg'",
+        ),
+        (
+            (X, np.zeros(4, int)),
+            {"label_smoothing": 1.5},
+            ValueError,
+            r"cross_entropy: label_smoothing must lie in \[0, 1\], got 1.5",
+        ),
         ((np.ones((4, 0), F), np.zeros(4, int)), {}, ValueError, r"cross_entropy: logits \(4, 0\) have no classes"),
-        ((np.ones((4, 3), int), np.zeros(4, int)), {}, TypeError, "cross_entropy: logits must be float32 or float64, got int64"),
+        (
+            (np.ones((4, 3), int), np.zeros(4, int)),
+            {},
+            TypeError,
+            "cross_entropy: logits must be float32 or float64, got int64",
+        ),
     ],
-)  # fmt: skip
+)
 def test_cross_entropy_errors(arguments: Any, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         K.cross_entropy(*arguments, **options)

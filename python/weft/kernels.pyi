@@ -14,36 +14,147 @@ import typing_extensions
 __all__: list[str] = [
     "Array",
     "DType",
+    "Generator",
+    "abs",
     "activation_backward",
+    "adagrad_step",
+    "adam_step",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward",
+    "adaptive_max_pool2d",
+    "add",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
     "asarray",
     "available_isas",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "bernoulli",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "cast",
+    "cat",
+    "ceil",
+    "clip",
+    "clip_grad_norm",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "conv2d_output_size",
     "copy",
     "copy_into",
+    "cos",
+    "cross_entropy",
+    "cross_entropy_backward",
     "cuda_built",
     "cuda_device_count",
+    "default_generator",
+    "div",
+    "dropout",
+    "dropout_backward",
     "elu",
     "empty",
     "empty_cache",
+    "eq",
+    "erf",
+    "exp",
+    "expm1",
     "fill",
+    "fill_bernoulli",
+    "fill_normal",
+    "fill_uniform",
+    "floor",
+    "floor_divide",
     "full",
+    "gather",
+    "gather_images",
+    "ge",
     "gelu",
     "gelu_tanh",
+    "gemm",
+    "gt",
+    "hinge_loss",
+    "huber_loss",
+    "index_add",
+    "index_select",
     "isa",
+    "isfinite",
+    "isnan",
+    "l1_loss",
+    "le",
     "leaky_relu",
+    "linear",
+    "log",
+    "log1p",
+    "log_softmax",
+    "log_softmax_backward",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "lp_pool2d",
+    "lp_pool2d_backward",
+    "lt",
+    "manual_seed",
+    "matmul",
+    "max",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "maximum",
+    "mean",
     "memory_stats",
+    "min",
+    "min_pool2d",
+    "minimum",
+    "mse_loss",
+    "mul",
+    "ne",
+    "neg",
+    "normal",
     "num_threads",
+    "one_hot",
     "ones",
+    "pad",
+    "pointwise_loss_backward",
+    "pow",
+    "prod",
+    "randint",
+    "randperm",
+    "reciprocal",
     "relu",
+    "remainder",
     "reset_peak_memory",
+    "rmsprop_step",
+    "round",
+    "rsqrt",
+    "scatter_add",
     "set_isa",
     "set_num_threads",
     "set_poison",
+    "sgd_step",
     "sigmoid",
+    "sign",
     "silu",
+    "sin",
+    "softmax",
+    "softmax_backward",
     "softplus",
+    "sqrt",
+    "square",
+    "stack",
     "step",
+    "sub",
+    "sum",
+    "sum_squares",
     "tanh",
+    "uniform",
+    "var",
+    "warp_images",
+    "where",
     "zeros",
 ]
 
@@ -236,11 +347,163 @@ class Array:
     @property
     def writable(self) -> bool: ...
 
+class Generator:
+    """
+    A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the blocks of four 32-bit words used so far.
+    """
+    def __init__(self, seed: int = 0) -> None:
+        """
+        seed: an int from -2^63 to 2^64 - 1. ValueError for another one.
+        """
+    def get_state(self) -> tuple[int, int]:
+        """
+        (seed, offset).
+        """
+    def manual_seed(self, seed: int) -> Generator:
+        """
+        Starts the stream of a seed; returns the generator.
+        """
+    def set_state(self, state: tuple[int, int]) -> None:
+        """
+        Goes to a state that get_state gave.
+        """
+    @property
+    def offset(self) -> int:
+        """
+        How many blocks of four words were used.
+        """
+    @property
+    def seed(self) -> int:
+        """
+        The seed.
+        """
+
+def abs(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    |x|.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
 def activation_backward(kind: str, dout: ArrayLike, saved: ArrayLike, alpha: float = 0.0) -> Array:
     """
     dout times the derivative of the activation `kind` ('relu', 'gelu_tanh', ...).
 
     saved: the activation's output for sigmoid, tanh and relu, its input for the others. alpha: the parameter of leaky_relu, elu and softplus (beta).
+    """
+
+def adagrad_step(
+    param: ArrayLike,
+    grad: ArrayLike,
+    square_sum: ArrayLike,
+    lr: ArrayLike,
+    step: ArrayLike,
+    lr_decay: float = 0.0,
+    weight_decay: float = 0.0,
+    eps: float = 1e-10,
+    maximize: bool = False,
+) -> None:
+    """
+    s += g^2; w -= lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps), s = square_sum (Duchi et al. 2011).
+
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    ValueError for other shapes and for values out of range; TypeError for other dtypes.
+    """
+
+def adam_step(
+    param: ArrayLike,
+    grad: ArrayLike,
+    first_moment: ArrayLike,
+    second_moment: ArrayLike,
+    lr: ArrayLike,
+    step: ArrayLike,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-08,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+) -> None:
+    """
+    m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= lr / (1 - beta1^step) m / (sqrt(v / (1 - beta2^step)) + eps) (Kingma, Ba 2015). decoupled: AdamW, w -= lr weight_decay w instead of the decay in g (Loshchilov, Hutter 2019).
+
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    ValueError for other shapes and for values out of range; TypeError for other dtypes.
+    """
+
+def adaptive_avg_pool2d(x: ArrayLike, output_size: Ints) -> Array:
+    """
+    The mean over windows that give the output size (P, Q): rows floor(i H / P) to ceil((i + 1) H / P).
+
+    x: (N, C, H, W) or (C, H, W), float32 or float64. ValueError for another rank or a size below 1.
+    """
+
+def adaptive_avg_pool2d_backward(dout: ArrayLike, input_size: Ints) -> Array:
+    """
+    The gradient of adaptive_avg_pool2d by its input. dout: the output's shape. Returns shape input_size.
+    """
+
+def adaptive_max_pool2d(x: ArrayLike, output_size: Ints) -> tuple[Array, Array]:
+    """
+    (out, index) of the maximum over the windows of adaptive_avg_pool2d; index int32, h * W + w.
+
+    x: (N, C, H, W) or (C, H, W), float32 or float64. ValueError for another rank or a size below 1.
+    """
+
+def add(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a + b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def all(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    Whether every element differs from 0; True for no elements.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; any dtype; bool comes out.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def any(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    Whether some element differs from 0; False for no elements.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; any dtype; bool comes out.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def arange(start: typing.Any, stop: typing.Any = None, step: typing.Any = 1, dtype: DTypeLike | None = None) -> Array:
+    """
+    start, start + step, ... up to but without stop; arange(n) starts at 0.
+
+    Returns rank 1; int64 for ints, float32 if one of them is a float, unless dtype is given.
+    ValueError for a step of 0.
+    """
+
+def argmax(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The index of the largest element: the first of equal ones, or of the first NaN. Without an axis it counts through the flattened array.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; any dtype; int64 comes out. ValueError for several axes or no elements.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def argmin(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The index of the smallest element: the first of equal ones, or of the first NaN. Without an axis it counts through the flattened array.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; any dtype; int64 comes out. ValueError for several axes or no elements.
+    IndexError for an axis out of range; ValueError for one given twice.
     """
 
 def asarray(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
@@ -253,9 +516,165 @@ def available_isas() -> list[str]:
     The instruction sets that this build and this processor have, best last; 'reference' are the naive kernels.
     """
 
+def avg_pool2d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Array:
+    """
+    The mean of each window.
+
+    x: (N, C, H, W) or (C, H, W), float32 or float64. stride: kernel_size where None. Output height floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1; ceil_mode rounds up, but no window starts in the padding at the end. The divisor is the window's size with padding (count_include_pad) or without, or divisor_override.
+    ValueError for another rank, a stride or kernel below 1, a padding above half of the kernel, a kernel larger than the padded image; TypeError for another dtype.
+    """
+
+def avg_pool2d_backward(
+    dout: ArrayLike,
+    input_size: Ints,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Array:
+    """
+    The gradient of avg_pool2d by its input: each element of dout, divided as in the forward pass, added to every element of its window.
+
+    dout: the output's shape. Returns shape input_size. Errors as in avg_pool2d.
+    """
+
+def bernoulli(shape: Ints, p: float, dtype: DTypeLike = "float32", generator: Generator | None = None) -> Array:
+    """
+    1 with probability p, else 0. ValueError unless 0 <= p <= 1.
+    """
+
+def binary_cross_entropy(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean"
+) -> Array:
+    """
+    -weight (t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100. weight: broadcasts to the input.
+
+    input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
+    ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def binary_cross_entropy_with_logits(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean"
+) -> Array:
+    """
+    weight (max(x, 0) - x t + log(1 + exp(-|x|))) for logits x. weight: broadcasts to the input.
+
+    input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
+    ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
 def cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     """
     A new contiguous array of another dtype. Floats are cut towards zero; anything but 0 is True.
+    """
+
+def cat(arrays: collections.abc.Sequence[ArrayLike], axis: int = 0) -> Array:
+    """
+    The arrays joined along an axis.
+
+    arrays: a sequence, of one dtype, shapes the same but for the axis.
+    ValueError for no arrays or other shapes; TypeError for different dtypes.
+    """
+
+def ceil(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The smallest whole number that is not below x.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def clip(x: ArrayLike, min: float | None = None, max: float | None = None, out: ArrayLike | None = None) -> Array:
+    """
+    min where x is below it, max where x is above it, else x; NaN stays.
+
+    x: any shape and strides, any dtype but bool, kept; bounds of integers are rounded inwards.
+    out: the array to write into (it may be x), else a new one.
+    ValueError where min > max.
+    """
+
+def clip_grad_norm(grads: collections.abc.Sequence[ArrayLike], max_norm: float) -> Array:
+    """
+    The L2 norm of all arrays together, float64 of shape (); each is scaled in place by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
+
+    grads: a sequence, float32 or float64. An infinite max_norm only measures. A norm of NaN makes all of them NaN.
+    ValueError for a negative max_norm or a read-only array.
+    """
+
+def conv2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    activation: str = "none",
+) -> Array:
+    """
+    Two-dimensional convolution (cross-correlation).
+
+    out[n,k,p,q] = bias[k] + sum over c, r, s of x[n, c, p stride + r dilation - padding, q ...] weight[k,c,r,s]
+
+    x: (N, C, H, W) or (C, H, W); weight: (K, C/groups, R, S); bias: (K,); float32 or float64. stride, dilation: an int or a pair. padding: an int, (h, w), (top, bottom, left, right), 'same' or 'valid'. Returns (N, K, P, Q) with P = floor((H + padding - dilation (R-1) - 1) / stride) + 1.
+    ValueError for shapes that do not fit, a kernel larger than the padded input, stride or dilation below 1, negative padding, groups that do not divide; TypeError for other or different dtypes.
+    Source: Dumoulin, Visin, A guide to convolution arithmetic for deep learning, 2016.
+    """
+
+def conv2d_backward_bias(dout: ArrayLike) -> Array:
+    """
+    The gradient of conv2d by its bias: the sum of dout (N, K, P, Q) over all but K.
+    """
+
+def conv2d_backward_input(
+    dout: ArrayLike,
+    weight: ArrayLike,
+    input_size: Ints,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> Array:
+    """
+    The gradient of conv2d by its input.
+
+    dout: (N, K, P, Q), the gradient of the output; weight: (K, C/groups, R, S); input_size: (N, C, H, W). Options as in conv2d. Returns (N, C, H, W).
+    ValueError where dout does not have the output's shape.
+    """
+
+def conv2d_backward_weight(
+    dout: ArrayLike,
+    x: ArrayLike,
+    weight_size: Ints,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> Array | tuple[Array, Array]:
+    """
+    The gradient of conv2d by its weight, and with bias=True that of the bias too, in one pass.
+
+    dout: (N, K, P, Q), x: (N, C, H, W), weight_size: (K, C/groups, R, S). Options as in conv2d. Returns dw (K, C/groups, R, S), or (dw, db) with db (K,).
+    ValueError where dout does not have the output's shape.
+    """
+
+def conv2d_output_size(
+    input_size: Ints, weight_size: Ints, stride: Ints = 1, padding: Ints | str = 0, dilation: Ints = 1, groups: int = 1
+) -> tuple[int, ...]:
+    """
+    The shape of conv2d's output, (N, K, P, Q), from the shapes of its input and weight. Errors as in conv2d.
     """
 
 def copy(x: ArrayLike) -> Array:
@@ -268,6 +687,47 @@ def copy_into(out: ArrayLike, x: ArrayLike) -> None:
     Copies x, broadcast and cast, into the elements of out.
     """
 
+def cos(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The cosine of x in radians.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def cross_entropy(
+    logits: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> tuple[Array, Array, Array]:
+    """
+    Cross-entropy from logits: softmax and negative log-likelihood in one kernel.
+
+    -sum over c of q_c weight_c log softmax(logits)_c, with q one-hot of the class index or given probabilities, smoothed to (1-e) q + e/C. 'mean' divides by the sum of weight[target] over the rows that count (class indices) or by the number of rows (probabilities).
+
+    logits: (C), (N, C) or (N, C, d1, ...), float32 or float64. target: integers of shape (), (N) or (N, d1, ...), 0 <= target < C or ignore_index; or probabilities of the logits' shape and dtype. weight: (C,). Returns (loss, lse, total): the loss, and log sum exp of each row and the divisor, which the backward wants.
+    IndexError for a target that is no class; TypeError for a float target of another shape; ValueError for shapes that do not fit.
+    """
+
+def cross_entropy_backward(
+    dout: ArrayLike,
+    logits: ArrayLike,
+    target: ArrayLike,
+    lse: ArrayLike,
+    total: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Array:
+    """
+    The gradient of cross_entropy by the logits. dout: the shape of the loss; the others as in the forward.
+    """
+
 def cuda_built() -> bool:
     """
     Whether this build has the CUDA backend.
@@ -276,6 +736,35 @@ def cuda_built() -> bool:
 def cuda_device_count() -> int:
     """
     The number of CUDA devices that can be used.
+    """
+
+def default_generator() -> Generator:
+    """
+    The generator that functions use where none is given.
+    """
+
+def div(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a / b, true division.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool. Integers give float32.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def dropout(x: ArrayLike, p: float, generator: Generator | None = None) -> tuple[Array, Array]:
+    """
+    (out, mask): each element is dropped with probability p, out = x mask / (1 - p) (Srivastava et al. 2014).
+
+    x: any shape, float32 or float64. mask: uint8, 1 where x was kept. ValueError unless 0 <= p <= 1.
+    """
+
+def dropout_backward(dout: ArrayLike, mask: ArrayLike, p: float) -> Array:
+    """
+    The gradient of dropout by its input: dout mask / (1 - p).
+
+    mask: as dropout gave it.
     """
 
 def elu(x: ArrayLike, alpha: float = 1.0) -> Array:
@@ -296,14 +785,111 @@ def empty_cache() -> None:
     Gives the memory kept for later back to the system.
     """
 
+def eq(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a == b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def erf(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def exp(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    e to the power x.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def expm1(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    exp(x) - 1, exact near 0.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
 def fill(out: ArrayLike, value: typing.Any) -> None:
     """
     Sets every element of out to one number.
     """
 
+def fill_bernoulli(out: ArrayLike, p: float, generator: Generator | None = None) -> None:
+    """
+    Fills an array in place with what bernoulli draws.
+    """
+
+def fill_normal(out: ArrayLike, mean: float, std: float, generator: Generator | None = None) -> None:
+    """
+    Fills an array in place with what normal draws.
+    """
+
+def fill_uniform(out: ArrayLike, low: float, high: float, generator: Generator | None = None) -> None:
+    """
+    Fills an array in place with what uniform draws.
+    """
+
+def floor(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The largest whole number that is not above x.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def floor_divide(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    floor(a / b). An integer divided by 0 gives 0.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
 def full(shape: Ints, value: typing.Any, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:
     """
     An array filled with one number.
+    """
+
+def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Array:
+    """
+    out[i, j, k] = x[i, index[i, j, k], k], here for axis 1 of three.
+
+    x: any shape, any dtype. index: int64 or int32, x's shape but for the axis, -n <= index < n. Returns index's shape.
+    IndexError for an index out of range.
+    """
+
+def gather_images(images: ArrayLike, index: ArrayLike, scale: ArrayLike, shift: ArrayLike) -> Array:
+    """
+    out[i] = images[index[i]] * scale + shift, by channel: a normalized batch in one pass.
+
+    images: uint8 (n, C, H, W). index: int64 (count,). scale, shift: float32 (C,); for a mean m and a standard deviation s on the 0..1 scale 1 / (255 s) and -m / s. Returns float32 (count, C, H, W).
+    IndexError for an image that does not exist.
+    """
+
+def ge(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a >= b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
 def gelu(x: ArrayLike) -> Array:
@@ -322,9 +908,105 @@ def gelu_tanh(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
+def gemm(
+    a: ArrayLike,
+    b: ArrayLike,
+    c: ArrayLike | None = None,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    bias: ArrayLike | None = None,
+    activation: str = "none",
+) -> Array:
+    """
+    f(alpha op(a) op(b) + beta c + bias), in one pass.
+
+    op(a): (M, K), op(b): (K, N), or (batch, M, K) and (batch, K, N); op transposes the two last axes where asked. c: broadcasts to the result. bias: (N,). activation: 'none' or the name of one, with its standard parameter. Returns a new (M, N) or (batch, M, N).
+    ValueError for shapes that do not fit; TypeError for other dtypes than float32 and float64.
+    """
+
+def gt(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a > b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def hinge_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: str = "mean") -> Array:
+    """
+    max(0, margin - target * input), target -1 or 1.
+
+    input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
+    ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def huber_loss(input: ArrayLike, target: ArrayLike, delta: float = 1.0, reduction: str = "mean") -> Array:
+    """
+    d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2), with d = input - target (Huber 1964).
+
+    input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
+    ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def index_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:
+    """
+    out[..., index[i], ...] += x[..., i, ...] in place, in the order of i: the gradient of index_select.
+
+    out: contiguous, any dtype but bool. x: out's dtype and its shape with `count` along the axis. index: as in index_select.
+    ValueError for other shapes; IndexError for an index out of range.
+    """
+
+def index_select(x: ArrayLike, axis: int, index: ArrayLike) -> Array:
+    """
+    out[..., i, ...] = x[..., index[i], ...] along one axis.
+
+    x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count from the end. Returns x's shape with `count` along the axis.
+    IndexError for an index out of range.
+    """
+
 def isa() -> str:
     """
     The instruction set in use.
+    """
+
+def isfinite(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    Whether x is neither NaN nor infinite.
+
+    x: any shape and strides; any dtype. Returns bool.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def isnan(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    Whether x is NaN.
+
+    x: any shape and strides; any dtype. Returns bool.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Array:
+    """
+    |input - target|; the derivative at 0 is 0.
+
+    input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
+    ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def le(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a <= b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
@@ -335,9 +1017,266 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
     TypeError for another dtype.
     """
 
+def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activation: str = "none") -> Array:
+    """
+    f(x weight^T + bias), the fully connected layer.
+
+    x: (..., in), weight: (out, in), bias: (out,); returns (..., out). activation: 'none', 'relu', 'sigmoid', 'tanh', 'gelu', ...
+    ValueError for shapes that do not fit; TypeError for other dtypes.
+    """
+
+def log(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The natural logarithm; -inf at 0, NaN below.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def log1p(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    log(1 + x), exact near 0.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
+    """
+    x_i - max x - log sum over j of exp(x_j - max x), along one axis.
+
+    x: any shape, float32 or float64. Returns the same shape and dtype. A row with NaN or +inf, or only -inf, gives NaN.
+    IndexError for an axis out of range.
+    """
+
+def log_softmax_backward(dout: ArrayLike, out: ArrayLike, axis: int = -1) -> Array:
+    """
+    The gradient of log_softmax by its input, from its output `out`.
+    """
+
+def logical_and(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    Whether both differ from 0.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def logical_not(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    Whether x is 0.
+
+    x: any shape and strides; any dtype. Returns bool.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def logical_or(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    Whether one or both differ from 0.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def logical_xor(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    Whether exactly one differs from 0.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def lp_pool2d(
+    x: ArrayLike, norm_type: float, kernel_size: Ints, stride: Ints | None = None, ceil_mode: bool = False
+) -> Array:
+    """
+    (sum |x|^p)^(1/p) over each window, p = norm_type > 0.
+
+    x: (N, C, H, W) or (C, H, W), float32 or float64. stride: kernel_size where None. Output height floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1; ceil_mode rounds up, but no window starts in the padding at the end.
+    ValueError for another rank, a stride or kernel below 1, a padding above half of the kernel, a kernel larger than the padded image; TypeError for another dtype.
+    """
+
+def lp_pool2d_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    out: ArrayLike,
+    norm_type: float,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    ceil_mode: bool = False,
+) -> Array:
+    """
+    The gradient of lp_pool2d by its input: dout * sign(x) * (|x| / out)^(p - 1), summed over the windows; 0 where x or out is 0.
+
+    x, out: input and output of the forward pass. Errors as in lp_pool2d.
+    """
+
+def lt(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a < b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def manual_seed(seed: int) -> Generator:
+    """
+    Starts the default generator's stream of a seed; returns the generator.
+    """
+
+def matmul(a: ArrayLike, b: ArrayLike) -> Array:
+    """
+    Matrix product, as numpy.matmul.
+
+    a: (..., M, K), b: (..., K, N), the leading axes broadcast; returns (..., M, N). A vector counts as a row on the left and as a column on the right. float32 or float64; strided operands are read where they lie.
+    ValueError where K differs; TypeError for other or different dtypes.
+    """
+
+def max(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The largest element; NaN if there is one.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; any dtype, kept. ValueError where there are no elements to reduce.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def max_pool2d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+) -> tuple[Array, Array]:
+    """
+    The maximum of each window.
+
+    x: (N, C, H, W) or (C, H, W), float32 or float64. stride: kernel_size where None. Output height floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1; ceil_mode rounds up, but no window starts in the padding at the end. Returns (out, index): index int32, h * W + w of the first extreme element of each window. NaN wins. Padding never wins.
+    ValueError for another rank, a stride or kernel below 1, a padding above half of the kernel, a kernel larger than the padded image; TypeError for another dtype.
+    """
+
+def max_pool2d_backward(dout: ArrayLike, index: ArrayLike, input_size: Ints) -> Array:
+    """
+    The gradient of max_pool2d, min_pool2d and adaptive_max_pool2d by their input: dx[index] += dout, else 0.
+
+    dout, index: the output's shape; index int32, as the forward pass gave it (one outside of the image adds nothing). Returns shape input_size.
+    ValueError for shapes that do not fit.
+    """
+
+def maximum(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The larger one; NaN if one is NaN.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def mean(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The arithmetic mean; NaN for no elements.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; float32 or float64, kept.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
 def memory_stats() -> dict[str, int]:
     """
     The CPU allocator's counters: bytes allocated (in use), reserved (in use and kept) and peak; allocations served from kept blocks (hits) and by the system (misses).
+    """
+
+def min(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The smallest element; NaN if there is one.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; any dtype, kept. ValueError where there are no elements to reduce.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def min_pool2d(
+    x: ArrayLike,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+) -> tuple[Array, Array]:
+    """
+    The minimum of each window.
+
+    x: (N, C, H, W) or (C, H, W), float32 or float64. stride: kernel_size where None. Output height floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1; ceil_mode rounds up, but no window starts in the padding at the end. Returns (out, index): index int32, h * W + w of the first extreme element of each window. NaN wins. Padding never wins.
+    ValueError for another rank, a stride or kernel below 1, a padding above half of the kernel, a kernel larger than the padded image; TypeError for another dtype.
+    """
+
+def minimum(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The smaller one; NaN if one is NaN.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Array:
+    """
+    (input - target)^2.
+
+    input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
+    ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def mul(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a * b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def ne(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a != b; True where one is NaN.
+
+    a, b: shapes that broadcast as in NumPy; one dtype. Returns bool.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def neg(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    -x.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def normal(
+    shape: Ints, mean: float = 0.0, std: float = 1.0, dtype: DTypeLike = "float32", generator: Generator | None = None
+) -> Array:
+    """
+    Numbers of the normal distribution (Box, Muller 1958).
+
+    ValueError for a negative std; TypeError for a dtype other than float32 and float64.
     """
 
 def num_threads() -> int:
@@ -345,9 +1284,81 @@ def num_threads() -> int:
     How many threads a kernel may use; 1 after a fork.
     """
 
+def one_hot(index: ArrayLike, num_classes: int = -1, dtype: DTypeLike = "int64") -> Array:
+    """
+    out[..., c] = 1 where index[...] is c, else 0.
+
+    index: int64 or int32, any shape, 0 <= index < num_classes; -1 takes the largest index + 1 as num_classes.
+    Returns shape index.shape + (num_classes,).
+    IndexError for an index out of range.
+    """
+
 def ones(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:
     """
     An array of ones.
+    """
+
+def pad(x: ArrayLike, before: Ints, after: Ints, value: float = 0.0) -> Array:
+    """
+    x with `value` around it: before[i] and after[i] elements along axis i. Negative widths crop.
+
+    x: any shape, any dtype. Returns shape before + x.shape + after.
+    ValueError where a width is missing, or crops more than there is.
+    """
+
+def pointwise_loss_backward(
+    kind: str,
+    dout: ArrayLike,
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    reduction: str = "mean",
+    param: float = 1.0,
+    need_input: bool = True,
+    need_target: bool = False,
+) -> tuple[Array | None, Array | None]:
+    """
+    The gradients (dinput, dtarget) of a pointwise loss; None for one that is not needed. kind: mse, l1, huber, bce, bce_with_logits, hinge; param: delta or margin; dout: the shape of the loss.
+    """
+
+def pow(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a to the power b. A negative power of an integer is cut to a whole number.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def prod(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The product; 1 for no elements.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; floats keep their dtype, integers and bool give int64.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def randint(shape: Ints, low: int, high: int, dtype: DTypeLike = "int64", generator: Generator | None = None) -> Array:
+    """
+    Integers drawn evenly from low <= i < high.
+
+    ValueError unless low < high <= low + 2^32 and the dtype holds them all.
+    """
+
+def randperm(n: int, generator: Generator | None = None) -> Array:
+    """
+    A random order of 0 .. n-1 (Fisher, Yates), int64. ValueError for a negative n.
+    """
+
+def reciprocal(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    1 / x.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
     """
 
 def relu(x: ArrayLike) -> Array:
@@ -358,9 +1369,65 @@ def relu(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
+def remainder(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a - b * floor(a / b), which has the sign of b. 0 for an integer b of 0.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
 def reset_peak_memory() -> None:
     """
     Sets the peak to what is allocated now.
+    """
+
+def rmsprop_step(
+    param: ArrayLike,
+    grad: ArrayLike,
+    square_average: ArrayLike,
+    lr: ArrayLike,
+    grad_average: ArrayLike | None = None,
+    momentum_buffer: ArrayLike | None = None,
+    alpha: float = 0.99,
+    eps: float = 1e-08,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+    maximize: bool = False,
+) -> None:
+    """
+    s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps), s = square_average (Hinton's lecture 6e, 2012). Given grad_average a, centered: a = alpha a + (1 - alpha) g, sqrt(s - a^2). With momentum: b = momentum b + g / (...), w -= lr b.
+
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    ValueError for other shapes and for values out of range; TypeError for other dtypes.
+    """
+
+def round(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The nearest whole number, halves to the even one.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def rsqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    1 / sqrt(x).
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def scatter_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:
+    """
+    out[i, index[i, j, k], k] += x[i, j, k] in place, in the order of j: the gradient of gather.
+
+    out: contiguous, any dtype but bool. x and index: one shape, out's but for the axis.
+    ValueError for other shapes; IndexError for an index out of range.
     """
 
 def set_isa(name: str) -> None:
@@ -378,12 +1445,40 @@ def set_poison(on: bool) -> None:
     Fills every new array with NaN bytes, so that tests see an element that no kernel wrote.
     """
 
+def sgd_step(
+    param: ArrayLike,
+    grad: ArrayLike,
+    lr: ArrayLike,
+    step: ArrayLike,
+    momentum_buffer: ArrayLike | None = None,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    weight_decay: float = 0.0,
+    nesterov: bool = False,
+    maximize: bool = False,
+) -> None:
+    """
+    w -= lr g, with g = grad + weight_decay w. With momentum: b = momentum b + (1 - dampening) g (b = g at step 1), w -= lr b; nesterov: w -= lr (g + momentum b) (Sutskever et al. 2013).
+
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    ValueError for other shapes and for values out of range; TypeError for other dtypes.
+    """
+
 def sigmoid(x: ArrayLike) -> Array:
     """
     1 / (1 + exp(-x)).
 
     x: any shape, float32 or float64. Returns an array of the same shape and dtype.
     TypeError for another dtype.
+    """
+
+def sign(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    -1, 0 or 1; NaN for NaN.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
     """
 
 def silu(x: ArrayLike) -> Array:
@@ -394,12 +1489,60 @@ def silu(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
+def sin(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The sine of x in radians.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def softmax(x: ArrayLike, axis: int = -1) -> Array:
+    """
+    exp(x_i - max x) / sum over j of exp(x_j - max x), along one axis.
+
+    x: any shape, float32 or float64. Returns the same shape and dtype. A row with NaN or +inf, or only -inf, gives NaN.
+    IndexError for an axis out of range.
+    """
+
+def softmax_backward(dout: ArrayLike, out: ArrayLike, axis: int = -1) -> Array:
+    """
+    The gradient of softmax by its input, from its output `out`.
+    """
+
 def softplus(x: ArrayLike, beta: float = 1.0) -> Array:
     """
     log(1 + exp(beta * x)) / beta; x itself where beta * x > 20.
 
     x: any shape, float32 or float64. Returns an array of the same shape and dtype.
     TypeError for another dtype.
+    """
+
+def sqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    The square root; NaN below 0.
+
+    x: any shape and strides; float32 or float64, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def square(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    x * x.
+
+    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def stack(arrays: collections.abc.Sequence[ArrayLike], axis: int = 0) -> Array:
+    """
+    The arrays joined along a new axis.
+
+    arrays: a sequence, of one dtype and one shape.
+    ValueError for no arrays or different shapes; TypeError for different dtypes.
     """
 
 def step(x: ArrayLike) -> Array:
@@ -410,12 +1553,81 @@ def step(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
+def sub(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+    """
+    a - b.
+
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
+    out: the array to write into (it may be a or b), else a new one.
+    ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def sum(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The sum; 0 for no elements.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; floats keep their dtype, integers and bool give int64.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
+def sum_squares(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
+    """
+    The sum of the squares.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; float32 or float64, kept.
+    IndexError for an axis out of range; ValueError for one given twice.
+    """
+
 def tanh(x: ArrayLike) -> Array:
     """
     The hyperbolic tangent.
 
     x: any shape, float32 or float64. Returns an array of the same shape and dtype.
     TypeError for another dtype.
+    """
+
+def uniform(
+    shape: Ints, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = "float32", generator: Generator | None = None
+) -> Array:
+    """
+    Numbers drawn evenly from [low, high): 24 random bits in float32, 32 in float64.
+
+    ValueError unless low <= high, both finite; TypeError for a dtype other than float32 and float64.
+    """
+
+def var(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False, correction: float = 1.0) -> Array:
+    """
+    The variance, sum((x - mean)^2) / (n - correction); NaN where n <= correction.
+
+    axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
+    x: any shape and strides; float32 or float64, kept.
+    """
+
+def warp_images(
+    images: ArrayLike,
+    index: ArrayLike,
+    theta: ArrayLike,
+    output_size: Ints,
+    scale: ArrayLike,
+    shift: ArrayLike,
+    fill: float = 0.0,
+) -> Array:
+    """
+    gather_images through an affine map, read bilinearly: rotation, shift, flip, crop.
+
+    theta: float64 (count, 2, 3). The output pixel at x, y (column, row), in pixels from the output's centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, Q). fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, Q).
+    IndexError for an image that does not exist; ValueError for a theta that is not finite.
+    """
+
+def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
+    """
+    a where condition is True, else b.
+
+    condition: bool. a, b: one dtype; a Python number takes that of the other one. The three shapes broadcast as in NumPy.
+    ValueError for shapes that do not; TypeError for other dtypes.
     """
 
 def zeros(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:

@@ -26,11 +26,15 @@ class Conv2d(KernelFunction):
     def backward(ctx: Any, dout: K.Array) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
         x, weight = ctx.saved
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
-        dx = dw = db = None
+        dx: Any = None
+        dw: Any = None
+        db: Any = None
         if need_x:
             dx = K.conv2d_backward_input(dout, weight, x.shape, *ctx.options)
         if need_weight and need_bias:  # one pass over dout
-            dw, db = K.conv2d_backward_weight(dout, x, weight.shape, *ctx.options, bias=True)
+            stride, padding, dilation, groups = ctx.options
+            pair: Any = K.conv2d_backward_weight(dout, x, weight.shape, stride, padding, dilation, groups, True)
+            dw, db = pair
         elif need_weight:
             dw = K.conv2d_backward_weight(dout, x, weight.shape, *ctx.options)
         elif need_bias:
