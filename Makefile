@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-DATA   ?= $(WEFT_DATA_DIR)
 
 # ORACLE=1 also installs PyTorch, against which the tests then compare. WERROR=1: warnings are errors.
 ORACLE ?=

@@ -89,11 +89,7 @@ struct Backend {
 const Backend& backend(const Device& device);
 
 // Declares every entry point in the namespace that uses it.
-#ifdef WEFT_DEV
-#define WEFT_DECLARE_KERNEL(kernel, Args) [[gnu::weak]] void kernel(Stream& stream, const Args& args);
-#else
 #define WEFT_DECLARE_KERNEL(kernel, Args) void kernel(Stream& stream, const Args& args);
-#endif
 // Fills a table with the entry points of the namespace that uses it.
 #define WEFT_TABLE_ENTRY(kernel, Args) kernel,
 

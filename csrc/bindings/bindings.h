@@ -23,11 +23,7 @@ namespace weft {
 
 using ReleaseGil = py::call_guard<py::gil_scoped_release>;
 
-#ifdef WEFT_DEV
-#define WEFT_DECLARE_BINDING(family) [[gnu::weak]] void bind_##family(py::module_& m);
-#else
 #define WEFT_DECLARE_BINDING(family) void bind_##family(py::module_& m);
-#endif
 WEFT_BINDINGS(WEFT_DECLARE_BINDING)
 
 }  // namespace weft
