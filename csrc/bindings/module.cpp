@@ -29,7 +29,6 @@ PYBIND11_MODULE(kernels, m) {
       "Arguments are weft Arrays, Tensors, NumPy arrays or anything with __dlpack__, read without a copy.";
   py::register_exception_translator(&translate);
 #define WEFT_CALL_BINDING(family) bind_##family(m);
-  if (&bind_##family) bind_##family(m);
   WEFT_BINDINGS(WEFT_CALL_BINDING)
 }
 
