@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._operators import raw
 from weft.tensor import Tensor
 
 
@@ -24,7 +25,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
     TypeError for what is no number or has another dtype than float32, float64, int64, int32, uint8 or bool.
     """
-    array = K.asarray(data.array if isinstance(data, Tensor) else data, dtype)
+    array = K.asarray(raw(data), dtype)
     return _make(K.copy(array), requires_grad)
 
 
@@ -39,26 +40,32 @@ def empty(*shape: Any, dtype: Any = "float32", requires_grad: bool = False) -> T
 
 
 def zeros(*shape: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """Zeros of a shape, given as ints or a tuple."""
     return _make(K.zeros(_shape(shape), dtype), requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """Ones of a shape, given as ints or a tuple."""
     return _make(K.ones(_shape(shape), dtype), requires_grad)
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """One number everywhere."""
     return _make(K.full(shape, fill_value, dtype), requires_grad)
 
 
 def zeros_like(input: Tensor) -> Tensor:
+    """Zeros of the shape and dtype of `input`."""
     return Tensor(K.zeros(input.shape, input.dtype))
 
 
 def ones_like(input: Tensor) -> Tensor:
+    """Ones of the shape and dtype of `input`."""
     return Tensor(K.ones(input.shape, input.dtype))
 
 
 def full_like(input: Tensor, fill_value: Any) -> Tensor:
+    """One number everywhere, in the shape and dtype of `input`."""
     return Tensor(K.full(input.shape, fill_value, input.dtype))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -9,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from weft import autograd
+from weft import _arithmetic, _indexing, _shapes, autograd
+from weft._operators import Operators, as_tensor, raw
 
-Dim = int | Sequence[int] | None
-_operations: Any = None  # weft.operations, which sets it: it needs Tensor first
+__all__ = ["Hook", "Tensor", "as_tensor"]
 
 
 class Hook:
@@ -22,11 +24,12 @@ class Hook:
         self._hooks, self._hook = hooks, hook
 
     def remove(self) -> None:
+        """Takes the hook away."""
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
 
 
-class Tensor:
+class Tensor(Operators):
     """A multi-dimensional array on a device that remembers how it was computed.
 
     array: the memory, a weft.kernels.Array. requires_grad: whether gradients by it are wanted. grad: the gradient that
@@ -60,18 +63,22 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
         return self.array.shape
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.array.ndim
 
     @property
     def dtype(self) -> K.DType:
+        """The type of the elements."""
         return self.array.dtype
 
     @property
     def device(self) -> str:
+        """The memory's place, such as cpu."""
         return self.array.device
 
     @property
@@ -95,18 +102,23 @@ class Tensor:
         return self.permute(*range(self.ndim - 1, -1, -1))
 
     def size(self, dim: int | None = None) -> Any:
+        """The shape, or the length of one axis."""
         return self.shape if dim is None else self.shape[dim]
 
     def dim(self) -> int:
+        """The number of axes."""
         return self.array.ndim
 
     def numel(self) -> int:
+        """The number of elements."""
         return self.array.size
 
     def is_contiguous(self) -> bool:
+        """Row-major, without gaps."""
         return self.array.is_contiguous()
 
     def is_floating_point(self) -> bool:
+        """float32 or float64."""
         return self.array.dtype.is_floating_point
 
     def __len__(self) -> int:
@@ -149,6 +161,7 @@ class Tensor:
         return self.array.item()
 
     def tolist(self) -> Any:
+        """Nested Python lists, or a number."""
         return self.array.tolist()
 
     def __float__(self) -> float:
@@ -165,6 +178,7 @@ class Tensor:
     # --- gradients ---
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Says whether gradients are wanted; returns the tensor. TypeError for integers, RuntimeError off a leaf."""
         if requires_grad and not self.array.dtype.is_floating_point:
             raise TypeError(f"requires_grad: only floating tensors have gradients, this one is {self.dtype}")
         if not requires_grad and self._node is not None:
@@ -200,219 +214,11 @@ class Tensor:
         hooks.append(hook)
         return Hook(hooks, hook)
 
-    # --- arithmetic ---
-
-    def __add__(self, other: Any) -> Tensor:
-        return _operations.Add.apply(self, _operand(other))  # type: ignore[no-any-return]
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Tensor:
-        return _operations.Sub.apply(self, _operand(other))  # type: ignore[no-any-return]
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return _operations.Sub.apply(_operand(other), self)  # type: ignore[no-any-return]
-
-    def __mul__(self, other: Any) -> Tensor:
-        return _operations.Mul.apply(self, _operand(other))  # type: ignore[no-any-return]
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return _operations.Div.apply(self, _operand(other))  # type: ignore[no-any-return]
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return _operations.Div.apply(_operand(other), self)  # type: ignore[no-any-return]
-
-    def __pow__(self, other: Any) -> Tensor:
-        return _operations.Pow.apply(self, _operand(other))  # type: ignore[no-any-return]
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return _operations.Pow.apply(_operand(other), self)  # type: ignore[no-any-return]
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return _operations.Matmul.apply(self, as_tensor(other))  # type: ignore[no-any-return]
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return _operations.Matmul.apply(as_tensor(other), self)  # type: ignore[no-any-return]
-
-    def __neg__(self) -> Tensor:
-        return _operations.Neg.apply(self)  # type: ignore[no-any-return]
-
-    def __abs__(self) -> Tensor:
-        return _operations.Abs.apply(self)  # type: ignore[no-any-return]
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        return Tensor(K.floor_divide(self.array, _raw(other)))
-
-    def __mod__(self, other: Any) -> Tensor:
-        return Tensor(K.remainder(self.array, _raw(other)))
-
-    def __invert__(self) -> Tensor:
-        return Tensor(K.logical_not(self.array))
-
-    def __and__(self, other: Any) -> Tensor:
-        return Tensor(K.logical_and(self.array, _raw(other)))
-
-    def __or__(self, other: Any) -> Tensor:
-        return Tensor(K.logical_or(self.array, _raw(other)))
-
-    def __xor__(self, other: Any) -> Tensor:
-        return Tensor(K.logical_xor(self.array, _raw(other)))
-
-    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return Tensor(K.eq(self.array, _raw(other)))
-
-    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
-        return Tensor(K.ne(self.array, _raw(other)))
-
-    def __lt__(self, other: Any) -> Tensor:
-        return Tensor(K.lt(self.array, _raw(other)))
-
-    def __le__(self, other: Any) -> Tensor:
-        return Tensor(K.le(self.array, _raw(other)))
-
-    def __gt__(self, other: Any) -> Tensor:
-        return Tensor(K.gt(self.array, _raw(other)))
-
-    def __ge__(self, other: Any) -> Tensor:
-        return Tensor(K.ge(self.array, _raw(other)))
-
-    def matmul(self, other: Any) -> Tensor:
-        return self @ other
-
-    def add(self, other: Any) -> Tensor:
-        return self + other
-
-    def sub(self, other: Any) -> Tensor:
-        return self - other
-
-    def mul(self, other: Any) -> Tensor:
-        return self * other
-
-    def div(self, other: Any) -> Tensor:
-        return self / other
-
-    def pow(self, exponent: Any) -> Tensor:
-        return self**exponent
-
-    def neg(self) -> Tensor:
-        return -self
-
-    def abs(self) -> Tensor:
-        return _operations.Abs.apply(self)  # type: ignore[no-any-return]
-
-    def square(self) -> Tensor:
-        return _operations.Square.apply(self)  # type: ignore[no-any-return]
-
-    def sqrt(self) -> Tensor:
-        return _operations.Sqrt.apply(self)  # type: ignore[no-any-return]
-
-    def rsqrt(self) -> Tensor:
-        return _operations.Rsqrt.apply(self)  # type: ignore[no-any-return]
-
-    def reciprocal(self) -> Tensor:
-        return _operations.Reciprocal.apply(self)  # type: ignore[no-any-return]
-
-    def exp(self) -> Tensor:
-        return _operations.Exp.apply(self)  # type: ignore[no-any-return]
-
-    def expm1(self) -> Tensor:
-        return _operations.Expm1.apply(self)  # type: ignore[no-any-return]
-
-    def log(self) -> Tensor:
-        return _operations.Log.apply(self)  # type: ignore[no-any-return]
-
-    def log1p(self) -> Tensor:
-        return _operations.Log1p.apply(self)  # type: ignore[no-any-return]
-
-    def sin(self) -> Tensor:
-        return _operations.Sin.apply(self)  # type: ignore[no-any-return]
-
-    def cos(self) -> Tensor:
-        return _operations.Cos.apply(self)  # type: ignore[no-any-return]
-
-    def erf(self) -> Tensor:
-        return _operations.Erf.apply(self)  # type: ignore[no-any-return]
-
-    def sign(self) -> Tensor:
-        return Tensor(K.sign(self.array))
-
-    def floor(self) -> Tensor:
-        return Tensor(K.floor(self.array))
-
-    def ceil(self) -> Tensor:
-        return Tensor(K.ceil(self.array))
-
-    def round(self) -> Tensor:
-        return Tensor(K.round(self.array))
-
-    def isnan(self) -> Tensor:
-        return Tensor(K.isnan(self.array))
-
-    def isfinite(self) -> Tensor:
-        return Tensor(K.isfinite(self.array))
-
-    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
-        return _operations.Clip.apply(self, min, max)  # type: ignore[no-any-return]
-
-    clamp = clip
-
-    # --- reductions ---
-
-    def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return _operations.Sum.apply(self, dim, keepdim)  # type: ignore[no-any-return]
-
-    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return _operations.Mean.apply(self, dim, keepdim)  # type: ignore[no-any-return]
-
-    def prod(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return _operations.Prod.apply(self, dim, keepdim)  # type: ignore[no-any-return]
-
-    def var(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-        """Sum of squared differences from the mean, by n - correction."""
-        return _operations.Var.apply(self, dim, keepdim, correction)  # type: ignore[no-any-return]
-
-    def std(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
-        return self.var(dim, correction, keepdim).sqrt()
-
-    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """The largest; equal ones share the gradient."""
-        return _operations.ExtremumOf.apply(self, dim, keepdim, True)  # type: ignore[no-any-return]
-
-    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        """The smallest; equal ones share the gradient."""
-        return _operations.ExtremumOf.apply(self, dim, keepdim, False)  # type: ignore[no-any-return]
-
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The largest of all, or with `dim` (values, indices): then the first of equal ones gets the gradient."""
-        if dim is None:
-            return self.amax()
-        return _operations.SelectAlong.apply(self, dim, keepdim, True)
-
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The smallest of all, or with `dim` (values, indices): then the first of equal ones gets the gradient."""
-        if dim is None:
-            return self.amin()
-        return _operations.SelectAlong.apply(self, dim, keepdim, False)
-
-    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return Tensor(K.argmax(self.array, dim, keepdim))
-
-    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
-        return Tensor(K.argmin(self.array, dim, keepdim))
-
-    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return Tensor(K.any(self.array, dim, keepdim))
-
-    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
-        return Tensor(K.all(self.array, dim, keepdim))
-
     # --- shapes ---
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape; one entry may be -1. A view where strides allow it."""
-        return _operations.Reshape.apply(self, _ints(shape))  # type: ignore[no-any-return]
+        return _shapes.Reshape.apply(self, _ints(shape))  # type: ignore[no-any-return]
 
     view = reshape
 
@@ -424,26 +230,27 @@ class Tensor:
             return self.reshape(1)
         if not 0 <= start <= end < self.ndim:
             raise IndexError(f"flatten: start_dim {start_dim} and end_dim {end_dim} for shape {self.shape}")
-        joined = 1
-        for n in self.shape[start : end + 1]:
-            joined *= n
+        joined = math.prod(self.shape[start : end + 1])
         return self.reshape(*self.shape[:start], joined, *self.shape[end + 1 :])
 
     def permute(self, *dims: Any) -> Tensor:
-        return _operations.Permute.apply(self, _ints(dims))  # type: ignore[no-any-return]
+        """The axes in another order; a view."""
+        return _shapes.Permute.apply(self, _ints(dims))  # type: ignore[no-any-return]
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two axes swapped; a view."""
         dims = list(range(self.ndim))
         a, b = _axis("transpose", dim0, self.shape), _axis("transpose", dim1, self.shape)
         dims[a], dims[b] = b, a
         return self.permute(dims)
 
     def t(self) -> Tensor:
+        """The axes in reverse order."""
         return self.T
 
     def expand(self, *shape: Any) -> Tensor:
         """A view broadcast to `shape`; -1 keeps an axis."""
-        return _operations.Expand.apply(self, _ints(shape))  # type: ignore[no-any-return]
+        return _shapes.Expand.apply(self, _ints(shape))  # type: ignore[no-any-return]
 
     def squeeze(self, dim: int | None = None) -> Tensor:
         """Without the axes of size 1, or without one of them (unchanged where it is larger)."""
@@ -455,43 +262,66 @@ class Tensor:
         return self.reshape([*self.shape[:axis], *self.shape[axis + 1 :]])
 
     def unsqueeze(self, dim: int) -> Tensor:
+        """A new axis of size 1 at `dim`; a view."""
         axis = _axis("unsqueeze", dim, self.shape, 1)
         return self.reshape([*self.shape[:axis], 1, *self.shape[axis:]])
 
     def contiguous(self) -> Tensor:
+        """Itself where it is row-major without gaps, else a copy."""
         if self.array.is_contiguous():
             return self
-        return _operations.Contiguous.apply(self)  # type: ignore[no-any-return]
+        return _shapes.Contiguous.apply(self)  # type: ignore[no-any-return]
 
     def gather(self, dim: int, index: Any) -> Tensor:
-        return _operations.Gather.apply(self, dim, as_tensor(index))  # type: ignore[no-any-return]
+        """out[i, j] = self[index[i, j], j] for dim 0: the elements at `index` (integers) along an axis."""
+        return _shapes.Gather.apply(self, dim, as_tensor(index))  # type: ignore[no-any-return]
 
     def index_select(self, dim: int, index: Any) -> Tensor:
-        return _operations.IndexSelect.apply(self, dim, as_tensor(index))  # type: ignore[no-any-return]
+        """The slices at `index` (integers, one axis) along an axis."""
+        return _shapes.IndexSelect.apply(self, dim, as_tensor(index))  # type: ignore[no-any-return]
 
     def __getitem__(self, index: Any) -> Tensor:
-        """Ints, slices, None and ... give a view; one integer array (or bool mask) along the first axis a copy."""
-        selected = _selected(index, self.shape)
-        if selected is not None:
-            flat = self.reshape([-1, *self.shape[selected[1] :]]) if selected[1] > 1 else self
-            picked = flat.index_select(0, selected[0].reshape(-1))
-            return picked.reshape([*selected[0].shape, *self.shape[selected[1] :]])
-        return _operations.Index.apply(self, index)  # type: ignore[no-any-return]
+        """Ints, slices, None and ... give a view; integer arrays side by side, or a mask, a copy."""
+        if _indexing.is_basic(index):
+            return _shapes.Index.apply(self, index)  # type: ignore[no-any-return]
+        view, axis, count, flat, shape = _indexing.select(index, self.shape)
+        x: Tensor = _shapes.Index.apply(self, view)
+        before, after = x.shape[:axis], x.shape[axis + count :]
+        if count > 1:
+            x = x.reshape([*before, math.prod(x.shape[axis : axis + count]), *after])
+        x = x.index_select(axis, flat)
+        return x if len(shape) == 1 else x.reshape([*before, *shape, *after])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._before_update("assignment", value)
-        selected = _selected(index, self.shape)
-        if selected is None:
-            self.array[index] = _raw(value)
+        if _indexing.is_basic(index):
+            self.array[index] = raw(value)
         else:
-            np.asarray(self.array)[np.asarray(index)] = np.asarray(_raw(value))
+            np.asarray(self.array)[_indexing.plain(index)] = np.asarray(raw(value))
         self.array.bump_version()
+
+    # --- whole copies ---
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        """A leaf with memory of its own, and its gradient. RuntimeError for the result of a recorded operation."""
+        if self._node is not None:
+            raise RuntimeError("deepcopy: only leaves can be copied with their history left out; call detach() first")
+        new = memo[id(self)] = _made(type(self), K.copy(self.array), self.requires_grad)
+        if self.grad is not None:
+            new.grad = copy.deepcopy(self.grad, memo)
+        return new
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the elements and requires_grad. RuntimeError for the result of a recorded operation."""
+        if self._node is not None:
+            raise RuntimeError("pickle: only leaves can be pickled, without history; call detach() first")
+        return _made, (type(self), np.asarray(self.array), self.requires_grad)
 
     # --- copies and dtypes ---
 
     def clone(self) -> Tensor:
         """A copy that gradients pass through."""
-        return _operations.Copy.apply(self)  # type: ignore[no-any-return]
+        return _arithmetic.Copy.apply(self)  # type: ignore[no-any-return]
 
     def to(self, target: Any) -> Tensor:
         """Another dtype, or "cpu"; itself where nothing changes."""
@@ -502,26 +332,36 @@ class Tensor:
         dtype = K.asarray(0, target).dtype
         if dtype == self.dtype:
             return self
-        return _operations.Cast.apply(self, dtype)  # type: ignore[no-any-return]
+        return _arithmetic.Cast.apply(self, dtype)  # type: ignore[no-any-return]
 
     def float(self) -> Tensor:
+        """As float32."""
         return self.to(K.DType.float32)
 
     def double(self) -> Tensor:
+        """As float64."""
         return self.to(K.DType.float64)
 
     def long(self) -> Tensor:
+        """As int64."""
         return self.to(K.DType.int64)
 
     def int(self) -> Tensor:
+        """As int32."""
         return self.to(K.DType.int32)
 
     def bool(self) -> Tensor:
+        """As bool."""
         return self.to(K.DType.bool)
 
     # --- in place ---
 
     def _before_update(self, what: str, other: Any = None) -> None:
+        if _indexing.overlaps(self.array):
+            raise RuntimeError(
+                f"{what}: elements of this tensor of shape {self.shape} share memory (it was expanded), so they cannot "
+                "be changed in place; call clone() first"
+            )
         if not autograd.is_grad_enabled():
             return
         if isinstance(other, Tensor) and other.requires_grad:
@@ -538,38 +378,45 @@ class Tensor:
         return self
 
     def copy_(self, source: Any) -> Tensor:
+        """Takes the elements of source, broadcast and cast, in place."""
         self._before_update("copy_", source)
-        K.copy_into(self.array, _raw(source))
+        K.copy_into(self.array, raw(source))
         return self._updated()
 
     def fill_(self, value: Any) -> Tensor:
+        """Sets every element, in place."""
         self._before_update("fill_")
         K.fill(self.array, value)
         return self._updated()
 
     def zero_(self) -> Tensor:
+        """Sets every element to 0, in place."""
         self._before_update("zero_")
         K.fill(self.array, 0)
         return self._updated()
 
     def add_(self, other: Any, alpha: Any = 1) -> Tensor:
+        """self += alpha * other, in place."""
         self._before_update("add_", other)
-        K.add(self.array, _raw(other) if alpha == 1 else K.mul(_raw(other), alpha), self.array)
+        K.add(self.array, raw(other) if alpha == 1 else K.mul(raw(other), alpha), self.array)
         return self._updated()
 
     def sub_(self, other: Any) -> Tensor:
+        """self -= other, in place."""
         self._before_update("sub_", other)
-        K.sub(self.array, _raw(other), self.array)
+        K.sub(self.array, raw(other), self.array)
         return self._updated()
 
     def mul_(self, other: Any) -> Tensor:
+        """self *= other, in place."""
         self._before_update("mul_", other)
-        K.mul(self.array, _raw(other), self.array)
+        K.mul(self.array, raw(other), self.array)
         return self._updated()
 
     def div_(self, other: Any) -> Tensor:
+        """self /= other, in place."""
         self._before_update("div_", other)
-        K.div(self.array, _raw(other), self.array)
+        K.div(self.array, raw(other), self.array)
         return self._updated()
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -585,17 +432,11 @@ class Tensor:
         return self.div_(other)
 
 
-_Ints = "int | Sequence[int]"
-
-
-def as_tensor(value: Any) -> Tensor:
-    """`value` itself where it is a Tensor, else a Tensor over it (see weft.kernels.asarray)."""
-    return value if isinstance(value, Tensor) else Tensor(K.asarray(value))
-
-
-def _operand(value: Any) -> Any:
-    """A number stays one (it takes the other operand's dtype); anything else becomes a Tensor."""
-    return value if isinstance(value, (Tensor, int, float)) else as_tensor(value)
+def _made(kind: type[Tensor], array: Any, requires_grad: bool) -> Tensor:
+    """A leaf of a class over `array`."""
+    new = kind.__new__(kind)
+    Tensor.__init__(new, K.asarray(array), requires_grad)
+    return new
 
 
 def _axis(what: str, dim: int, shape: tuple[int, ...], more: int = 0) -> int:
@@ -606,27 +447,9 @@ def _axis(what: str, dim: int, shape: tuple[int, ...], more: int = 0) -> int:
     return dim % ndim
 
 
-def _raw(value: Any) -> Any:
-    return value.array if isinstance(value, Tensor) else value
-
-
 def _ints(given: Sequence[Any]) -> Sequence[Any]:
     """f(2, 3) and f((2, 3)) mean the same."""
     return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
-
-
-def _selected(index: Any, shape: tuple[int, ...]) -> tuple[Any, int] | None:
-    """For an integer array or a bool mask: the indices into the first axes joined, and how many axes they take."""
-    if isinstance(index, (int, slice, tuple, type(None), type(Ellipsis))):
-        return None
-    array = np.asarray(index)
-    if array.dtype == np.bool_:
-        if array.shape != shape[: array.ndim]:
-            raise IndexError(f"index: mask {array.shape} does not match the shape {shape}")
-        return np.flatnonzero(array), array.ndim
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"index: expected integers or bool, got {array.dtype}")
-    return array.astype(np.int64), 1
 
 
 autograd._tensor_type = Tensor

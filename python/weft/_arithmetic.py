@@ -1,0 +1,396 @@
+"""Differentiable arithmetic: elementwise functions of one and two operands, and the matrix product.
+
+Each operation is a KernelFunction whose backward stands right below its forward.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import weft.kernels as K
+from weft.autograd import KernelFunction
+
+
+def sum_to(gradient: K.Array, shape: tuple[int, ...]) -> K.Array:
+    """Undoes broadcasting: sums over the axes along which an operand of `shape` was repeated."""
+    if gradient.shape == shape:
+        return gradient
+    extra = gradient.ndim - len(shape)
+    axes = list(range(extra))
+    axes += [i + extra for i, n in enumerate(shape) if n == 1 and gradient.shape[i + extra] != 1]
+    return K.sum(gradient, tuple(axes)).reshape(shape) if axes else gradient.reshape(shape)
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, K.Array) else ()
+
+
+# --- arithmetic; an operand may be a Python number ---
+
+
+class Add(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> K.Array:
+        ctx.shapes = _shape(a), _shape(b)
+        return K.add(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        need_a, need_b = ctx.needs_input_grad
+        return (
+            sum_to(dout, ctx.shapes[0]) if need_a else None,
+            sum_to(dout, ctx.shapes[1]) if need_b else None,
+        )
+
+
+class Sub(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> K.Array:
+        ctx.shapes = _shape(a), _shape(b)
+        return K.sub(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        need_a, need_b = ctx.needs_input_grad
+        return (
+            sum_to(dout, ctx.shapes[0]) if need_a else None,
+            K.neg(sum_to(dout, ctx.shapes[1])) if need_b else None,
+        )
+
+
+def _save_operands(ctx: Any, a: Any, b: Any) -> None:
+    """Arrays are saved with their version; numbers are kept as they are."""
+    ctx.shapes = _shape(a), _shape(b)
+    ctx.numbers = (None if isinstance(a, K.Array) else a, None if isinstance(b, K.Array) else b)
+    ctx.save(a if isinstance(a, K.Array) else None, b if isinstance(b, K.Array) else None)
+
+
+def _operands(ctx: Any) -> tuple[Any, Any]:
+    a, b = ctx.saved
+    return (ctx.numbers[0] if a is None else a), (ctx.numbers[1] if b is None else b)
+
+
+class Mul(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> K.Array:
+        _save_operands(ctx, a, b)
+        return K.mul(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        a, b = _operands(ctx)
+        need_a, need_b = ctx.needs_input_grad
+        return (
+            sum_to(K.mul(dout, b), ctx.shapes[0]) if need_a else None,
+            sum_to(K.mul(dout, a), ctx.shapes[1]) if need_b else None,
+        )
+
+
+class Div(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> K.Array:
+        _save_operands(ctx, a, b)
+        return K.div(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        a, b = _operands(ctx)
+        need_a, need_b = ctx.needs_input_grad
+        da = K.div(dout, b)
+        return (
+            sum_to(da, ctx.shapes[0]) if need_a else None,
+            sum_to(K.neg(K.div(K.mul(da, a), b)), ctx.shapes[1]) if need_b else None,
+        )
+
+
+class Pow(KernelFunction):
+    """a ** b; db = out log a, 0 where a is 0 and b at least 0."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> K.Array:
+        _save_operands(ctx, a, b)
+        return K.pow(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        a, b = _operands(ctx)
+        need_a, need_b = ctx.needs_input_grad
+        da = db = None
+        if need_a:
+            if isinstance(b, K.Array):
+                slope = K.mul(b, K.pow(a, K.sub(b, 1)))
+                slope = K.where(K.eq(b, 0), K.zeros((), dout.dtype), slope)
+                da = sum_to(K.mul(dout, slope), ctx.shapes[0])
+            elif b == 0:
+                da = K.zeros(ctx.shapes[0], dout.dtype)
+            elif b == 2:
+                da = K.mul(dout, K.mul(a, 2))
+            else:
+                da = K.mul(dout, K.mul(K.pow(a, b - 1), b))
+        if need_b:
+            base = a if isinstance(a, K.Array) else K.full((), a, dout.dtype)
+            slope = K.mul(K.pow(base, b), K.log(base))
+            nothing = K.logical_and(K.eq(base, 0), K.ge(b, 0))
+            slope = K.where(nothing, K.zeros((), dout.dtype), slope)
+            db = sum_to(K.mul(dout, slope), ctx.shapes[1])
+        return da, db
+
+
+class Extremum(KernelFunction):
+    """maximum and minimum of two; where they are equal each gets half, as in torch."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any, larger: bool) -> K.Array:
+        _save_operands(ctx, a, b)
+        ctx.larger = larger
+        return K.maximum(a, b) if larger else K.minimum(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        a, b = _operands(ctx)
+        wins = K.gt(a, b) if ctx.larger else K.lt(a, b)
+        share = K.add(K.cast(wins, dout.dtype), K.mul(K.cast(K.eq(a, b), dout.dtype), 0.5))
+        need_a, need_b, _ = ctx.needs_input_grad
+        to_a = K.mul(dout, share)
+        return (
+            sum_to(to_a, ctx.shapes[0]) if need_a else None,
+            sum_to(K.sub(dout, to_a), ctx.shapes[1]) if need_b else None,
+        )
+
+
+class Where(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, condition: K.Array, a: Any, b: Any) -> K.Array:
+        ctx.save(condition)
+        ctx.shapes = _shape(a), _shape(b)
+        return K.where(condition, a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        (condition,) = ctx.saved
+        zero = K.zeros((), dout.dtype)
+        _, need_a, need_b = ctx.needs_input_grad
+        return (
+            None,
+            sum_to(K.where(condition, dout, zero), ctx.shapes[0]) if need_a else None,
+            sum_to(K.where(condition, zero, dout), ctx.shapes[1]) if need_b else None,
+        )
+
+
+# --- functions of one operand ---
+
+
+class Neg(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        return K.neg(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.neg(dout)
+
+
+class Abs(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.abs(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.mul(dout, K.sign(ctx.saved[0]))
+
+
+class Square(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.square(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.mul(dout, K.mul(ctx.saved[0], 2))
+
+
+class Sqrt(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        y = K.sqrt(x)
+        ctx.save(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.div(dout, K.mul(ctx.saved[0], 2))
+
+
+class Rsqrt(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        y = K.rsqrt(x)
+        ctx.save(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        (y,) = ctx.saved
+        return K.mul(K.mul(dout, -0.5), K.mul(y, K.square(y)))
+
+
+class Reciprocal(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        y = K.reciprocal(x)
+        ctx.save(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.neg(K.mul(dout, K.square(ctx.saved[0])))
+
+
+class Exp(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        y = K.exp(x)
+        ctx.save(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.mul(dout, ctx.saved[0])
+
+
+class Expm1(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        y = K.expm1(x)
+        ctx.save(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.mul(dout, K.add(ctx.saved[0], 1))
+
+
+class Log(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.log(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.div(dout, ctx.saved[0])
+
+
+class Log1p(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.log1p(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.div(dout, K.add(ctx.saved[0], 1))
+
+
+class Sin(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.sin(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.mul(dout, K.cos(ctx.saved[0]))
+
+
+class Cos(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.cos(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.neg(K.mul(dout, K.sin(ctx.saved[0])))
+
+
+class Erf(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        ctx.save(x)
+        return K.erf(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        slope = K.mul(K.exp(K.neg(K.square(ctx.saved[0]))), 2 / math.sqrt(math.pi))
+        return K.mul(dout, slope)
+
+
+class Clip(KernelFunction):
+    """The gradient passes where low <= x <= high, as in torch."""
+
+    @staticmethod
+    def forward(ctx: Any, x: K.Array, low: float | None, high: float | None) -> K.Array:
+        ctx.save(x)
+        ctx.bounds = low, high
+        return K.clip(x, low, high)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        (x,) = ctx.saved
+        low, high = ctx.bounds
+        inside = K.eq(x, K.clip(x, low, high))
+        return K.mul(dout, K.cast(inside, dout.dtype))
+
+
+class Cast(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array, dtype: Any) -> K.Array:
+        ctx.dtype = x.dtype
+        return K.cast(x, dtype)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.cast(dout, ctx.dtype)
+
+
+class Copy(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, x: K.Array) -> K.Array:
+        return K.copy(x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return dout
+
+
+# --- matrix product ---
+
+
+class Matmul(KernelFunction):
+    @staticmethod
+    def forward(ctx: Any, a: K.Array, b: K.Array) -> K.Array:
+        ctx.save(a, b)
+        return K.matmul(a, b)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        a, b = ctx.saved
+        need_a, need_b = ctx.needs_input_grad
+        # Vectors count as a row on the left and a column on the right.
+        rows = a if a.ndim > 1 else a.unsqueeze(0)
+        columns = b if b.ndim > 1 else b.unsqueeze(1)
+        if a.ndim == 1:
+            dout = dout.unsqueeze(-1 if b.ndim == 1 else dout.ndim - 1)
+        if b.ndim == 1:
+            dout = dout.unsqueeze(dout.ndim)
+        da = db = None
+        if need_a:
+            da = sum_to(K.matmul(dout, columns.transpose(-1, -2)), rows.shape).reshape(a.shape)
+        if need_b:
+            db = sum_to(K.matmul(rows.transpose(-1, -2), dout), columns.shape).reshape(b.shape)
+        return da, db

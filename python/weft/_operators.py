@@ -1,0 +1,305 @@
+"""Tensor's operators, elementwise methods and reductions; the operations are in _arithmetic and _reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import weft.kernels as K
+from weft import _arithmetic, _reductions, autograd
+
+if TYPE_CHECKING:
+    from weft.tensor import Tensor
+
+Dim = int | Sequence[int] | None
+
+
+def _tensor(array: K.Array) -> Tensor:
+    return autograd._tensor_type(array)  # type: ignore[no-any-return]
+
+
+def as_tensor(value: Any) -> Tensor:
+    """`value` itself where it is a Tensor, else a Tensor over it (see weft.kernels.asarray).
+
+    TypeError for what makes no array of numbers.
+    """
+    if isinstance(value, Operators):
+        return value  # type: ignore[return-value]
+    if value is None:
+        raise TypeError("expected a tensor, an array or a number, got None")
+    return _tensor(K.asarray(value))
+
+
+def raw(value: Any) -> Any:
+    """What a function of weft.kernels takes: a Tensor's Array, anything else as it is."""
+    if value is None:
+        raise TypeError("expected a tensor, an array or a number, got None")
+    return value.array if isinstance(value, Operators) else value
+
+
+def operand(value: Any) -> Any:
+    """A number stays one (it takes the other operand's dtype); anything else becomes a Tensor."""
+    return value if isinstance(value, (Operators, int, float)) else as_tensor(value)
+
+
+def is_comparable(value: Any) -> bool:
+    """Whether == compares elements. With anything else, such as None or a str, a tensor is just not equal."""
+    kinds = (int, float, list, tuple, np.ndarray, np.generic, K.Array, Operators)
+    return isinstance(value, kinds) or hasattr(value, "__dlpack__")
+
+
+class Operators:
+    """The part of Tensor that computes elementwise or reduces; Tensor is its only subclass."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        array: K.Array
+
+    def __add__(self, other: Any) -> Tensor:
+        return _arithmetic.Add.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _arithmetic.Sub.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _arithmetic.Sub.apply(operand(other), self)  # type: ignore[no-any-return]
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _arithmetic.Mul.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _arithmetic.Div.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _arithmetic.Div.apply(operand(other), self)  # type: ignore[no-any-return]
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _arithmetic.Pow.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _arithmetic.Pow.apply(operand(other), self)  # type: ignore[no-any-return]
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _arithmetic.Matmul.apply(self, as_tensor(other))  # type: ignore[no-any-return]
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _arithmetic.Matmul.apply(as_tensor(other), self)  # type: ignore[no-any-return]
+
+    def __neg__(self) -> Tensor:
+        return _arithmetic.Neg.apply(self)  # type: ignore[no-any-return]
+
+    def __abs__(self) -> Tensor:
+        return _arithmetic.Abs.apply(self)  # type: ignore[no-any-return]
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _tensor(K.floor_divide(self.array, raw(other)))
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _tensor(K.floor_divide(raw(other), self.array))
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _tensor(K.remainder(raw(other), self.array))
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _tensor(K.remainder(self.array, raw(other)))
+
+    def __invert__(self) -> Tensor:
+        return _tensor(K.logical_not(self.array))
+
+    def __and__(self, other: Any) -> Tensor:
+        return _tensor(K.logical_and(self.array, raw(other)))
+
+    def __or__(self, other: Any) -> Tensor:
+        return _tensor(K.logical_or(self.array, raw(other)))
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _tensor(K.logical_xor(self.array, raw(other)))
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _tensor(K.eq(self.array, raw(other))) if is_comparable(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _tensor(K.ne(self.array, raw(other))) if is_comparable(other) else NotImplemented
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _tensor(K.lt(self.array, raw(other)))
+
+    def __le__(self, other: Any) -> Tensor:
+        return _tensor(K.le(self.array, raw(other)))
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _tensor(K.gt(self.array, raw(other)))
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _tensor(K.ge(self.array, raw(other)))
+
+    def matmul(self, other: Any) -> Tensor:
+        """The matrix product with other; see weft.matmul."""
+        return _arithmetic.Matmul.apply(self, as_tensor(other))  # type: ignore[no-any-return]
+
+    def add(self, other: Any) -> Tensor:
+        """self + other, broadcast."""
+        return _arithmetic.Add.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def sub(self, other: Any) -> Tensor:
+        """self - other, broadcast."""
+        return _arithmetic.Sub.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def mul(self, other: Any) -> Tensor:
+        """self * other, broadcast."""
+        return _arithmetic.Mul.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def div(self, other: Any) -> Tensor:
+        """self / other, broadcast."""
+        return _arithmetic.Div.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    def pow(self, exponent: Any) -> Tensor:
+        """self to the power of exponent, broadcast."""
+        return _arithmetic.Pow.apply(self, operand(exponent))  # type: ignore[no-any-return]
+
+    def neg(self) -> Tensor:
+        """-self."""
+        return _arithmetic.Neg.apply(self)  # type: ignore[no-any-return]
+
+    def abs(self) -> Tensor:
+        """The absolute value; slope 0 at 0."""
+        return _arithmetic.Abs.apply(self)  # type: ignore[no-any-return]
+
+    def square(self) -> Tensor:
+        """self * self."""
+        return _arithmetic.Square.apply(self)  # type: ignore[no-any-return]
+
+    def sqrt(self) -> Tensor:
+        """The square root; NaN below 0."""
+        return _arithmetic.Sqrt.apply(self)  # type: ignore[no-any-return]
+
+    def rsqrt(self) -> Tensor:
+        """1 / sqrt(self)."""
+        return _arithmetic.Rsqrt.apply(self)  # type: ignore[no-any-return]
+
+    def reciprocal(self) -> Tensor:
+        """1 / self."""
+        return _arithmetic.Reciprocal.apply(self)  # type: ignore[no-any-return]
+
+    def exp(self) -> Tensor:
+        """e to the power of each element."""
+        return _arithmetic.Exp.apply(self)  # type: ignore[no-any-return]
+
+    def expm1(self) -> Tensor:
+        """exp(self) - 1, exact near 0."""
+        return _arithmetic.Expm1.apply(self)  # type: ignore[no-any-return]
+
+    def log(self) -> Tensor:
+        """The natural logarithm; NaN below 0."""
+        return _arithmetic.Log.apply(self)  # type: ignore[no-any-return]
+
+    def log1p(self) -> Tensor:
+        """log(1 + self), exact near 0."""
+        return _arithmetic.Log1p.apply(self)  # type: ignore[no-any-return]
+
+    def sin(self) -> Tensor:
+        """The sine, in radians."""
+        return _arithmetic.Sin.apply(self)  # type: ignore[no-any-return]
+
+    def cos(self) -> Tensor:
+        """The cosine, in radians."""
+        return _arithmetic.Cos.apply(self)  # type: ignore[no-any-return]
+
+    def erf(self) -> Tensor:
+        """The error function."""
+        return _arithmetic.Erf.apply(self)  # type: ignore[no-any-return]
+
+    def sign(self) -> Tensor:
+        """-1, 0 or 1; no gradient."""
+        return _tensor(K.sign(self.array))
+
+    def floor(self) -> Tensor:
+        """The next whole number below; no gradient."""
+        return _tensor(K.floor(self.array))
+
+    def ceil(self) -> Tensor:
+        """The next whole number above; no gradient."""
+        return _tensor(K.ceil(self.array))
+
+    def round(self) -> Tensor:
+        """The nearest whole number, halves to the even one; no gradient."""
+        return _tensor(K.round(self.array))
+
+    def isnan(self) -> Tensor:
+        """Where elements are NaN, as bool."""
+        return _tensor(K.isnan(self.array))
+
+    def isfinite(self) -> Tensor:
+        """Where elements are neither infinite nor NaN, as bool."""
+        return _tensor(K.isfinite(self.array))
+
+    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """Elements below min become min, those above max become max; there the gradient is 0."""
+        return _arithmetic.Clip.apply(self, min, max)  # type: ignore[no-any-return]
+
+    clamp = clip
+
+    # --- reductions ---
+
+    def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The sum over `dim` (an int, several, or all axes where None)."""
+        return _reductions.Sum.apply(self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The mean over `dim` (an int, several, or all axes where None)."""
+        return _reductions.Mean.apply(self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def prod(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The product over `dim` (an int, several, or all axes where None)."""
+        return _reductions.Prod.apply(self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def var(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+        """Sum of squared differences from the mean, by n - correction."""
+        return _reductions.Var.apply(self, dim, keepdim, correction)  # type: ignore[no-any-return]
+
+    def std(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
+        """The square root of var."""
+        return self.var(dim, correction, keepdim).sqrt()
+
+    def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The largest; equal ones share the gradient."""
+        return _reductions.ExtremumOf.apply(self, dim, keepdim, True)  # type: ignore[no-any-return]
+
+    def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """The smallest; equal ones share the gradient."""
+        return _reductions.ExtremumOf.apply(self, dim, keepdim, False)  # type: ignore[no-any-return]
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The largest of all, or with `dim` (values, indices): then the first of equal ones gets the gradient."""
+        if dim is None:
+            return self.amax()
+        return _reductions.SelectAlong.apply(self, dim, keepdim, True)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The smallest of all, or with `dim` (values, indices): then the first of equal ones gets the gradient."""
+        if dim is None:
+            return self.amin()
+        return _reductions.SelectAlong.apply(self, dim, keepdim, False)
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """The index of the largest along `dim`, or in the flattened tensor; the first of equal ones."""
+        return _tensor(K.argmax(self.array, dim, keepdim))
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """The index of the smallest along `dim`, or in the flattened tensor; the first of equal ones."""
+        return _tensor(K.argmin(self.array, dim, keepdim))
+
+    def any(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Whether some element differs from 0."""
+        return _tensor(K.any(self.array, dim, keepdim))
+
+    def all(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
+        """Whether every element differs from 0."""
+        return _tensor(K.all(self.array, dim, keepdim))
