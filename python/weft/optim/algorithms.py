@@ -16,6 +16,8 @@ class SGD(Optimizer):
     g = grad + weight_decay w. ValueError for nesterov without momentum or with dampening.
     """
 
+    _state_names = ("momentum_buffer",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -62,6 +64,8 @@ class SGD(Optimizer):
 class Adagrad(Optimizer):
     """Steps scaled by the root of the sum of all squared gradients (Duchi, Hazan, Singer 2011)."""
 
+    _state_names = ("sum",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -87,6 +91,9 @@ class Adagrad(Optimizer):
         if self._initial:
             K.fill(self._flat[-1].buffer("sum"), self._initial)
 
+    def _initial_value(self, name: str) -> float:
+        return self._initial
+
     def _update(self, group: dict[str, Any], flat: FlatGroup, run: Run) -> None:
         K.adagrad_step(
             flat.span(flat.values, run),
@@ -103,6 +110,8 @@ class Adagrad(Optimizer):
 
 class RMSprop(Optimizer):
     """Steps scaled by the root of a moving average of squared gradients (Hinton, lecture 6e, 2012)."""
+
+    _state_names = ("square_avg", "grad_avg", "momentum_buffer")
 
     def __init__(
         self,
@@ -147,6 +156,7 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """Moving averages of the gradient and its square, corrected for their start at zero (Kingma, Ba 2015)."""
 
+    _state_names = ("exp_avg", "exp_avg_sq")
     _decoupled = False
 
     def __init__(

@@ -20,7 +20,8 @@ class LRScheduler:
         self.optimizer = optimizer
         if last_epoch == -1:
             for group in optimizer.param_groups:
-                group["initial_lr"] = group["lr"]
+                # A second schedule, as in SequentialLR, begins at the same rate as the first.
+                group.setdefault("initial_lr", group["lr"])
         elif any("initial_lr" not in g for g in optimizer.param_groups):
             raise ValueError(f"{type(self).__name__}: last_epoch {last_epoch} needs groups with 'initial_lr'")
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
@@ -160,8 +161,9 @@ class OneCycleLR(LRScheduler):
         self.div_factor, self.final_div_factor = div_factor, final_div_factor
         self.peak = pct_start * total_steps - 1
         self.momenta = (max_momentum, base_momentum) if cycle_momentum else None
-        for group in optimizer.param_groups:
-            group["lr"] = max_lr / div_factor
+        if last_epoch == -1:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = max_lr / div_factor
         super().__init__(optimizer, last_epoch)
 
     def _anneal(self, start: float, end: float, part: float) -> float:
@@ -261,9 +263,10 @@ class ReduceLROnPlateau:
         self.bad, self.cooling, self.last_epoch = 0, 0, 0
 
     def _better(self, value: float) -> bool:
-        margin = abs(self.best) * self.threshold if self.threshold_mode == "rel" else self.threshold
         if math.isinf(self.best):
             return value < self.best if self.mode == "min" else value > self.best
+        # As in torch, "rel" is of the signed value: for a negative one the margin is negative, too.
+        margin = self.best * self.threshold if self.threshold_mode == "rel" else self.threshold
         return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
     def step(self, metrics: Any) -> None:

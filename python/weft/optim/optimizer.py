@@ -105,6 +105,8 @@ class Optimizer:
     floating tensor, or for two dtypes in one group.
     """
 
+    _state_names: tuple[str, ...] = ()  # by which torch, too, keeps what a parameter carries between steps
+
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
@@ -165,6 +167,10 @@ class Optimizer:
                         p.array.bump_version()
         return loss
 
+    def _initial_value(self, name: str) -> float:
+        """What a kind of state begins with."""
+        return 0.0
+
     def _update(self, group: dict[str, Any], flat: FlatGroup, run: Run) -> None:
         raise TypeError(f"{type(self).__name__}: an Optimizer needs a method _update")
 
@@ -196,12 +202,24 @@ class Optimizer:
         ValueError where the groups or the shapes differ; then nothing was changed.
         """
         self._check_state(state_dict)
+        # Copies first: the state may be this optimizer's own, whose buffers begin anew below.
+        entries = [
+            {
+                k: v if k == "step" else K.copy(v)
+                for k, v in state_dict["state"].get(number, {}).items()
+                if v is not None
+            }
+            for number in range(sum(len(f.params) for f in self._flat))
+        ]
+        for flat in self._flat:
+            for name, buffer in flat.state.items():
+                K.fill(buffer, self._initial_value(name))
         number = 0
         for group, flat, saved in zip(self.param_groups, self._flat, state_dict["param_groups"], strict=True):
             group.update({k: v for k, v in saved.items() if k != "params"})
             steps = []
             for i in range(len(flat.params)):
-                entry = state_dict["state"].get(number, {})
+                entry = entries[number]
                 steps.append(int(entry.get("step", 0)))
                 for name, value in entry.items():
                     if name != "step":
@@ -218,7 +236,12 @@ class Optimizer:
         params = [p for flat in self._flat for p in flat.params]
         for number, entry in state_dict["state"].items():
             for key, value in entry.items():
-                if key != "step" and value.shape != params[number].shape:
+                if key != "step" and key not in self._state_names:
+                    raise ValueError(
+                        f"{name}: {key} of parameter {number} is the state of another optimizer; "
+                        f"expected {', '.join(self._state_names)}"
+                    )
+                if key != "step" and value is not None and tuple(value.shape) != tuple(params[number].shape):
                     raise ValueError(
                         f"{name}: {key} of parameter {number} has shape {value.shape}, the parameter "
                         f"{params[number].shape}"

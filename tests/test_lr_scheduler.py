@@ -1,0 +1,110 @@
+"""Schedules beside torch's: every group's rate (and momentum) after each step, also after resuming."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import weft
+import weft.kernels as K
+
+torch = pytest.importorskip("torch")
+
+Make = Callable[[Any, Any], Any]  # (the library's lr_scheduler module, optimizer) -> schedule
+CASES: dict[str, Make] = {
+    "step": lambda s, o: s.StepLR(o, 3, gamma=0.5),
+    "multi-step": lambda s, o: s.MultiStepLR(o, [2, 5, 5, 9], gamma=0.3),
+    "cosine": lambda s, o: s.CosineAnnealingLR(o, 7, eta_min=0.01),
+    "linear": lambda s, o: s.LinearLR(o, 0.1, 0.8, total_iters=4),
+    "lambda": lambda s, o: s.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "one-cycle": lambda s, o: s.OneCycleLR(o, 0.8, total_steps=13),
+    "one-cycle linear": lambda s, o: s.OneCycleLR(
+        o, 0.8, epochs=13, steps_per_epoch=1, pct_start=0.4, anneal_strategy="linear", cycle_momentum=False
+    ),
+    "warm-up, cosine": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.1, total_iters=3), s.CosineAnnealingLR(o, 8)], [3]
+    ),
+    "three in a row": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.5, total_iters=2), s.StepLR(o, 2), s.LambdaLR(o, lambda epoch: 1 / (epoch + 1))], [2, 7]
+    ),
+}
+every_case = pytest.mark.parametrize("make", CASES.values(), ids=CASES.keys())
+
+
+def optimizer(lib: Any) -> Any:
+    if lib is weft:
+        p, q = (weft.nn.Parameter(K.zeros((2,))) for _ in range(2))
+    else:
+        p, q = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    return lib.optim.SGD([{"params": [p]}, {"params": [q], "lr": 0.3}], lr=1.0, momentum=0.9)
+
+
+def settings(o: Any) -> list[float]:
+    return [group[key] for group in o.param_groups for key in ("lr", "momentum")]
+
+
+@every_case
+def test_as_torch(make: Make) -> None:
+    ours, theirs = optimizer(weft), optimizer(torch)
+    a, b = make(weft.optim.lr_scheduler, ours), make(torch.optim.lr_scheduler, theirs)
+    for _ in range(12):
+        assert settings(ours) == pytest.approx(settings(theirs), rel=1e-12, abs=1e-15)
+        assert a.get_last_lr() == [group["lr"] for group in ours.param_groups]
+        theirs.step()
+        a.step()
+        b.step()
+    assert settings(ours) == pytest.approx(settings(theirs), rel=1e-12, abs=1e-15)
+
+
+@every_case
+@pytest.mark.parametrize("stop", [1, 4, 8])
+def test_resuming_gives_the_same_rates(make: Make, stop: int) -> None:
+    whole, first = optimizer(weft), optimizer(weft)
+    a, b = make(weft.optim.lr_scheduler, whole), make(weft.optim.lr_scheduler, first)
+    for _ in range(stop):
+        a.step()
+        b.step()
+    again = optimizer(weft)
+    c = make(weft.optim.lr_scheduler, again)
+    again.load_state_dict(first.state_dict())
+    c.load_state_dict(b.state_dict())
+    for _ in range(12 - stop):
+        assert settings(again) == settings(whole)
+        a.step()
+        c.step()
+    assert settings(again) == settings(whole)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+def test_plateau(mode: str, threshold_mode: str) -> None:
+    ours, theirs = optimizer(weft), optimizer(torch)
+    options = {"mode": mode, "threshold_mode": threshold_mode, "patience": 1, "cooldown": 1, "threshold": 0.01}
+    a, b = (
+        lib.optim.lr_scheduler.ReduceLROnPlateau(o, factor=0.5, min_lr=0.05, **options)
+        for lib, o in ((weft, ours), (torch, theirs))
+    )
+    for value in (1.0, 0.995, 0.9, 0.9, math.nan, 1.2, 1.3, -1.0, -1.005, -1.02, -0.995, -1.02, 0.1, 0.1, 2.0):
+        a.step(value)
+        b.step(value)
+        assert settings(ours) == pytest.approx(settings(theirs), rel=1e-12)
+
+
+def test_errors() -> None:
+    s, o = weft.optim.lr_scheduler, optimizer(weft)
+    with pytest.raises(ValueError, match="StepLR: step_size must be positive, got 0"):
+        s.StepLR(o, 0)
+    with pytest.raises(ValueError, match="OneCycleLR: give total_steps, or epochs and steps_per_epoch"):
+        s.OneCycleLR(o, 1.0)
+    with pytest.raises(ValueError, match="SequentialLR: 1 schedules need 0 milestones"):
+        s.SequentialLR(o, [s.StepLR(o, 1)], [3])
+    with pytest.raises(ValueError, match="ReduceLROnPlateau: factor must be below 1"):
+        s.ReduceLROnPlateau(o, factor=1.0)
+    cycle = s.OneCycleLR(o, 1.0, total_steps=5)
+    for _ in range(5):
+        cycle.step()
+    with pytest.raises(ValueError, match="OneCycleLR: step 6 of 5"):
+        cycle.step()

@@ -1,0 +1,214 @@
+"""Optimizers beside torch's, step by step: values, groups, skipped parameters, state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import weft
+import weft.kernels as K
+from helpers import assert_close
+from weft import nn
+
+torch = pytest.importorskip("torch")
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.01, "maximize": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.2}),
+    ("RMSprop", {}),
+    ("RMSprop", {"centered": True, "momentum": 0.9, "weight_decay": 0.01}),
+    ("Adam", {}),
+    ("Adam", {"betas": (0.8, 0.95), "weight_decay": 0.01, "maximize": True}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.01, "weight_decay": 0.1}),
+]
+SHAPES = [(3, 5), (7,), (), (2, 1, 3), (17,)]
+every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=lambda v: v if isinstance(v, str) else "")
+
+
+def both(rng: np.random.Generator, dtype: str = "float64") -> tuple[list[Any], list[Any]]:
+    values = [rng.normal(size=shape).astype(dtype) for shape in SHAPES]
+    return (
+        [nn.Parameter(K.asarray(np.array(v))) for v in values],
+        [torch.tensor(v, requires_grad=True) for v in values],
+    )
+
+
+def give(rng: np.random.Generator, ours: list[Any], theirs: list[Any], skipped: tuple[int, ...] = ()) -> None:
+    """The same new gradients to both; None to the skipped ones."""
+    for i, (p, t) in enumerate(zip(ours, theirs, strict=True)):
+        p.grad = t.grad = None
+        if i not in skipped:
+            g = np.asarray(rng.normal(size=p.shape), t.detach().numpy().dtype)
+            p.grad, t.grad = weft.Tensor(K.asarray(np.array(g))), torch.tensor(g)
+
+
+def agree(ours: list[Any], theirs: list[Any], steps: int) -> None:
+    for p, t in zip(ours, theirs, strict=True):
+        assert_close(p, t, factor=4 * steps)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps(name: str, options: dict[str, Any], dtype: str, rng: np.random.Generator) -> None:
+    ours, theirs = both(rng, dtype)
+    a, b = getattr(weft.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
+    for step in range(1, 6):
+        give(rng, ours, theirs)
+        a.step()
+        b.step()
+        agree(ours, theirs, step)
+
+
+@every_case
+def test_skipped_parameters_keep_their_own_count(name: str, options: dict[str, Any], rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+    a, b = getattr(weft.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
+    for step, skipped in enumerate([(1, 4), (), (0, 1), (2,), (0, 1, 2, 3, 4), (3,), ()], 1):
+        give(rng, ours, theirs, skipped)
+        a.step()
+        b.step()
+        agree(ours, theirs, step)
+
+
+@every_case
+def test_state_from_torch_and_back(name: str, options: dict[str, Any], rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+    a, b = getattr(weft.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
+    for _ in range(2):
+        give(rng, ours, theirs)
+        a.step()
+        b.step()
+    again = [nn.Parameter(K.copy(p.array)) for p in ours]
+    c = getattr(weft.optim, name)(again, **options)
+    c.load_state_dict(a.state_dict())
+    give(rng, ours, theirs)
+    for p, q in zip(ours, again, strict=True):
+        q.grad = weft.Tensor(K.copy(p.grad.array))
+    for optimizer in (a, b, c):
+        optimizer.step()
+    agree(ours, theirs, 3)
+    for p, q in zip(ours, again, strict=True):
+        assert np.array_equal(p.detach().numpy(), q.detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"])
+def test_torchs_defaults(name: str, rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+    want = getattr(torch.optim, name)(theirs).param_groups[0]
+    for key, value in getattr(weft.optim, name)(ours).param_groups[0].items():
+        assert key == "params" or value == want[key], key
+
+
+def test_groups_have_their_own_options(rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+
+    def make(lib: Any, p: list[Any]) -> Any:
+        optimizer = lib.optim.SGD([{"params": p[:2]}, {"params": p[2:4], "lr": 0.5, "momentum": 0.9}], lr=0.1)
+        optimizer.add_param_group({"params": p[4], "weight_decay": 0.1})
+        return optimizer
+
+    a, b = make(weft, ours), make(torch, theirs)
+    for step in range(1, 4):
+        a.param_groups[0]["lr"] = b.param_groups[0]["lr"] = 0.1 / step
+        give(rng, ours, theirs)
+        a.step()
+        b.step()
+        agree(ours, theirs, step)
+
+
+def test_the_state_of_before_the_first_step_starts_anew(rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+    a, b = weft.optim.Adam(ours, lr=0.1), torch.optim.Adam(theirs, lr=0.1)
+    early, want = a.state_dict(), b.state_dict()
+    for _ in range(3):
+        give(rng, ours, theirs)
+        a.step()
+        b.step()
+    a.load_state_dict(early)
+    b.load_state_dict(want)
+    give(rng, ours, theirs)
+    a.step()
+    b.step()
+    agree(ours, theirs, 4)
+
+
+def test_loading_the_own_state_changes_nothing(rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+    a = weft.optim.Adam(ours)
+    give(rng, ours, theirs)
+    a.step()
+    before = a.state_dict()["state"][0]["exp_avg"].tolist()
+    a.load_state_dict(a.state_dict())
+    assert a.state_dict()["state"][0]["exp_avg"].tolist() == before != np.zeros(SHAPES[0]).tolist()
+
+
+def test_parameters_and_gradients_lie_in_one_buffer() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    optimizer = weft.optim.SGD(model.parameters(), lr=0.1)
+    first, *rest = list(model.parameters())
+    assert all(p.array.shares_memory(first.array) for p in rest)
+    model(weft.randn(5, 4)).sum().backward()
+    assert all(p.grad.array.shares_memory(first.grad.array) for p in rest)
+    optimizer.zero_grad(set_to_none=False)
+    assert all(not np.asarray(p.grad).any() for p in model.parameters())
+    optimizer.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_closure() -> None:
+    p = nn.Parameter(K.asarray([3.0]))
+    optimizer = weft.optim.SGD([p], lr=0.25)
+
+    def closure() -> weft.Tensor:
+        optimizer.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).item() == 9.0
+    assert p.tolist() == [1.5]
+
+
+def test_errors() -> None:
+    p = nn.Parameter(K.zeros((2, 3)))
+    with pytest.raises(ValueError, match="SGD: got no parameters"):
+        weft.optim.SGD([])
+    with pytest.raises(ValueError, match=r"SGD: a parameter of shape \(2, 3\) appears twice"):
+        weft.optim.SGD([p, p])
+    with pytest.raises(TypeError, match="Adam: parameters must be floating tensors"):
+        weft.optim.Adam([weft.zeros(2).long()])
+    with pytest.raises(ValueError, match=r"SGD: a parameter of shape \(2, 3\) is no leaf"):
+        weft.optim.SGD([p * 2])
+    for bad in (-0.1, float("nan")):
+        with pytest.raises(ValueError, match="Adam: lr must not be negative"):
+            weft.optim.Adam([p], lr=bad)
+    with pytest.raises(ValueError, match="nesterov needs a momentum"):
+        weft.optim.SGD([p], nesterov=True)
+    with pytest.raises(ValueError, match=r"betas must lie in \[0, 1\)"):
+        weft.optim.AdamW([p], betas=(0.9, 1.0))
+
+
+def stepped(kind: Any, *shape: int, **options: Any) -> Any:
+    p = nn.Parameter(K.zeros(shape))
+    p.grad = weft.ones(*shape)
+    optimizer = kind([p], **options)
+    optimizer.step()
+    return optimizer
+
+
+def test_state_of_another_model_or_optimizer() -> None:
+    a = stepped(weft.optim.Adam, 2, 3)
+    with pytest.raises(ValueError, match=r"exp_avg of parameter 0 has shape \(3, 2\), the parameter \(2, 3\)"):
+        a.load_state_dict(stepped(weft.optim.Adam, 3, 2).state_dict())
+    with pytest.raises(ValueError, match="momentum_buffer of parameter 0 is the state of another optimizer"):
+        a.load_state_dict(stepped(weft.optim.SGD, 2, 3, momentum=0.9).state_dict())
+    with pytest.raises(ValueError, match=r"the state has groups of \[2\] parameters, the optimizer of \[1\]"):
+        a.load_state_dict(weft.optim.Adam([nn.Parameter(K.zeros((2,))) for _ in range(2)]).state_dict())
+    assert sorted(a.state_dict()["state"][0]) == ["exp_avg", "exp_avg_sq", "step"]
