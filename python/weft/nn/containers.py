@@ -37,12 +37,12 @@ class _Numbered(Module):
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self: S, index: slice) -> S: ...
+    def __getitem__(self, index: slice) -> Any: ...
     def __getitem__(self, index: int | slice) -> Any:
         """One module, or for a slice a container of the same modules (shared, not copied)."""
         if not isinstance(index, slice):
             return self._modules[self._key(index)]
-        part = type(self)()
+        part: Any = Sequential() if isinstance(self, Sequential) else type(self)()  # a subclass makes its own layers
         kept = list(self._modules.items())[index]
         for i, (name, module) in enumerate(kept):
             part.add_module(name if isinstance(self, Sequential) else str(i), module)
