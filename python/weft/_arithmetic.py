@@ -30,6 +30,8 @@ def _shape(x: Any) -> tuple[int, ...]:
 
 
 class Add(KernelFunction):
+    """a + b; da = db = dout, summed over the axes that were broadcast."""
+
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> K.Array:
         ctx.shapes = _shape(a), _shape(b)
@@ -45,6 +47,8 @@ class Add(KernelFunction):
 
 
 class Sub(KernelFunction):
+    """a - b; da = dout, db = -dout."""
+
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> K.Array:
         ctx.shapes = _shape(a), _shape(b)
@@ -72,6 +76,8 @@ def _operands(ctx: Any) -> tuple[Any, Any]:
 
 
 class Mul(KernelFunction):
+    """a b; da = dout b, db = dout a."""
+
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> K.Array:
         _save_operands(ctx, a, b)
@@ -88,6 +94,8 @@ class Mul(KernelFunction):
 
 
 class Div(KernelFunction):
+    """a / b; da = dout / b, db = -dout a / b^2."""
+
     @staticmethod
     def forward(ctx: Any, a: Any, b: Any) -> K.Array:
         _save_operands(ctx, a, b)
@@ -160,6 +168,8 @@ class Extremum(KernelFunction):
 
 
 class Where(KernelFunction):
+    """a where condition, else b; each gets dout where it was chosen."""
+
     @staticmethod
     def forward(ctx: Any, condition: K.Array, a: Any, b: Any) -> K.Array:
         ctx.save(condition)
@@ -182,6 +192,8 @@ class Where(KernelFunction):
 
 
 class Neg(KernelFunction):
+    """-x; dx = -dout."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         return K.neg(x)
@@ -192,6 +204,8 @@ class Neg(KernelFunction):
 
 
 class Abs(KernelFunction):
+    """|x|; dx = dout sign(x), 0 at 0."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -203,6 +217,8 @@ class Abs(KernelFunction):
 
 
 class Square(KernelFunction):
+    """x^2; dx = 2 x dout."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -214,6 +230,8 @@ class Square(KernelFunction):
 
 
 class Sqrt(KernelFunction):
+    """y = sqrt(x); dx = dout / (2 y)."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         y = K.sqrt(x)
@@ -226,6 +244,8 @@ class Sqrt(KernelFunction):
 
 
 class Rsqrt(KernelFunction):
+    """y = 1 / sqrt(x); dx = -dout y^3 / 2."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         y = K.rsqrt(x)
@@ -239,6 +259,8 @@ class Rsqrt(KernelFunction):
 
 
 class Reciprocal(KernelFunction):
+    """y = 1 / x; dx = -dout y^2."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         y = K.reciprocal(x)
@@ -251,6 +273,8 @@ class Reciprocal(KernelFunction):
 
 
 class Exp(KernelFunction):
+    """y = e^x; dx = dout y."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         y = K.exp(x)
@@ -263,6 +287,8 @@ class Exp(KernelFunction):
 
 
 class Expm1(KernelFunction):
+    """y = e^x - 1; dx = dout (y + 1)."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         y = K.expm1(x)
@@ -275,6 +301,8 @@ class Expm1(KernelFunction):
 
 
 class Log(KernelFunction):
+    """log x; dx = dout / x."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -286,6 +314,8 @@ class Log(KernelFunction):
 
 
 class Log1p(KernelFunction):
+    """log(1 + x); dx = dout / (1 + x)."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -297,6 +327,8 @@ class Log1p(KernelFunction):
 
 
 class Sin(KernelFunction):
+    """sin x; dx = dout cos x."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -308,6 +340,8 @@ class Sin(KernelFunction):
 
 
 class Cos(KernelFunction):
+    """cos x; dx = -dout sin x."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -319,6 +353,8 @@ class Cos(KernelFunction):
 
 
 class Erf(KernelFunction):
+    """erf x; dx = dout 2 / sqrt(pi) e^(-x^2)."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         ctx.save(x)
@@ -348,6 +384,8 @@ class Clip(KernelFunction):
 
 
 class Cast(KernelFunction):
+    """Another dtype; dx = dout in the old one."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dtype: Any) -> K.Array:
         ctx.dtype = x.dtype
@@ -359,6 +397,8 @@ class Cast(KernelFunction):
 
 
 class Copy(KernelFunction):
+    """A copy; dx = dout."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         return K.copy(x)
@@ -372,6 +412,8 @@ class Copy(KernelFunction):
 
 
 class Matmul(KernelFunction):
+    """a b over the last two axes; da = dout b^T, db = a^T dout, summed over the axes that were broadcast."""
+
     @staticmethod
     def forward(ctx: Any, a: K.Array, b: K.Array) -> K.Array:
         ctx.save(a, b)

@@ -29,6 +29,8 @@ def _with_reduced(x: K.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> 
 
 
 class Sum(KernelFunction):
+    """The sum; every element gets dout."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dim: Dim, keepdim: bool) -> K.Array:
         ctx.shape, ctx.axes = x.shape, _axes(dim, x.ndim)
@@ -40,6 +42,8 @@ class Sum(KernelFunction):
 
 
 class Mean(KernelFunction):
+    """The mean of n elements; every one gets dout / n."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dim: Dim, keepdim: bool) -> K.Array:
         ctx.shape, ctx.axes = x.shape, _axes(dim, x.ndim)
@@ -75,6 +79,8 @@ class Prod(KernelFunction):
 
 
 class Var(KernelFunction):
+    """Sum of (x - mean)^2 by n - correction; dx = dout 2 (x - mean) / (n - correction)."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dim: Dim, keepdim: bool, correction: float) -> K.Array:
         ctx.axes, ctx.correction = _axes(dim, x.ndim), correction

@@ -14,6 +14,8 @@ from weft.autograd import KernelFunction
 
 
 class Reshape(KernelFunction):
+    """The same elements in another shape; dout goes back to the old one."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, shape: Sequence[int]) -> K.Array:
         ctx.shape = x.shape
@@ -25,6 +27,8 @@ class Reshape(KernelFunction):
 
 
 class Permute(KernelFunction):
+    """The axes in another order; dout in the inverse order."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dims: Sequence[int]) -> K.Array:
         dims = [d + x.ndim if d < 0 else d for d in dims]
@@ -37,6 +41,8 @@ class Permute(KernelFunction):
 
 
 class Expand(KernelFunction):
+    """A view broadcast to a shape; dout summed over the repeated axes."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, shape: Sequence[int]) -> K.Array:
         ctx.shape = x.shape
@@ -48,6 +54,8 @@ class Expand(KernelFunction):
 
 
 class Contiguous(KernelFunction):
+    """The same elements in row-major memory; dx = dout."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array) -> K.Array:
         return x.contiguous()
@@ -73,6 +81,8 @@ class Index(KernelFunction):
 
 
 class IndexSelect(KernelFunction):
+    """Slices along an axis; dout is added to the slices that were read."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dim: int, index: K.Array) -> K.Array:
         ctx.shape, ctx.dim = x.shape, dim
@@ -87,6 +97,8 @@ class IndexSelect(KernelFunction):
 
 
 class Gather(KernelFunction):
+    """Elements along an axis; dout is added to the elements that were read."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, dim: int, index: K.Array) -> K.Array:
         ctx.shape, ctx.dim = x.shape, dim
@@ -101,6 +113,8 @@ class Gather(KernelFunction):
 
 
 class Cat(KernelFunction):
+    """Joined along an axis; each gets its piece of dout."""
+
     @staticmethod
     def forward(ctx: Any, dim: int, *arrays: K.Array) -> K.Array:
         out = K.cat(arrays, dim)
@@ -120,6 +134,8 @@ class Cat(KernelFunction):
 
 
 class Stack(KernelFunction):
+    """Joined along a new axis; each gets its slice of dout."""
+
     @staticmethod
     def forward(ctx: Any, dim: int, *arrays: K.Array) -> K.Array:
         out = K.stack(arrays, dim)
@@ -137,6 +153,8 @@ class Stack(KernelFunction):
 
 
 class Pad(KernelFunction):
+    """`value` around x; dout without the border."""
+
     @staticmethod
     def forward(ctx: Any, x: K.Array, before: Sequence[int], after: Sequence[int], value: float) -> K.Array:
         ctx.widths = before, after

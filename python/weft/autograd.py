@@ -122,6 +122,7 @@ class Node:
 
     @property
     def name(self) -> str:
+        """The class of the operation."""
         return self.function.__name__
 
     def __repr__(self) -> str:
@@ -166,6 +167,7 @@ class Node:
         return tuple(None if a is None else _tensor_type(a) for a in self.saved)
 
     def free(self) -> None:
+        """Lets go of the saved Arrays."""
         self._saved = ()
         self._versions = ()
         self._freed = True

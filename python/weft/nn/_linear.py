@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._shapes import Pad
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -93,19 +94,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     out: Tensor = Linear.apply(input, weight, bias)
     return out
-
-
-class Pad(KernelFunction):
-    """The gradient of padding is cropping."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array, before: list[int], after: list[int], value: float) -> K.Array:
-        ctx.before, ctx.after = before, after
-        return K.pad(x, before, after, value)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> K.Array:
-        return K.pad(dout, [-width for width in ctx.before], [-width for width in ctx.after])
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:

@@ -131,12 +131,15 @@ class ModuleDict(Module):
         return key in self._modules
 
     def keys(self) -> Iterable[str]:
+        """The names."""
         return self._modules.keys()
 
     def values(self) -> Iterable[Any]:
+        """The modules."""
         return self._modules.values()
 
     def items(self) -> Iterable[tuple[str, Any]]:
+        """(name, module) pairs."""
         return self._modules.items()
 
     def update(self, modules: Mapping[str, Module]) -> None:

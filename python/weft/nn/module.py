@@ -44,6 +44,7 @@ class RemovableHandle:
         hooks[self._id] = hook
 
     def remove(self) -> None:
+        """Takes the hook away."""
         self._hooks.pop(self._id, None)
 
     def __enter__(self) -> RemovableHandle:
