@@ -61,7 +61,7 @@ def main() -> int:
         "WEFT_SANITIZED": "1",
     }
     tests = sys.argv[1:] or [f"tests/test_{name}.py" for name in KERNEL_TESTS]
-    return subprocess.run([sys.executable, "-m", "pytest", *tests], cwd=ROOT, env=environment).returncode
+    return subprocess.run([sys.executable, "-m", "pytest", "--capture=sys", *tests], cwd=ROOT, env=environment).returncode
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ T forward(Activation kind, T x, T alpha) {
     case Activation::leaky_relu: return x > 0 ? x : alpha * x;
     case Activation::elu: return x > 0 ? x : alpha * std::expm1(x);
     case Activation::softplus: return alpha * x > 20 ? x : std::log1p(std::exp(alpha * x)) / alpha;
-    case Activation::gelu: return x / 2 * (1 + std::erf(x * T(inverse_sqrt_2)));
+    case Activation::gelu: return x / 2 * std::erfc(-x * T(inverse_sqrt_2));  // 1 + erf would cancel
     case Activation::gelu_tanh:
       return x / 2 * (1 + std::tanh(T(sqrt_2_over_pi) * (x + T(0.044715) * x * x * x)));
     case Activation::silu: return x * sigmoid(x);
@@ -48,7 +48,7 @@ T derivative(Activation kind, T s, T alpha) {
     case Activation::elu: return s > 0 ? T(1) : alpha * std::exp(s);
     case Activation::softplus: return alpha * s > 20 ? T(1) : sigmoid(alpha * s);
     case Activation::gelu:
-      return (1 + std::erf(s * T(inverse_sqrt_2))) / 2 + s * T(inverse_sqrt_2pi) * std::exp(-s * s / 2);
+      return std::erfc(-s * T(inverse_sqrt_2)) / 2 + s * T(inverse_sqrt_2pi) * std::exp(-s * s / 2);
     case Activation::gelu_tanh: {
       const T t = std::tanh(T(sqrt_2_over_pi) * (s + T(0.044715) * s * s * s));
       const T du = T(sqrt_2_over_pi) * (1 + 3 * T(0.044715) * s * s);
