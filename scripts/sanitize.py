@@ -34,7 +34,7 @@ def build() -> Path:
     cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert cmake, "cmake is missing"
     subprocess.run(
-        [cmake, "-S", str(ROOT), "-B", str(BUILD), "-DWEFT_SANITIZE=ON", "-DWEFT_ISAS=all",
+        [cmake, "-S", str(ROOT), "-B", str(BUILD), "-DWEFT_SANITIZE=ON", "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1",
          f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
@@ -61,7 +61,9 @@ def main() -> int:
         "WEFT_SANITIZED": "1",
     }
     tests = sys.argv[1:] or [f"tests/test_{name}.py" for name in KERNEL_TESTS]
-    return subprocess.run([sys.executable, "-m", "pytest", "--capture=sys", *tests], cwd=ROOT, env=environment).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--capture=sys", *tests], cwd=ROOT, env=environment
+    ).returncode
 
 
 if __name__ == "__main__":
