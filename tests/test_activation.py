@@ -40,6 +40,7 @@ ULP = {
     "exp": (lambda x: 2, -103.9, 88.7),
     "expm1": (lambda x: 4, -80.0, 88.0),
     "log": (lambda x: 2, 1e-44, 3e38),
+    "log1p": (lambda x: 3, -0.99999, 3e38),
     "sigmoid": (lambda x: 3, -87.0, 87.0),
     "tanh": (lambda x: 3, -20.0, 20.0),
     "erf": (lambda x: 3, -5.0, 5.0),
@@ -69,7 +70,7 @@ def test_errors_of_elementary_functions(every_isa: str, name: str) -> None:
 
 
 def test_signs_of_zeros(every_isa: str) -> None:
-    for name in ("tanh", "expm1", "erf", "relu", "gelu", "silu"):
+    for name in ("tanh", "expm1", "log1p", "erf", "relu", "gelu", "silu"):
         assert np.signbit(np.asarray(getattr(K, name)(np.full(20, -0.0, np.float32)))).all() == (name != "relu"), name
 
 

@@ -45,7 +45,7 @@ template <UnaryOp op>
   if constexpr (op == UnaryOp::exp) return weft::cpu::WEFT_ISA::exp(x);
   if constexpr (op == UnaryOp::expm1) return weft::cpu::WEFT_ISA::expm1(x);
   if constexpr (op == UnaryOp::log) return weft::cpu::WEFT_ISA::log(x);
-  if constexpr (op == UnaryOp::log1p) return __builtin_log1pf(x);
+  if constexpr (op == UnaryOp::log1p) return weft::cpu::WEFT_ISA::log1p(x);
   if constexpr (op == UnaryOp::sin) return __builtin_sinf(x);
   if constexpr (op == UnaryOp::cos) return __builtin_cosf(x);
   if constexpr (op == UnaryOp::erf) return weft::cpu::WEFT_ISA::erf(x);

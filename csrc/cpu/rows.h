@@ -20,6 +20,7 @@ template <class F, class Join>
   for (int l = 0; l < row_lanes; ++l) part[l] = start;
   std::int64_t i = 0;
   for (; i + row_lanes <= n; i += row_lanes)
+#pragma omp simd  // else the compiler unrolls this loop whole before it could become vectors
     for (int l = 0; l < row_lanes; ++l) part[l] = join(part[l], f(i + l));
   for (int l = 0; i < n; ++i, ++l) part[l] = join(part[l], f(i));
   for (int half = row_lanes / 2; half > 0; half /= 2)

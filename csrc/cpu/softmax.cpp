@@ -39,19 +39,25 @@ void forward_stretch(const SoftmaxArgs& a, const float* x, float* out, std::int6
   float largest[stretch], sum[stretch];
   for (std::int64_t j = 0; j < count; ++j) largest[j] = x[j];
   for (std::int64_t i = 1; i < a.n; ++i)
-    for (std::int64_t j = 0; j < count; ++j) {
-      const float v = x[i * a.inner + j];
-      largest[j] = v <= largest[j] ? largest[j] : v;
-    }
+    for (std::int64_t j = 0; j < count; ++j) largest[j] = larger_of(largest[j], x[i * a.inner + j]);
   for (std::int64_t j = 0; j < count; ++j) sum[j] = 0;
-  for (std::int64_t i = 0; i < a.n; ++i)
-    for (std::int64_t j = 0; j < count; ++j) sum[j] += exp(x[i * a.inner + j] - largest[j]);
-  for (std::int64_t j = 0; j < count; ++j) sum[j] = a.log ? largest[j] + log(sum[j]) : 1 / sum[j];
-  for (std::int64_t i = 0; i < a.n; ++i)
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const float* from = x + i * a.inner;
+    float* to = out + i * a.inner;
     for (std::int64_t j = 0; j < count; ++j) {
-      const float v = x[i * a.inner + j];
-      out[i * a.inner + j] = a.log ? v - sum[j] : exp(v - largest[j]) * sum[j];
+      to[j] = exp(from[j] - largest[j]);
+      sum[j] += to[j];
     }
+  }
+  if (a.log) {
+    for (std::int64_t j = 0; j < count; ++j) sum[j] = largest[j] + log(sum[j]);
+    for (std::int64_t i = 0; i < a.n; ++i)
+      for (std::int64_t j = 0; j < count; ++j) out[i * a.inner + j] = x[i * a.inner + j] - sum[j];
+  } else {
+    for (std::int64_t j = 0; j < count; ++j) sum[j] = 1 / sum[j];
+    for (std::int64_t i = 0; i < a.n; ++i)
+      for (std::int64_t j = 0; j < count; ++j) out[i * a.inner + j] *= sum[j];
+  }
 }
 
 void backward_stretch(const SoftmaxBackwardArgs& a, const float* dout, const float* out, float* dx,

@@ -5,7 +5,7 @@
 //   exp         2 ulp; 0 below -104, infinity above 88.73; denormal results are right
 //   expm1       4 ulp
 //   log         2 ulp for x > 0; -infinity at 0, NaN below
-//   log1p       3 ulp for x >= 0, which is all that it is for
+//   log1p       3 ulp for x > -1; -infinity at -1, NaN below
 //   sigmoid     3 ulp above -87; below, where the result is denormal, 0 may come early
 //   tanh        3 ulp
 //   erf         3 ulp
@@ -90,11 +90,12 @@ WEFT_MATH float log(float x) {
   return x <= 3.4028235e38f ? y : x;  // infinity and NaN give themselves
 }
 
-// For x >= 0. What 1 + x loses of x comes back as a correction.
+// What 1 + x loses of x comes back as a correction.
 WEFT_MATH float log1p(float x) {
   const float u = 1.0f + x;
   const float lost = x - (u - 1.0f);
-  return x <= 1e30f ? log(u) + lost / u : log(x);
+  const float y = log(u) + (u > 0.0f ? lost / u : 0.0f);
+  return x == 0.0f || x > 3.4028235e38f ? x : y;  // the sign of a zero; infinity
 }
 
 WEFT_MATH float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
