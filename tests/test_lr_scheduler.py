@@ -103,8 +103,37 @@ def test_errors() -> None:
         s.SequentialLR(o, [s.StepLR(o, 1)], [3])
     with pytest.raises(ValueError, match="ReduceLROnPlateau: factor must be below 1"):
         s.ReduceLROnPlateau(o, factor=1.0)
+    with pytest.raises(ValueError, match="LinearLR: total_iters must be positive, got 0"):
+        s.LinearLR(o, total_iters=0)
     cycle = s.OneCycleLR(o, 1.0, total_steps=5)
     for _ in range(5):
         cycle.step()
+    before = (cycle.state_dict(), settings(o))
     with pytest.raises(ValueError, match="OneCycleLR: step 6 of 5"):
         cycle.step()
+    assert (cycle.state_dict(), settings(o)) == before
+
+
+def test_one_cycle_turns_beta1_of_adam() -> None:
+    p, q = weft.nn.Parameter(K.zeros((2,))), torch.zeros(2, requires_grad=True)
+    ours, theirs = weft.optim.Adam([p]), torch.optim.Adam([q])
+    a = weft.optim.lr_scheduler.OneCycleLR(ours, 0.1, total_steps=9)
+    b = torch.optim.lr_scheduler.OneCycleLR(theirs, 0.1, total_steps=9)
+    for _ in range(9):
+        assert ours.param_groups[0]["betas"] == pytest.approx(theirs.param_groups[0]["betas"], rel=1e-12)
+        assert a.get_last_lr() == pytest.approx(b.get_last_lr(), rel=1e-12)
+        theirs.step()
+        a.step()
+        b.step()
+
+
+@pytest.mark.parametrize(("total", "part"), [(10, 0.1), (10, 0.0), (10, 1.0), (1, 0.3), (2, 0.5)])
+def test_one_cycle_with_a_phase_of_no_steps(total: int, part: float) -> None:
+    ours = optimizer(weft)
+    cycle = weft.optim.lr_scheduler.OneCycleLR(ours, 1.0, total_steps=total, pct_start=part)
+    rates = [cycle.get_last_lr()[0]]
+    for _ in range(total):
+        cycle.step()
+        rates.append(cycle.get_last_lr()[0])
+    assert all(0 < rate <= 1 for rate in rates)
+    assert max(rates[:-1]) == 1 or total == 1 or part == 0

@@ -59,7 +59,7 @@ def agree(ours: list[Any], theirs: list[Any], steps: int) -> None:
 def test_steps(name: str, options: dict[str, Any], dtype: str, rng: np.random.Generator) -> None:
     ours, theirs = both(rng, dtype)
     a, b = getattr(weft.optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
-    for step in range(1, 6):
+    for step in range(1, 11):
         give(rng, ours, theirs)
         a.step()
         b.step()
@@ -96,6 +96,24 @@ def test_state_from_torch_and_back(name: str, options: dict[str, Any], rng: np.r
     agree(ours, theirs, 3)
     for p, q in zip(ours, again, strict=True):
         assert np.array_equal(p.detach().numpy(), q.detach().numpy())
+
+
+@every_case
+def test_takes_over_torchs_own_state(name: str, options: dict[str, Any], rng: np.random.Generator) -> None:
+    ours, theirs = both(rng)
+    b = getattr(torch.optim, name)(theirs, **options)
+    for _ in range(2):
+        give(rng, ours, theirs)
+        b.step()
+    for p, t in zip(ours, theirs, strict=True):
+        K.copy_into(p.array, t.detach().numpy())
+    a = getattr(weft.optim, name)(ours, **options)
+    a.load_state_dict(b.state_dict())
+    for step in range(3, 6):
+        give(rng, ours, theirs)
+        a.step()
+        b.step()
+        agree(ours, theirs, step)
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"])
@@ -193,6 +211,12 @@ def test_errors() -> None:
         weft.optim.SGD([p], nesterov=True)
     with pytest.raises(ValueError, match=r"betas must lie in \[0, 1\)"):
         weft.optim.AdamW([p], betas=(0.9, 1.0))
+    with pytest.raises(ValueError, match="SGD: a group of parameters needs 'params', got lr"):
+        weft.optim.SGD([{"lr": 0.1}])
+    with pytest.raises(TypeError, match="SGD: a group must have one dtype, got float32 and float64"):
+        weft.optim.SGD([p, nn.Parameter(K.zeros((2,), "float64"))])
+    with pytest.raises(ValueError, match="Adagrad: initial_accumulator_value must not be negative"):
+        weft.optim.Adagrad([p], initial_accumulator_value=-1)
 
 
 def stepped(kind: Any, *shape: int, **options: Any) -> Any:
@@ -211,4 +235,6 @@ def test_state_of_another_model_or_optimizer() -> None:
         a.load_state_dict(stepped(weft.optim.SGD, 2, 3, momentum=0.9).state_dict())
     with pytest.raises(ValueError, match=r"the state has groups of \[2\] parameters, the optimizer of \[1\]"):
         a.load_state_dict(weft.optim.Adam([nn.Parameter(K.zeros((2,))) for _ in range(2)]).state_dict())
+    with pytest.raises(ValueError, match="group 0 of the state is of another optimizer: it has no betas, eps"):
+        a.load_state_dict(stepped(weft.optim.SGD, 2, 3).state_dict())
     assert sorted(a.state_dict()["state"][0]) == ["exp_avg", "exp_avg_sq", "step"]

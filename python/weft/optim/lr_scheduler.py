@@ -117,6 +117,8 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError(f"LinearLR: factors must lie in (0, 1], got {start_factor} and {end_factor}")
+        if total_iters < 1:
+            raise ValueError(f"LinearLR: total_iters must be positive, got {total_iters}")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer, last_epoch)
 
@@ -173,16 +175,17 @@ class OneCycleLR(LRScheduler):
 
     def _between(self, epoch: int, start: float, middle: float, end: float) -> float:
         if epoch <= self.peak:
-            return self._anneal(start, middle, epoch / self.peak)
-        return self._anneal(middle, end, (epoch - self.peak) / (self.total_steps - 1 - self.peak))
+            return self._anneal(start, middle, epoch / self.peak if self.peak else 1.0)
+        rest = self.total_steps - 1 - self.peak
+        return self._anneal(middle, end, (epoch - self.peak) / rest if rest else 1.0)
 
     def _lr(self, base: float, epoch: int) -> float:
-        if epoch > self.total_steps:
-            raise ValueError(f"OneCycleLR: step {epoch} of {self.total_steps}")
         first = self.max_lr / self.div_factor
         return self._between(epoch, first, self.max_lr, first / self.final_div_factor)
 
     def step(self) -> None:
+        if self.last_epoch >= self.total_steps:
+            raise ValueError(f"OneCycleLR: step {self.last_epoch + 1} of {self.total_steps}")
         super().step()
         if self.momenta is None:
             return

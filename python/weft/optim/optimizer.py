@@ -120,6 +120,8 @@ class Optimizer:
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Adds parameters with options of their own; missing options are the defaults."""
         name = type(self).__name__
+        if "params" not in group:
+            raise ValueError(f"{name}: a group of parameters needs 'params', got {', '.join(group)}")
         given = group["params"]
         params = [given] if isinstance(given, Tensor) else list(given)
         known = {id(p) for other in self.param_groups for p in other["params"]}
@@ -220,7 +222,8 @@ class Optimizer:
             steps = []
             for i in range(len(flat.params)):
                 entry = entries[number]
-                steps.append(int(entry.get("step", 0)))
+                # torch's SGD keeps no count: a buffer says that there was a step.
+                steps.append(int(entry.get("step", 1 if entry else 0)))
                 for name, value in entry.items():
                     if name != "step":
                         K.copy_into(flat.view(flat.buffer(name), i), value)
@@ -246,6 +249,12 @@ class Optimizer:
                         f"{name}: {key} of parameter {number} has shape {value.shape}, the parameter "
                         f"{params[number].shape}"
                     )
+        for i, group in enumerate(saved):
+            lacking = [key for key in self.defaults if key not in group]
+            if lacking:
+                raise ValueError(
+                    f"{name}: group {i} of the state is of another optimizer: it has no {', '.join(lacking)}"
+                )
 
     def __repr__(self) -> str:
         lines = [type(self).__name__ + " ("]
