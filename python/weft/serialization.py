@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,49 +19,62 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
     """Writes named tensors (a state_dict, say) to a safetensors file.
 
     The file is written beside `path` under a temporary name, flushed to the disk and renamed: whatever happens, `path`
-    holds the old content or the new one. OSError (a full disk) leaves the old file and no temporary one.
+    holds the old content or the new one. OSError (a full disk) leaves the old file and no temporary one. TypeError for
+    a dtype that weft does not have.
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays = {name: np.ascontiguousarray(_numpy(value)) for name, value in tensors.items()}
+    arrays = {name: np.asarray(_numpy(value), order="C") for name, value in tensors.items()}
+    for name, array in arrays.items():
+        if array.dtype.name not in K.DType.__members__:
+            raise TypeError(f"save: {name} has dtype {array.dtype}; expected {', '.join(K.DType.__members__)}")
     write_atomically(Path(path), to_bytes(arrays, dict(metadata) if metadata else None))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces a file as a whole."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(name)
+            temporary.unlink()
         raise
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The named tensors of a safetensors file. ValueError for a file that is no whole safetensors file."""
+    """The named tensors of a safetensors file.
+
+    ValueError for a file that is no whole safetensors file, or for tensors of a dtype that weft does not have.
+    """
     return read(path)[0]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The named tensors and the metadata. ValueError for a file that is no whole safetensors file."""
+    """The named tensors and the metadata; errors as for `load`."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(os.fspath(path), framework="numpy") as file:
-            tensors = {name: Tensor(K.copy(file.get_tensor(name))) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: _tensor(file, name, path) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, struct.error, ValueError, OverflowError) as error:
+    except SafetensorError as error:
         size = Path(path).stat().st_size
         raise ValueError(
             f"load: {os.fspath(path)} ({size} bytes) is no whole safetensors file; it may be truncated: {error}"
         ) from error
+
+
+def _tensor(file: Any, name: str, path: str | os.PathLike[str]) -> Tensor:
+    try:
+        return Tensor(K.copy(file.get_tensor(name)))
+    except TypeError as error:
+        dtype = file.get_slice(name).get_dtype()
+        raise ValueError(f"load: {os.fspath(path)}: {name} has dtype {dtype}, which weft does not have") from error
 
 
 def _numpy(value: Any) -> Any:

@@ -66,7 +66,10 @@ def _flops(module: nn.Module, x: Tensor, out: Tensor) -> int:
         return out.numel() * (per_output - (module.bias is None))
     if isinstance(module, nn.Linear):
         return out.numel() * (2 * module.weight.shape[1] - (module.bias is None))
-    if isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+    if isinstance(module, nn.AvgPool2d):
+        size = module.kernel_size
+        return out.numel() * (size * size if isinstance(size, int) else math.prod(size))
+    if isinstance(module, nn.AdaptiveAvgPool2d):
         return x.numel()
     return 0
 
