@@ -55,12 +55,13 @@ def prepare(image: Image.Image) -> np.ndarray:
 def load_model(path: Path) -> tuple[Any, list[str], float, float]:
     """The network, the names of its classes, and the normalization of its images."""
     tensors, about = read(path)
-    if "variant" not in about:
+    if "lenet" not in about:
         raise ValueError(f"predict: {path} was not written by train_lenet.py (it wants model.safetensors)")
-    model = LeNet5() if about["variant"] == "modern" else LeNet5_1998()
+    settings = json.loads(about["lenet"])
+    model = LeNet5() if settings["variant"] == "modern" else LeNet5_1998()
     model.load_state_dict(tensors)
     model.eval()
-    return model, json.loads(about["classes"]), json.loads(about["mean"])[0], json.loads(about["std"])[0]
+    return model, settings["classes"], settings["mean"], settings["std"]
 
 
 def main(argv: list[str] | None = None) -> dict[str, float]:

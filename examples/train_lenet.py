@@ -1,6 +1,6 @@
 """Trains LeNet-5 and shows what it has learned.
 
-    python examples/train_lenet.py                       # MNIST, ten epochs at most
+    python examples/train_lenet.py                       # MNIST, six epochs
     python examples/train_lenet.py --dataset fashion --augment
     python examples/train_lenet.py --variant 1998        # the paper's tanh and average-pooling
     python examples/train_lenet.py --resume              # go on from the checkpoint in --output
@@ -50,7 +50,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", choices=["mnist", "fashion", "digits"], help="default: mnist, else digits")
     parser.add_argument("--data", help="folder of all data sets (default: WEFT_DATA_DIR, else a cache folder)")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, help="default: 6, for the small digits 30")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, help="the largest rate of the cycle (default: 0.08, adaptive ones 0.003)")
     parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="sgd")
@@ -131,6 +131,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     weft.manual_seed(arguments.seed)
 
     name, train_set, test_set = load_data(arguments.dataset, arguments.data)
+    if arguments.epochs is None:
+        arguments.epochs = 30 if name == "digits" else 6
     model = LeNet5() if arguments.variant == "modern" else LeNet5_1998()
     about = weft.config()
     print(f"{len(train_set):,} training and {len(test_set):,} test images ({name}); {about['isa']}, "
@@ -157,9 +159,14 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     print(f"\ntest accuracy {100 * test_accuracy:.2f}%, {counts.sum() - counts.trace()} mistakes; "
           f"{speed:,.0f} images per second in training")  # fmt: skip
 
-    names = {"classes": json.dumps(test_set.classes), "variant": arguments.variant,
-             "mean": json.dumps(list(test_set.mean)), "std": json.dumps(list(test_set.std))}  # fmt: skip
-    weft.save(model.state_dict(), arguments.output / "model.safetensors", names)
+    # One entry: safetensors writes several in any order, and the same training shall give the same file.
+    about_model = {
+        "variant": arguments.variant,
+        "classes": test_set.classes,
+        "mean": float(test_set.mean[0]),
+        "std": float(test_set.std[0]),
+    }
+    weft.save(model.state_dict(), arguments.output / "model.safetensors", {"lenet": json.dumps(about_model)})
     result = {
         "dataset": name,
         "variant": arguments.variant,

@@ -34,7 +34,8 @@ def build() -> Path:
     cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert cmake, "cmake is missing"
     subprocess.run(
-        [cmake, "-S", str(ROOT), "-B", str(BUILD), "-DWEFT_SANITIZE=ON", "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1",
+        [cmake, "-S", str(ROOT), "-B", str(BUILD), "-DWEFT_SANITIZE=ON", "-DWEFT_ISAS=all",
+         "-DCMAKE_CXX_FLAGS_RELEASE=-O1",
          f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip

@@ -33,6 +33,10 @@ class Dataset:
         self.inputs, self.labels = np.ascontiguousarray(inputs), np.ascontiguousarray(labels)
         self.is_images = inputs.dtype == np.uint8 and inputs.ndim == 4
         channels = inputs.shape[1] if self.is_images else 0
+        if not self.is_images and (mean is not None or std is not None):
+            raise ValueError(
+                f"{type(self).__name__}: mean and std are for uint8 images (n, C, H, W), not {inputs.shape}"
+            )
         self.mean = np.full(channels, 0.0) if mean is None else np.asarray(mean, np.float64)
         self.std = np.full(channels, 1.0) if std is None else np.asarray(std, np.float64)
         if self.is_images and (self.mean.shape != (channels,) or self.std.shape != (channels,)):
@@ -95,7 +99,7 @@ class ArrayDataset(Dataset):
             raise ValueError(f"ArrayDataset: inputs {x.shape} and labels {y.shape} need a first axis of samples")
         if x.dtype == np.uint8 and x.ndim == 3:
             x = x[:, None]
-        elif x.dtype not in (np.uint8, np.float32, np.float64):
+        elif x.dtype not in (np.float32, np.float64) and not (x.dtype == np.uint8 and x.ndim == 4):
             x = x.astype(np.float32)
         if y.dtype.kind in "iub":
             y = y.astype(np.int64)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tarfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from weft.data.dataset import Dataset
 from weft.data.sources import DatasetNotFoundError, Source, data_root, find, read_idx
+from weft.serialization import write_atomically
 
 Array = np.ndarray[Any, Any]
 
@@ -108,6 +109,7 @@ class CIFAR10(Dataset):
         ("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
     )
     record = 1 + 3 * 32 * 32
+    records = 10_000  # of each file
     names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
     def __init__(
@@ -139,30 +141,28 @@ class CIFAR10(Dataset):
         except DatasetNotFoundError as error:
             wanted = ", ".join(str(folder / name) for name in missing)
             raise DatasetNotFoundError(f"{error}\nOr unpack it yourself; missing are {wanted}") from None
-        # Unpacked beside its place and moved there, so that a folder is never half full.
-        unpacked = folder.parent / f".{self.folder}.tmp"
+        wanted = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(unpacked, filter="data")
-            folder.mkdir(exist_ok=True)
-            for file in (unpacked / self.folder).iterdir():
-                os.replace(file, folder / file.name)
-        except (tarfile.TarError, EOFError, OSError) as error:
+                for name in wanted:
+                    member = tar.extractfile(f"{self.folder}/{name}")
+                    if member is None:
+                        raise KeyError(name)
+                    write_atomically(folder / name, member.read())
+        except (tarfile.TarError, EOFError, zlib.error, KeyError) as error:
             raise ValueError(f"CIFAR10: {archive} is truncated or corrupted: {error}") from error
-        finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
 
     def _read(self, path: Path) -> tuple[Array, Array]:
         content = np.fromfile(path, np.uint8)
-        if content.size == 0 or content.size % self.record:
-            raise ValueError(
-                f"CIFAR10: {path} is truncated or corrupted: {content.size} bytes are no whole records of {self.record}"
-            )
-        records = content.reshape(-1, self.record)
-        labels = records[:, 0].astype(np.int64)
+        expected = self.records * self.record
+        if content.size != expected:
+            raise ValueError(f"CIFAR10: {path} is truncated or corrupted: {content.size} bytes, expected {expected}")
+        rows = content.reshape(-1, self.record)
+        labels = rows[:, 0].astype(np.int64)
         if labels.max() > 9:
             raise ValueError(f"CIFAR10: {path} holds the label {labels.max()}, expected 0..9")
-        return records[:, 1:].reshape(-1, 3, 32, 32), labels
+        return rows[:, 1:].reshape(-1, 3, 32, 32), labels
 
 
 class Digits(Dataset):

@@ -78,7 +78,7 @@ class DataLoader:
 
     def _generator(self, purpose: int) -> K.Generator:
         """A stream of its own for each seed, epoch and purpose."""
-        words = np.random.SeedSequence([abs(self.seed), self.epoch, purpose]).generate_state(2, np.uint32)
+        words = np.random.SeedSequence([self.seed % 2**64, self.epoch, purpose]).generate_state(2, np.uint32)
         return K.Generator(int(words[0]) << 31 | int(words[1]) >> 1)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -141,8 +141,10 @@ class _Prefetched:
         return item
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Ends the thread and waits for it: none is left inside a kernel when the interpreter ends."""
         self._stop.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def __del__(self) -> None:
         self.close()

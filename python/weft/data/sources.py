@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import struct
 import zlib
@@ -111,7 +112,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray[Any, Any]:
     if len(content) < start:
         raise ValueError(f"read_idx: {name} is truncated: {len(content)} bytes, its header alone has {start}")
     shape = struct.unpack(f">{rank}I", content[4:start])
-    expected = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    expected = start + dtype.itemsize * math.prod(shape)
     if len(content) != expected:
         kind = "truncated" if len(content) < expected else "too long"
         raise ValueError(f"read_idx: {name} is {kind}: {len(content)} bytes, expected {expected} for shape {shape}")

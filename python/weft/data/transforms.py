@@ -66,8 +66,10 @@ class RandomRotation(Transform):
     def matrices(self, count: int, size: Size, generator: K.Generator) -> Array:
         angle = np.radians(self.low + (self.high - self.low) * _uniform(generator, count))
         theta = np.zeros((count, 2, 3))
-        theta[:, 0, 0] = theta[:, 1, 1] = np.cos(angle)
-        theta[:, 0, 1], theta[:, 1, 0] = -np.sin(angle), np.sin(angle)
+        # Rounded, so that a quarter turn moves whole pixels: sin and cos of 90 degrees are off by 1e-16.
+        cosine, sine = np.cos(angle).round(12), np.sin(angle).round(12)
+        theta[:, 0, 0] = theta[:, 1, 1] = cosine
+        theta[:, 0, 1], theta[:, 1, 0] = -sine, sine
         return theta
 
 
