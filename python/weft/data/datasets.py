@@ -141,11 +141,11 @@ class CIFAR10(Dataset):
         except DatasetNotFoundError as error:
             wanted = ", ".join(str(folder / name) for name in missing)
             raise DatasetNotFoundError(f"{error}\nOr unpack it yourself; missing are {wanted}") from None
-        wanted = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
+        names = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(archive) as tar:
-                for name in wanted:
+                for name in names:
                     member = tar.extractfile(f"{self.folder}/{name}")
                     if member is None:
                         raise KeyError(name)
