@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 class Callback:
     """The base: override what you need. state_dict() and load_state_dict() put a callback into checkpoints: numbers,
-    strings, lists and dicts of them, and Tensors."""
+    strings, lists and dicts of them, and Tensors. A callback with runs_last is called after all others."""
+
+    runs_last = False
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Before the first epoch; trainer.epoch > 0 when resumed."""
@@ -78,7 +80,8 @@ class ProgressBar(Callback):
 class EarlyStopping(Callback):
     """Stops when `monitor` has not become better by min_delta for `patience` epochs, and restores the best weights.
 
-    mode: "min" or "max" is better. KeyError-like ValueError where the results lack `monitor`.
+    mode: "min" or "max" is better. A training that was stopped stays so, also when resumed from a checkpoint.
+    ValueError where the results lack `monitor`.
     """
 
     def __init__(
@@ -91,18 +94,25 @@ class EarlyStopping(Callback):
     ) -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"EarlyStopping: mode must be 'min' or 'max', got {mode!r}")
+        if patience < 1:
+            raise ValueError(f"EarlyStopping: patience must be positive, got {patience}")
         self.monitor, self.patience, self.mode, self.min_delta = monitor, patience, mode, min_delta
         self.restore_best = restore_best
         self.best = math.inf if mode == "min" else -math.inf
         self.best_epoch = 0
+        self.best_step = 0
         self.bad_epochs = 0
         self._weights: dict[str, Tensor] = {}
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        if self.bad_epochs >= self.patience:
+            trainer.should_stop = True
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
         value = monitored("EarlyStopping", row, self.monitor)
         gain = self.best - value if self.mode == "min" else value - self.best
         if gain > self.min_delta:
-            self.best, self.best_epoch, self.bad_epochs = value, trainer.epoch, 0
+            self.best, self.best_epoch, self.best_step, self.bad_epochs = value, trainer.epoch, trainer.step, 0
             if self.restore_best:
                 state = trainer.model.state_dict()
                 self._weights = {name: Tensor(K.copy(t.array)) for name, t in state.items()}
@@ -112,42 +122,36 @@ class EarlyStopping(Callback):
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if self._weights and self.best_epoch != trainer.epoch:
+        if self._weights and self.best_step != trainer.step:
             trainer.model.load_state_dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        numbers = {"best": self.best, "best_epoch": self.best_epoch, "bad_epochs": self.bad_epochs}
+        names = ("best", "best_epoch", "best_step", "bad_epochs")
+        numbers = {name: getattr(self, name) for name in names}
         return {**numbers, **{f"weights.{name}": t for name, t in self._weights.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
-        self.bad_epochs = int(state["bad_epochs"])
+        self.best_step, self.bad_epochs = int(state["best_step"]), int(state["bad_epochs"])
         self._weights = {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
 
 
 class CSVLogger(Callback):
     """One row of results for each epoch in a CSV file, complete after every epoch.
 
-    A new training begins the file anew; a resumed one keeps the rows up to the checkpoint's epoch and goes on.
+    It holds the trainer's history: a new training begins the file anew, a resumed one goes on after the rows up to the
+    checkpoint's epoch.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._rows: list[dict[str, Any]] = []
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        self._rows = []
-        if trainer.epoch > 0 and self.path.exists():
-            with self.path.open(newline="") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= trainer.epoch]
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        names = list(dict.fromkeys(name for r in self._rows for name in r))
+        names = list(dict.fromkeys(name for r in trainer.history for name in r))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self._rows)
+        writer.writerows(trainer.history)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, text.getvalue().encode())
 

@@ -22,8 +22,11 @@ FORMAT = "weft checkpoint 1"
 class Checkpoint(Callback):
     """Writes a checkpoint after every epoch, or only after those that are the best so far by `monitor`.
 
-    The file is replaced as a whole: a full disk leaves the old checkpoint. mode: "min" or "max" is better.
+    The file is replaced as a whole: a full disk leaves the old checkpoint. mode: "min" or "max" is better. It is
+    written after the other callbacks' turn, so that it holds what they know of the epoch.
     """
+
+    runs_last = True
 
     def __init__(self, path: str | os.PathLike[str], monitor: str | None = None, mode: str = "min") -> None:
         if mode not in ("min", "max"):
@@ -61,7 +64,6 @@ def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
         tensors.update({f"callback.{i}.{k}": v for k, v in state.items() if isinstance(v, Tensor)})
         plain = {k: v for k, v in state.items() if not isinstance(v, Tensor)}
         callbacks.append({"kind": type(callback).__name__, "state": plain})
-    loader = trainer.train_loader
     about = {
         "format": FORMAT,
         "model": type(trainer.model).__name__,
@@ -74,8 +76,10 @@ def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
             "param_groups": optimizer["param_groups"],
             "steps": {str(number): entry["step"] for number, entry in optimizer["state"].items()},
         },
-        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
-        "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
+        "scheduler": None
+        if trainer.scheduler is None
+        else {"kind": type(trainer.scheduler).__name__, "state": trainer.scheduler.state_dict()},
+        "loaders": trainer.loader_states(),
         "callbacks": callbacks,
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -103,15 +107,11 @@ def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     """Puts a Trainer into the state that save_checkpoint wrote; the next fit() goes on with the same bits.
 
-    ValueError for a damaged file, another model (with the keys and shapes that differ) or another optimizer; nothing
+    ValueError for a damaged file, another model (with the keys and shapes that differ), optimizer or schedule; nothing
     is changed then.
     """
     about, tensors = read_checkpoint(path)
-    kind = type(trainer.optimizer).__name__
-    if about["optimizer"]["kind"] != kind:
-        raise ValueError(
-            f"load_checkpoint: {os.fspath(path)} was written with {about['optimizer']['kind']}, the trainer has {kind}"
-        )
+    _check_kinds(os.fspath(path), about, trainer)
     optimizer = _optimizer_state(about, tensors)
     before = {name: Tensor(K.copy(t.array)) for name, t in trainer.model.state_dict().items()}
     try:
@@ -125,13 +125,35 @@ def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     except ValueError:
         trainer.model.load_state_dict(before)
         raise
-    if trainer.scheduler is not None and about["scheduler"] is not None:
-        trainer.scheduler.load_state_dict(about["scheduler"])
+    if trainer.scheduler is not None:
+        trainer.scheduler.load_state_dict(about["scheduler"]["state"])
     _load_callbacks(trainer, about["callbacks"], tensors)
     K.default_generator().set_state(tuple(about["random"]))
     trainer.epoch, trainer.step = about["epoch"], about["step"]
     trainer.history = list(about["history"])
-    trainer._loader_state = about["loader"]
+    trainer._loader_states = about["loaders"]
+
+
+def _check_kinds(path: str, about: dict[str, Any], trainer: Trainer) -> None:
+    """ValueError where the optimizer or the schedule is another one than the checkpoint's."""
+    own, saved = trainer.scheduler, about["scheduler"]
+    for before, now in (
+        (about["optimizer"]["kind"], type(trainer.optimizer).__name__),
+        (saved["kind"] if saved else "no schedule", type(own).__name__ if own is not None else "no schedule"),
+    ):
+        if before != now:
+            raise ValueError(f"load_checkpoint: {path} was written with {before}, the trainer has {now}")
+    if saved and _form(saved["state"]) != _form(own.state_dict()):
+        raise ValueError(
+            f"load_checkpoint: {path} was written with another {saved['kind']}: other parts or parameter groups"
+        )
+
+
+def _form(state: Any) -> Any:
+    """The keys and lengths of nested dicts and lists, without their values."""
+    if isinstance(state, dict):
+        return {key: _form(value) for key, value in state.items()}
+    return [_form(value) for value in state] if isinstance(state, (list, tuple)) else None
 
 
 def _optimizer_state(about: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -148,10 +170,13 @@ def _optimizer_state(about: dict[str, Any], tensors: dict[str, Tensor]) -> dict[
 
 
 def _load_callbacks(trainer: Trainer, saved: list[dict[str, Any]], tensors: dict[str, Tensor]) -> None:
-    """Gives each callback the state of the one of its kind that stood at the same place."""
-    for i, (callback, entry) in enumerate(zip(trainer.callbacks, saved, strict=False)):
-        if type(callback).__name__ != entry["kind"]:
+    """Gives each callback the state of the next one of its kind."""
+    waiting = list(trainer.callbacks)
+    for i, entry in enumerate(saved):
+        callback = next((c for c in waiting if type(c).__name__ == entry["kind"]), None)
+        if callback is None:
             continue
+        waiting.remove(callback)
         prefix = f"callback.{i}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         state = {**entry["state"], **own}

@@ -33,8 +33,13 @@ def top_k_accuracy(logits: Any, target: Any, k: int = 5) -> float:
     if labels.size == 0:
         return float("nan")
     values, wanted = np.asarray(scores), np.asarray(labels).astype(np.int64)
+    if wanted.min() < 0 or wanted.max() >= scores.shape[1]:
+        raise ValueError(
+            f"top_k_accuracy: targets must lie in 0..{scores.shape[1] - 1}, got {wanted.min()}..{wanted.max()}"
+        )
     own = np.take_along_axis(values, wanted[:, None], axis=1)
-    return float(((values > own).sum(axis=1) < k).mean())
+    # Written so that NaN counts as larger: a target whose logit is NaN is no hit.
+    return float((np.count_nonzero(~(values <= own), axis=1) < k).mean())
 
 
 def confusion_matrix(predicted: Any, target: Any, classes: int | None = None) -> np.ndarray[Any, Any]:

@@ -14,6 +14,7 @@ from weft.autograd import no_grad
 from weft.nn import Module
 from weft.nn.utils import clip_grad_norm_
 from weft.optim import Optimizer
+from weft.optim.lr_scheduler import ReduceLROnPlateau
 from weft.tensor import Tensor, as_tensor
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -50,6 +51,10 @@ class Trainer:
             raise ValueError(f"Trainer: scheduler_interval must be 'epoch' or 'step', got {scheduler_interval!r}")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.scheduler, self.scheduler_interval = scheduler, scheduler_interval
+        if scheduler_interval == "step" and isinstance(scheduler, ReduceLROnPlateau):
+            raise ValueError("Trainer: ReduceLROnPlateau looks at an epoch's loss: scheduler_interval must be 'epoch'")
+        if clip_norm is not None and not clip_norm > 0:
+            raise ValueError(f"Trainer: clip_norm must be positive, got {clip_norm}")
         self.metrics = dict(metrics or {})
         self.clip_norm = clip_norm
         self.callbacks = list(callbacks)
@@ -59,7 +64,8 @@ class Trainer:
         self.should_stop = False
         self.history: list[dict[str, Any]] = []
         self.train_loader: Any = None
-        self._loader_state: dict[str, Any] | None = None  # from a checkpoint, for the loader of the next fit()
+        self.validation_loader: Any = None
+        self._loader_states: list[dict[str, Any] | None] | None = None  # from a checkpoint, for the next fit()
 
     # --- training ---
 
@@ -71,10 +77,11 @@ class Trainer:
         """
         if epochs < 0:
             raise ValueError(f"fit: epochs must not be negative, got {epochs}")
-        self.train_loader, self.epochs, self.should_stop = train, epochs, False
-        if self._loader_state is not None and hasattr(train, "load_state_dict"):
-            train.load_state_dict(self._loader_state)
-        self._loader_state = None
+        self.train_loader, self.validation_loader, self.epochs, self.should_stop = train, validation, epochs, False
+        for loader, state in zip((train, validation), self._loader_states or (), strict=False):
+            if state is not None and hasattr(loader, "load_state_dict"):
+                loader.load_state_dict(state)
+        self._loader_states = None
         self._call("on_fit_begin")
         try:
             while self.epoch < epochs and not self.should_stop:
@@ -110,9 +117,14 @@ class Trainer:
             self._step_scheduler(row)
         self._call("on_epoch_end", row)
 
-    def _step_scheduler(self, row: dict[str, Any]) -> None:
-        from weft.optim.lr_scheduler import ReduceLROnPlateau
+    def loader_states(self) -> list[dict[str, Any] | None]:
+        """The states of the loaders for training and validation; None for one that has none."""
+        if self._loader_states is not None:
+            return self._loader_states
+        loaders = (self.train_loader, self.validation_loader)
+        return [loader.state_dict() if hasattr(loader, "state_dict") else None for loader in loaders]
 
+    def _step_scheduler(self, row: dict[str, Any]) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(row.get("val_loss", row["loss"]))
         else:
@@ -128,10 +140,11 @@ class Trainer:
             K.default_generator().set_state(state)
             raise NonFiniteLossError(self._fault(f"the loss is {value}", self._first_bad_output(inputs)))
         loss.backward()
-        if self.clip_norm is not None:
-            norm = float(clip_grad_norm_(self.model.parameters(), self.clip_norm).item())
-            if not math.isfinite(norm):
-                raise NonFiniteLossError(self._fault(f"the gradient's norm is {norm}", self._first_bad_gradient()))
+        norm = float(clip_grad_norm_(self.model.parameters(), math.inf).item())  # inf: only measured
+        if not math.isfinite(norm):
+            raise NonFiniteLossError(self._fault(f"the gradient's norm is {norm}", self._first_bad_gradient()))
+        if self.clip_norm is not None and norm > self.clip_norm:
+            clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         return value, outputs
 
@@ -212,7 +225,7 @@ class Trainer:
     # --- callbacks ---
 
     def _call(self, event: str, *args: Any) -> None:
-        for callback in self.callbacks:
+        for callback in sorted(self.callbacks, key=lambda c: bool(getattr(c, "runs_last", False))):
             getattr(callback, event)(self, *args)
 
     def resume(self, path: Any) -> None:
@@ -232,7 +245,7 @@ class _Averages:
     def add(self, count: int, values: dict[str, float]) -> None:
         self.count += count
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * count
+            self.sums[name] = self.sums.get(name, 0.0) + float(value) * count
 
     def means(self) -> dict[str, float]:
         return {name: value / self.count for name, value in self.sums.items()}
