@@ -46,22 +46,39 @@ void rows_dot(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
   });
 }
 
-// B's rows lie together: c += a[k] B[k], for a stretch of columns that stays in the L1 cache.
+// sum[n] += a[k] B[k][n] for the rows k of one block, four at a time: B streams by once, in its own order.
+template <class T>
+void add_rows(const GemmArgs& g, const T* a, const T* b, std::int64_t begin, std::int64_t end, T* sum) {
+  for (std::int64_t n = 0; n < g.N; ++n) sum[n] = 0;
+  std::int64_t k = begin;
+  for (; k + 4 <= end; k += 4) {
+    const T *r0 = b + k * g.b.row_stride, *r1 = r0 + g.b.row_stride, *r2 = r1 + g.b.row_stride,
+            *r3 = r2 + g.b.row_stride;
+    const T a0 = a[k], a1 = a[k + 1], a2 = a[k + 2], a3 = a[k + 3];
+#pragma GCC ivdep  // the sums are our own memory
+    for (std::int64_t n = 0; n < g.N; ++n) sum[n] += (a0 * r0[n] + a1 * r1[n]) + (a2 * r2[n] + a3 * r3[n]);
+  }
+  for (; k < end; ++k) {
+    const T* row = b + k * g.b.row_stride;
+    const T factor = a[k];
+#pragma GCC ivdep
+    for (std::int64_t n = 0; n < g.N; ++n) sum[n] += factor * row[n];
+  }
+}
+
+// B's rows lie together. They are summed in blocks of rows, and the blocks in order.
 template <class T>
 void rows_add(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
-  constexpr std::int64_t stretch = 1024;
-  parallel_ranges(g.N, stretch, g.N * g.K / 4, [&](std::int64_t begin, std::int64_t end) {
-    T sum[stretch];
-    const std::int64_t count = end - begin;
-    for (std::int64_t n = 0; n < count; ++n) sum[n] = 0;
-    for (std::int64_t k = 0; k < g.K; ++k) {
-      const T* row = b + k * g.b.row_stride + begin;
-      const T factor = a[k];
-      for (std::int64_t n = 0; n < count; ++n) sum[n] += factor * row[n];
-    }
-    for (std::int64_t n = 0; n < count; ++n)
-      c[begin + n] = finish_element<T>(g, sum[n], g.beta != 0 ? c[begin + n] : T(0), begin + n, relu);
+  const std::int64_t blocks = max_of<std::int64_t>(1, min_of<std::int64_t>(16, g.K / 64));
+  const Panels<T> sums(blocks * g.N);
+  parallel_tasks(blocks, g.N * g.K / 4, [&](std::int64_t i) {
+    add_rows(g, a, b, i * g.K / blocks, (i + 1) * g.K / blocks, sums.data + i * g.N);
   });
+  for (std::int64_t n = 0; n < g.N; ++n) {
+    T sum = 0;
+    for (std::int64_t i = 0; i < blocks; ++i) sum += sums.data[i * g.N + n];
+    c[n] = finish_element<T>(g, sum, g.beta != 0 ? c[n] : T(0), n, relu);
+  }
 }
 
 // false for a problem of another kind.
