@@ -3,22 +3,12 @@
 // input times one weight is added to a row of the output.
 #include "cpu/conv2d_depthwise.h"
 
-#include "core/allocator.h"
+#include "cpu/conv2d_columns.h"
 #include "cpu/parallel.h"
 
 namespace weft::cpu::WEFT_ISA {
 
 namespace {
-
-// The output columns whose input column q stride + s dilation - pad lies inside of the image.
-struct Columns {
-  Columns(const Conv2dParams& p, std::int64_t s)
-      : shift(s * p.dilation_w - p.pad_left),
-        begin(min_of(p.Q, shift >= 0 ? std::int64_t{0} : ceil_div(-shift, p.stride_w))),
-        end(max_of(begin, shift >= p.W ? std::int64_t{0} : min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1))) {
-  }
-  std::int64_t shift, begin, end;
-};
 
 // f(output row, input row, weight index, columns) for every row of a plane and every tap that meets the
 // image.

@@ -10,52 +10,36 @@
 //   dx        the same, with dout padded by dilation - pad, and the weights transposed and turned
 //   around dw        dw[k][c][r][s] = sum over i of dout[k][i] x[c][i + offset(r, s)], dout's rows spaced Wp
 //   apart with
-//             zeros between; registers: KB output channels x the S taps of one row
+//             zeros between; vector_registers: KB output channels x the S taps of one row
 //
 // Everything is per image, or for dw per group of images whose size depends on the problem alone; the groups'
 // sums are added in order. float32, one group.
 #include "cpu/conv2d_direct.h"
 
-#include "core/allocator.h"
 #include "cpu/parallel.h"
+#include "cpu/scratch.h"
+#include "cpu/simd/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 
 namespace {
 
-#if defined(WEFT_ISA_avx512)
-constexpr int width = 16, registers = 32;
-#elif defined(WEFT_ISA_avx2)
-constexpr int width = 8, registers = 16;
-#else
-constexpr int width = 4, registers = 16;
-#endif
-
-using Vec = float __attribute__((vector_size(width * 4), aligned(4), may_alias));
+using Vec = VecOf<float>::type;
+constexpr int width = lanes_of<float>;
 
 constexpr std::int64_t scratch_limit = 512 * 1024;  // bytes for one image: it should stay in the L2 cache
 constexpr int max_taps = 128;
-constexpr int max_block = registers == 32 ? 8 : 6;
+constexpr int max_block = vector_registers == 32 ? 8 : 6;
 
-// How many vectors of positions go with a block of output channels: the accumulators fill the registers but
-// for the loaded vectors and a broadcast weight.
+// How many vectors of positions go with a block of output channels: the accumulators fill the
+// vector_registers but for the loaded vectors and a broadcast weight.
 constexpr int vectors_for(int block) {
-  const int fit = (registers - (registers == 32 ? 6 : 3)) / (block + (registers == 32 ? 0 : 1));
+  const int fit =
+      (vector_registers - (vector_registers == 32 ? 6 : 3)) / (block + (vector_registers == 32 ? 0 : 1));
   return fit < 1 ? 1 : fit > 6 ? 6 : fit;
 }
 
 std::int64_t round_up(std::int64_t n, std::int64_t to) { return ceil_div(n, to) * to; }
-
-struct Scratch {
-  explicit Scratch(std::int64_t floats)
-      : bytes(static_cast<std::size_t>(floats) * sizeof(float)),
-        data(static_cast<float*>(cpu_allocator().allocate(bytes))) {}
-  ~Scratch() { cpu_allocator().deallocate(data, bytes); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  std::size_t bytes;
-  float* data;
-};
 
 // A correlation of `channels` padded planes with `outputs` filters.
 struct Problem {
@@ -197,14 +181,14 @@ void correlate(const Problem& f, std::int64_t images, const float* x, const floa
   const std::int64_t work = images * f.outputs * f.channels * f.taps * f.positions() / 8;
   const std::int64_t pieces = min_of<std::int64_t>(images, 64);
   parallel_tasks(pieces, work, [&](std::int64_t piece) {
-    const Scratch scratch(f.channels * f.plane() + max_block * f.result_plane());
-    float* result = scratch.data + f.channels * f.plane();
+    const Scratch<float> scratch(f.channels * f.plane() + max_block * f.result_plane());
+    float* result = scratch.data() + f.channels * f.plane();
     for (std::int64_t n = piece * images / pieces; n < (piece + 1) * images / pieces; ++n) {
-      pad_planes(f, x + n * f.channels * f.height * f.wide, scratch.data);
+      pad_planes(f, x + n * f.channels * f.height * f.wide, scratch.data());
       for (std::int64_t b = 0; b < cut.count; ++b) {
         const std::int64_t first = cut.begin(b);
         const int length = cut.length(b);
-        blocks[length](f, scratch.data, weights + first * f.channels * f.taps, result);
+        blocks[length](f, scratch.data(), weights + first * f.channels * f.taps, result);
         store(f, result, length, bias ? bias + first : nullptr, relu,
               out + (n * f.outputs + first) * f.rows * f.columns);
       }
@@ -276,12 +260,12 @@ void weight_block(const Problem& f, const Conv2dParams& p, const Group& group, s
 }
 
 template <int S>
-constexpr int weight_outputs = registers == 32 ? (S <= 3   ? 6
-                                                  : S <= 5 ? 4
-                                                           : 3)
-                                               : (S <= 3   ? 3
-                                                  : S <= 5 ? 2
-                                                           : 1);
+constexpr int weight_outputs = vector_registers == 32 ? (S <= 3   ? 6
+                                                         : S <= 5 ? 4
+                                                                  : 3)
+                                                      : (S <= 3   ? 3
+                                                         : S <= 5 ? 2
+                                                                  : 1);
 
 template <int S>
 void weight_group(const Problem& f, const Conv2dParams& p, const Group& group, float* dw) {
@@ -331,15 +315,15 @@ bool conv2d_direct_forward(const Conv2dForwardArgs& a) {
   if (!takes(p, a.dtype) || (a.activation != Activation::none && !relu)) return false;
   const Problem f = forward_problem(p);
   if (!fits(f)) return false;
-  const Scratch packed(p.K * p.C * f.taps);
+  const Scratch<float> packed(p.K * p.C * f.taps);
   const Blocks cut(p.K);
   const auto* weight = static_cast<const float*>(a.weight);
-  float* to = packed.data;
+  float* to = packed.data();
   for (std::int64_t b = 0; b < cut.count; ++b)
     for (std::int64_t c = 0; c < p.C; ++c)
       for (int t = 0; t < f.taps; ++t)
         for (int k = 0; k < cut.length(b); ++k) *to++ = weight[((cut.begin(b) + k) * p.C + c) * f.taps + t];
-  correlate(f, p.N, static_cast<const float*>(a.x), packed.data, static_cast<const float*>(a.bias), relu,
+  correlate(f, p.N, static_cast<const float*>(a.x), packed.data(), static_cast<const float*>(a.bias), relu,
             static_cast<float*>(a.out));
   return true;
 }
@@ -363,16 +347,16 @@ bool conv2d_direct_backward_input(const Conv2dBackwardInputArgs& a) {
   f.columns = p.W;
   fill_offsets(f, p);
   if (!fits(f)) return false;
-  const Scratch packed(p.K * p.C * f.taps);
+  const Scratch<float> packed(p.K * p.C * f.taps);
   const Blocks cut(p.C);
   const auto* weight = static_cast<const float*>(a.weight);
-  float* to = packed.data;
+  float* to = packed.data();
   for (std::int64_t b = 0; b < cut.count; ++b)
     for (std::int64_t k = 0; k < p.K; ++k)
       for (int t = 0; t < f.taps; ++t)  // the filter turned around
         for (int c = 0; c < cut.length(b); ++c)
           *to++ = weight[(k * p.C + cut.begin(b) + c) * f.taps + f.taps - 1 - t];
-  correlate(f, p.N, static_cast<const float*>(a.dout), packed.data, nullptr, false,
+  correlate(f, p.N, static_cast<const float*>(a.dout), packed.data(), nullptr, false,
             static_cast<float*>(a.dx));
   return true;
 }
@@ -387,13 +371,13 @@ bool conv2d_direct_backward_weight(const Conv2dBackwardWeightArgs& a) {
   // Groups: as many images as the L2 cache holds, but enough groups for many threads.
   const std::int64_t size = max_of<std::int64_t>(1, min_of(p.N / 16, scratch_limit / (4 * image)));
   const std::int64_t groups = ceil_div(p.N, size), weights = p.K * p.C * f.taps, partial = weights + p.K;
-  const Scratch sums(groups * partial);
+  const Scratch<float> sums(groups * partial);
   const std::int64_t work = p.N * p.K * p.C * f.taps * f.positions() / 8;
   parallel_tasks(groups, work, [&](std::int64_t g) {
-    const Scratch scratch(size * image);
-    float* x = scratch.data;
-    float* dout = scratch.data + size * p.C * f.plane();
-    float* sum = sums.data + g * partial;
+    const Scratch<float> scratch(size * image);
+    float* x = scratch.data();
+    float* dout = scratch.data() + size * p.C * f.plane();
+    float* sum = sums.data() + g * partial;
     for (std::int64_t k = 0; k < p.K; ++k) sum[weights + k] = 0;
     const std::int64_t first = g * size, count = min_of(size, p.N - first);
     for (std::int64_t n = 0; n < count; ++n) {
@@ -407,7 +391,7 @@ bool conv2d_direct_backward_weight(const Conv2dBackwardWeightArgs& a) {
   auto* db = static_cast<float*>(a.db);
   for (std::int64_t i = 0; i < partial; ++i) {
     float total = 0;
-    for (std::int64_t g = 0; g < groups; ++g) total += sums.data[g * partial + i];
+    for (std::int64_t g = 0; g < groups; ++g) total += sums.data()[g * partial + i];
     if (i < weights)
       dw[i] = total;
     else if (db)

@@ -11,6 +11,7 @@
 // Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006.
 #include "cpu/conv2d_im2col.h"
 
+#include "cpu/conv2d_columns.h"
 #include "cpu/gemm/packed.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -33,16 +34,6 @@ struct Shape {
   bool direct;                // the image itself is the matrix of columns
 };
 
-// The output columns q whose input column q stride + s dilation - pad lies inside of the image: [begin, end).
-struct Inside {
-  Inside(const Conv2dParams& p, std::int64_t s)
-      : shift(s * p.dilation_w - p.pad_left),
-        begin(min_of(p.Q, shift >= 0 ? std::int64_t{0} : ceil_div(-shift, p.stride_w))),
-        end(max_of(begin, shift >= p.W ? std::int64_t{0} : min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1))) {
-  }
-  std::int64_t shift, begin, end;
-};
-
 // columns[(c r s)][(p - p0) Q + q]; x is the image's first channel of the group.
 template <class T>
 void make_columns(const Conv2dParams& p, std::int64_t channels, const T* x, std::int64_t p0, std::int64_t p1,
@@ -50,7 +41,7 @@ void make_columns(const Conv2dParams& p, std::int64_t channels, const T* x, std:
   for (std::int64_t c = 0; c < channels; ++c)
     for (std::int64_t r = 0; r < p.R; ++r)
       for (std::int64_t s = 0; s < p.S; ++s) {
-        const Inside in(p, s);
+        const Columns in(p, s);
         for (std::int64_t row = p0; row < p1; ++row, columns += p.Q) {
           const std::int64_t h = row * p.stride_h + r * p.dilation_h - p.pad_top;
           if (h < 0 || h >= p.H) {
@@ -75,7 +66,7 @@ void add_columns(const Conv2dParams& p, std::int64_t channels, const T* columns,
   for (std::int64_t c = 0; c < channels; ++c)
     for (std::int64_t r = 0; r < p.R; ++r)
       for (std::int64_t s = 0; s < p.S; ++s) {
-        const Inside in(p, s);
+        const Columns in(p, s);
         for (std::int64_t row = p0; row < p1; ++row, columns += p.Q) {
           const std::int64_t h = row * p.stride_h + r * p.dilation_h - p.pad_top;
           if (h < 0 || h >= p.H) continue;
@@ -131,8 +122,8 @@ void forward(const Conv2dForwardArgs& a) {
     run<T>(gemm, a.activation == Activation::relu);
   };
   parallel_tasks(p.N * p.groups * shape.pieces, work_of(p, shape), [&](std::int64_t i) {
-    const Panels<T> columns(shape.direct ? 0 : shape.taps * shape.rows * p.Q);
-    task(i / (shape.pieces * p.groups), i / shape.pieces % p.groups, i % shape.pieces, columns.data);
+    const Scratch<T> columns(shape.direct ? 0 : shape.taps * shape.rows * p.Q);
+    task(i / (shape.pieces * p.groups), i / shape.pieces % p.groups, i % shape.pieces, columns.data());
   });
 }
 
@@ -152,12 +143,12 @@ void backward_input(const Conv2dBackwardInputArgs& a) {
       return;
     }
     for (std::int64_t j = 0; j < shape.c * p.H * p.W; ++j) dx[j] = 0;
-    const Panels<T> columns(shape.taps * shape.rows * p.Q);
+    const Scratch<T> columns(shape.taps * shape.rows * p.Q);
     for (std::int64_t p0 = 0; p0 < p.P; p0 += shape.rows) {
       const std::int64_t p1 = min_of(p.P, p0 + shape.rows), positions = (p1 - p0) * p.Q;
       run<T>(product<T>(shape.taps, positions, shape.k, turned, matrix(dout + p0 * p.Q, plane, 1),
-                        matrix<T>(columns.data, positions, 1), 0));
-      add_columns<T>(p, shape.c, columns.data, p0, p1, dx);
+                        matrix<T>(columns.data(), positions, 1), 0));
+      add_columns<T>(p, shape.c, columns.data(), p0, p1, dx);
     }
   });
 }
@@ -196,22 +187,22 @@ void backward_weight(const Conv2dBackwardWeightArgs& a) {
   // Images are summed in groups; as many groups as keep their sums within 16 MiB.
   const std::int64_t fit = max_of<std::int64_t>(1, (std::int64_t{1} << 22) / sums);
   const std::int64_t groups = min_of(p.N, min_of<std::int64_t>(16, fit)), size = ceil_div(p.N, groups);
-  const Panels<T> partial(groups * sums);
+  const Scratch<T> partial(groups * sums);
   parallel_tasks(groups, work_of(p, shape), [&](std::int64_t group) {
-    const Panels<T> columns(shape.direct ? 0 : shape.taps * shape.rows * p.Q);
-    T* dw = partial.data + group * sums;
+    const Scratch<T> columns(shape.direct ? 0 : shape.taps * shape.rows * p.Q);
+    T* dw = partial.data() + group * sums;
     const std::int64_t first = group * size, last = min_of(p.N, first + size);
     if (first >= last)
       for (std::int64_t i = 0; i < sums; ++i) dw[i] = 0;
     for (std::int64_t n = first; n < last; ++n)
-      add_image<T>(a, shape, n, n > first ? 1 : 0, dw, dw + weights, columns.data);
+      add_image<T>(a, shape, n, n > first ? 1 : 0, dw, dw + weights, columns.data());
   });
   auto* dw = static_cast<T*>(a.dw);
   auto* db = static_cast<T*>(a.db);
   parallel_ranges(sums, 4096, groups * sums, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       T total = 0;
-      for (std::int64_t g = 0; g < groups; ++g) total += partial.data[g * sums + i];
+      for (std::int64_t g = 0; g < groups; ++g) total += partial.data()[g * sums + i];
       if (i < weights)
         dw[i] = total;
       else if (db)

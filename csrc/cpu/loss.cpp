@@ -2,10 +2,10 @@
 // for the largest logit, one for the sum of exponentials; the backward has softmax from the kept log sum exp
 // in one more. Sums over rows and elements run in blocks of a fixed size, added in order, in double.
 // Everything else: the naive kernels.
-#include "core/allocator.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/rows.h"
+#include "cpu/scratch.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -14,24 +14,12 @@ namespace {
 
 constexpr std::int64_t block = 4096;
 
-// Partial sums, one for each block of the problem.
-struct Partials {
-  explicit Partials(std::int64_t count)
-      : bytes(static_cast<std::size_t>(count) * sizeof(double)),
-        count(count),
-        data(static_cast<double*>(cpu_allocator().allocate(bytes))) {}
-  ~Partials() { cpu_allocator().deallocate(data, bytes); }
-  Partials(const Partials&) = delete;
-  Partials& operator=(const Partials&) = delete;
-  double total() const {
-    double sum = 0;
-    for (std::int64_t i = 0; i < count; ++i) sum += data[i];
-    return sum;
-  }
-  std::size_t bytes;
-  std::int64_t count;
-  double* data;
-};
+// The sum of all partial sums, in order.
+double total_of(const Scratch<double>& partial, std::int64_t count) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < count; ++i) sum += partial[i];
+  return sum;
+}
 
 // loss(x, t) of each element: written out, or summed.
 template <class F>
@@ -46,17 +34,18 @@ void pointwise(const PointwiseLossArgs& a, std::int64_t cost, F loss) {
     });
     return;
   }
-  const Partials sums(ceil_div(a.n, block));
-  parallel_tasks(sums.count, a.n * cost, [&](std::int64_t b) {
+  const std::int64_t blocks = ceil_div(a.n, block);
+  const Scratch<double> sums(blocks);
+  parallel_tasks(blocks, a.n * cost, [&](std::int64_t b) {
     const std::int64_t begin = b * block, n = min_of(block, a.n - begin);
     const float *p = x + begin, *q = t + begin;
     // Two loops: a choice inside of one would keep it from becoming vectors.
     const float sum = w ? reduce_row(
                               n, 0, [=](std::int64_t i) { return loss(p[i], q[i]) * w[begin + i]; }, add_of)
                         : reduce_row(n, 0, [=](std::int64_t i) { return loss(p[i], q[i]); }, add_of);
-    sums.data[b] = static_cast<double>(sum);
+    sums[b] = static_cast<double>(sum);
   });
-  const double total = sums.total();
+  const double total = total_of(sums, blocks);
   *out = static_cast<float>(a.reduction == Reduction::mean ? total / static_cast<double>(a.n) : total);
 }
 
@@ -175,7 +164,7 @@ void cross_entropy_forward(Stream& stream, const CrossEntropyArgs& a) {
   auto* out = static_cast<float*>(a.out);
   auto* lse = static_cast<float*>(a.lse);
   const std::int64_t rows = rows_per_task(a.C), tasks = ceil_div(a.N, rows);
-  const Partials losses(tasks), totals(tasks);
+  const Scratch<double> losses(tasks), totals(tasks);
   parallel_tasks(tasks, a.N * a.C * 8, [&](std::int64_t task) {
     double sum = 0, total = 0;
     for (std::int64_t row = task * rows; row < min_of(a.N, (task + 1) * rows); ++row) {
@@ -189,13 +178,13 @@ void cross_entropy_forward(Stream& stream, const CrossEntropyArgs& a) {
       if (a.reduction == Reduction::none) out[row] = loss;
       sum += static_cast<double>(loss);
     }
-    losses.data[task] = sum;
-    totals.data[task] = total;
+    losses[task] = sum;
+    totals[task] = total;
   });
-  const double total = totals.total();
+  const double total = total_of(totals, tasks);
   *static_cast<float*>(a.total) = static_cast<float>(total);
-  if (a.reduction == Reduction::sum) *out = static_cast<float>(losses.total());
-  if (a.reduction == Reduction::mean) *out = static_cast<float>(losses.total() / total);
+  if (a.reduction == Reduction::sum) *out = static_cast<float>(total_of(losses, tasks));
+  if (a.reduction == Reduction::mean) *out = static_cast<float>(total_of(losses, tasks) / total);
 }
 
 void cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& a) {

@@ -1,22 +1,10 @@
 // The blocked matrix product over packed panels.
 #pragma once
-#include "core/allocator.h"
 #include "cpu/gemm/pack.h"
 #include "cpu/gemm/tile.h"
+#include "cpu/scratch.h"
 
 namespace weft::cpu::WEFT_ISA {
-
-template <class T>
-struct Panels {
-  explicit Panels(std::int64_t count)
-      : bytes(static_cast<std::size_t>(count) * sizeof(T)),
-        data(static_cast<T*>(cpu_allocator().allocate(bytes))) {}
-  ~Panels() { cpu_allocator().deallocate(data, bytes); }
-  Panels(const Panels&) = delete;
-  Panels& operator=(const Panels&) = delete;
-  std::size_t bytes;
-  T* data;
-};
 
 // What happens to a tile on its way into C.
 template <class T>
@@ -95,7 +83,7 @@ void gemm_packed(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
   constexpr std::int64_t MR = Tile<T>::MR, NR = Tile<T>::NR;
   const std::int64_t a_panels = ceil_div(g.M, MR), b_panels = ceil_div(g.N, NR);
   const std::int64_t longest = min_of(g.K, KC);
-  const Panels<T> packed_a(a_panels * MR * longest), packed_b(b_panels * NR * longest);
+  const Scratch<T> packed_a(a_panels * MR * longest), packed_b(b_panels * NR * longest);
   // Tasks: groups of panels of A by groups of panels of B, enough of them to share among threads evenly.
   const std::int64_t group_b = min_of(b_panels, NC / NR), b_groups = ceil_div(b_panels, group_b);
   const std::int64_t wanted = ceil_div(16, b_groups);
@@ -107,9 +95,9 @@ void gemm_packed(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
     const bool first = k0 == 0, last = k0 + KC >= g.K;
     parallel_tasks(a_panels + b_panels, (g.M + g.N) * k / 2, [&](std::int64_t panel) {
       if (panel < a_panels)
-        pack_a<T>(packed_a.data + panel * MR * k, g, a, panel, k0, k);
+        pack_a<T>(packed_a.data() + panel * MR * k, g, a, panel, k0, k);
       else
-        pack_b<T>(packed_b.data + (panel - a_panels) * NR * k, g, b, panel - a_panels, k0, k);
+        pack_b<T>(packed_b.data() + (panel - a_panels) * NR * k, g, b, panel - a_panels, k0, k);
     });
     const Finish<T> finish{first ? static_cast<T>(g.beta) : T(1),
                            last ? static_cast<const T*>(g.bias) : nullptr, g.bias_axis, last && relu};
@@ -117,7 +105,7 @@ void gemm_packed(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
       const std::int64_t i0 = task / b_groups * group_a, j0 = task % b_groups * group_b;
       for (std::int64_t i = i0; i < min_of(i0 + group_a, a_panels); ++i)
         for (std::int64_t j = j0; j < min_of(j0 + group_b, b_panels); ++j)
-          tile<T>(g, packed_a.data + i * MR * k, packed_b.data + j * NR * k, c, i, j, k, finish);
+          tile<T>(g, packed_a.data() + i * MR * k, packed_b.data() + j * NR * k, c, i, j, k, finish);
     });
   }
 }

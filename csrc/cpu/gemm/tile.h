@@ -10,33 +10,16 @@
 #pragma once
 #include <cstdint>
 
+#include "cpu/simd/vec.h"
+
 namespace weft::cpu::WEFT_ISA {
 
-#if defined(WEFT_ISA_avx512)
-constexpr int vector_bytes = 64, tile_rows = 12;
-#elif defined(WEFT_ISA_avx2)
-constexpr int vector_bytes = 32, tile_rows = 6;
-#else
-constexpr int vector_bytes = 16, tile_rows = 6;
-#endif
+constexpr int tile_rows = vector_registers == 32 ? 12 : 6;
 constexpr int tile_vectors = 2;
-
-// Vectors. GCC ignores the attribute on a template parameter, so each type is spelled out. Unaligned loads
-// are as quick as aligned ones where the address is aligned.
-template <class T>
-struct VecOf;
-template <>
-struct VecOf<float> {
-  typedef float type __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
-};
-template <>
-struct VecOf<double> {
-  typedef double type __attribute__((vector_size(vector_bytes), aligned(8), may_alias));
-};
 
 template <class T>
 struct Tile {
-  static constexpr int lanes = vector_bytes / static_cast<int>(sizeof(T));
+  static constexpr int lanes = lanes_of<T>;
   static constexpr int MR = tile_rows;
   static constexpr int NV = tile_vectors;
   static constexpr int NR = NV * lanes;

@@ -70,13 +70,13 @@ void add_rows(const GemmArgs& g, const T* a, const T* b, std::int64_t begin, std
 template <class T>
 void rows_add(const GemmArgs& g, const T* a, const T* b, T* c, bool relu) {
   const std::int64_t blocks = max_of<std::int64_t>(1, min_of<std::int64_t>(16, g.K / 64));
-  const Panels<T> sums(blocks * g.N);
+  const Scratch<T> sums(blocks * g.N);
   parallel_tasks(blocks, g.N * g.K / 4, [&](std::int64_t i) {
-    add_rows(g, a, b, i * g.K / blocks, (i + 1) * g.K / blocks, sums.data + i * g.N);
+    add_rows(g, a, b, i * g.K / blocks, (i + 1) * g.K / blocks, sums.data() + i * g.N);
   });
   for (std::int64_t n = 0; n < g.N; ++n) {
     T sum = 0;
-    for (std::int64_t i = 0; i < blocks; ++i) sum += sums.data[i * g.N + n];
+    for (std::int64_t i = 0; i < blocks; ++i) sum += sums.data()[i * g.N + n];
     c[n] = finish_element<T>(g, sum, g.beta != 0 ? c[n] : T(0), n, relu);
   }
 }
