@@ -1,0 +1,73 @@
+// 3x3 convolution with stride 1 by Winograd's minimal filtering: out = A^T [(G w G^T) . (B^T x B)] A on
+// overlapping tiles, summed over input channels, which for each of the n^2 products of a tile is a matrix
+// product over channels.
+//
+//   fast       F(4x4,3x3), a quarter of the definition's multiplications
+//   accurate   F(2x2,3x3), four ninths, with the error of the definition
+//
+//   conv2d_winograd/algorithm.h   the matrices            transpose.h   pixels to channels and back
+//   tiles.h                       tiles and blocks        product.h     the inner loops
+//   input.h, output.h, weights.h  transforms              convolve.h, gradient.h   the order of work
+//
+// The gradient by the input is the same convolution of dout with the turned filter and padding 2 - pad; that
+// by the weight takes the transposed algorithm on the same tiles. Takes float32, any size of image and number
+// of channels, padding up to 2 on each side, one group. Invariant: every output is written (=), none is read.
+#include "cpu/conv2d_winograd.h"
+
+#include "cpu/conv2d_winograd/gradient.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+namespace {
+
+// Points along one axis of all tiles: the products are the square of this, where the definition has 9 P Q.
+std::int64_t points(std::int64_t size) {
+  const Axis axis(size, F4::m);
+  return axis.count * F4::n - (axis.count - axis.wide);
+}
+
+// Tiny images and few channels are quicker by other methods.
+bool takes(const Conv2dParams& p, DType dtype) {
+  const bool shape = dtype == DType::float32 && p.R == 3 && p.S == 3 && p.stride_h == 1 && p.stride_w == 1 &&
+                     p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1 && p.pad_top <= 2 &&
+                     p.pad_bottom <= 2 && p.pad_left <= 2 && p.pad_right <= 2;
+  return shape && p.C >= 16 && p.K >= 16 && 10 * points(p.P) * points(p.Q) < 6 * 9 * p.P * p.Q;
+}
+
+}  // namespace
+
+bool conv2d_winograd_forward(const Conv2dForwardArgs& a) {
+  const Conv2dParams& p = a.p;
+  if (!takes(p, a.dtype)) return false;
+  const Images x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
+  const Filters w{static_cast<const float*>(a.weight), p.K, p.C, false};
+  const Outputs out{static_cast<float*>(a.out),
+                    static_cast<const float*>(a.bias),
+                    a.activation == Activation::relu,
+                    p.K,
+                    p.P,
+                    p.Q};
+  convolve<F4>(p.N, x, w, out);
+  return true;
+}
+
+bool conv2d_winograd_backward_input(const Conv2dBackwardInputArgs& a) {
+  const Conv2dParams& p = a.p;
+  if (!takes(p, a.dtype)) return false;
+  const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 2 - p.pad_top, 2 - p.pad_left};
+  const Filters w{static_cast<const float*>(a.weight), p.C, p.K, true};
+  const Outputs dx{static_cast<float*>(a.dx), nullptr, false, p.C, p.H, p.W};
+  convolve<F4>(p.N, dout, w, dx);
+  return true;
+}
+
+bool conv2d_winograd_backward_weight(const Conv2dBackwardWeightArgs& a) {
+  const Conv2dParams& p = a.p;
+  if (!takes(p, a.dtype)) return false;
+  const Images x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
+  const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 0, 0};
+  weight_gradient<F4>(p.N, x, dout, {static_cast<float*>(a.dw), static_cast<float*>(a.db), p.K, p.C});
+  return true;
+}
+
+}  // namespace weft::cpu::WEFT_ISA

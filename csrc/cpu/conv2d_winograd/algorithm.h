@@ -1,0 +1,163 @@
+// The matrices of Winograd's minimal filtering, as straight-line code on vectors of channels.
+//
+// One dimension. A filter g of r numbers slides over n = m + r - 1 inputs d and gives m outputs y. Read as
+// polynomials, the transposed problem is the product of g (degree r-1) and y (degree m-1): of degree n-1, so
+// known from its values at n points. With n-1 finite points p and the point at infinity (the leading
+// coefficient), Lagrange's formula gives
+//
+//   y = A^T [(G g) . (B^T d)]      . = product of each with each
+//   A  (n x m)   row i  1, p_i, .., p_i^(m-1);                          last row 0, .., 0, 1
+//   G  (n x r)   row i  (1, p_i, .., p_i^(r-1)) / prod_{j != i}(p_i - p_j);  last row 0, .., 0, 1
+//   B^T (n x n)  row i  coefficients of prod_{j != i}(x - p_j);         last row of prod_j (x - p_j)
+//
+// n multiplications where the definition has m r. Two dimensions: each matrix from both sides, n^2 for m^2
+// r^2. B depends on the points alone: F(4x4,3x3) and F(3x3,4x4) share it.
+//
+// The points {0, +-1/sqrt2, +-sqrt2, inf} lose two to five times less than the usual {0, +-1, +-2, inf}:
+// their powers grow less, and a pair of opposite points shares the even and the odd half of each sum.
+// F(2x2,3x3) has {0, +-1, inf} and needs no multiplication but by 1/2.
+//
+// Infinity matters only to the last output: y_(m-1) is the one number with a product of the last plane. So a
+// tile that is one output narrower just leaves that plane out, and 7 = 4 + 3, 14 = 4 + 4 + 3 + 3 waste
+// nothing.
+//
+// Gradients are the transposes: dg = G^T [(A dy) . (B^T d)] summed over tiles; the gradient by the input is
+// the forward map with the filter turned. scripts/winograd_matrices.py derives the numbers below and checks
+// them. Source: Winograd, "Arithmetic complexity of computations", 1980; Lavin, Gray, "Fast algorithms for
+// convolutional neural networks", 2016; Barabasz, Anderson, Soodhalter, Gregg, "Error analysis and improving
+// the accuracy of Winograd convolution for deep neural networks", 2020 (points).
+#pragma once
+#include "cpu/simd/vec.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+using Vec = VecOf<float>::type;
+constexpr int L = lanes_of<float>;
+
+constexpr float root2 = 1.41421356237309504880f, root_half = 0.70710678118654752440f;
+
+// What F(4x4,3x3) and F(3x3,4x4) share: p = 0, s, -s, t, -t, inf with s = 1/sqrt2, t = sqrt2.
+struct SixPoints {
+  static constexpr int n = 6;
+
+  // v = B^T d
+  [[gnu::always_inline]] static inline void input(const Vec (&d)[6], Vec (&v)[6]) {
+    const Vec even_s = d[4] - 2.0f * d[2], odd_s = d[3] - 2.0f * d[1];
+    const Vec even_t = d[4] - 0.5f * d[2], odd_t = d[3] - 0.5f * d[1];
+    v[0] = d[4] - 2.5f * d[2] + d[0];
+    v[1] = even_s + root_half * odd_s;
+    v[2] = even_s - root_half * odd_s;
+    v[3] = even_t + root2 * odd_t;
+    v[4] = even_t - root2 * odd_t;
+    v[5] = d[5] - 2.5f * d[3] + d[1];
+  }
+  // Values of a polynomial with 4 coefficients at the six points.
+  [[gnu::always_inline]] static inline void values4(const Vec (&c)[4], Vec (&v)[6]) {
+    const Vec even_s = c[0] + 0.5f * c[2], odd_s = root_half * (c[1] + 0.5f * c[3]);
+    const Vec even_t = c[0] + 2.0f * c[2], odd_t = root2 * (c[1] + 2.0f * c[3]);
+    v[0] = c[0];
+    v[1] = even_s + odd_s;
+    v[2] = even_s - odd_s;
+    v[3] = even_t + odd_t;
+    v[4] = even_t - odd_t;
+    v[5] = c[3];
+  }
+  [[gnu::always_inline]] static inline void values3(const Vec (&c)[3], Vec (&v)[6]) {
+    const Vec even_s = c[0] + 0.5f * c[2], odd_s = root_half * c[1];
+    const Vec even_t = c[0] + 2.0f * c[2], odd_t = root2 * c[1];
+    v[0] = c[0];
+    v[1] = even_s + odd_s;
+    v[2] = even_s - odd_s;
+    v[3] = even_t + odd_t;
+    v[4] = even_t - odd_t;
+    v[5] = c[2];
+  }
+  // The transposes of the two.
+  [[gnu::always_inline]] static inline void moments4(const Vec (&v)[6], Vec (&c)[4]) {
+    const Vec even_s = v[1] + v[2], odd_s = root_half * (v[1] - v[2]);
+    const Vec even_t = v[3] + v[4], odd_t = root2 * (v[3] - v[4]);
+    c[0] = v[0] + even_s + even_t;
+    c[1] = odd_s + odd_t;
+    c[2] = 0.5f * even_s + 2.0f * even_t;
+    c[3] = 0.5f * odd_s + 2.0f * odd_t + v[5];
+  }
+  [[gnu::always_inline]] static inline void moments3(const Vec (&v)[6], Vec (&c)[3]) {
+    const Vec even_s = v[1] + v[2], even_t = v[3] + v[4];
+    c[0] = v[0] + even_s + even_t;
+    c[1] = root_half * (v[1] - v[2]) + root2 * (v[3] - v[4]);
+    c[2] = 0.5f * even_s + 2.0f * even_t + v[5];
+  }
+  // The diagonal of G: 1 / prod_{j != i}(p_i - p_j).
+  [[gnu::always_inline]] static inline void scale(Vec (&v)[6]) {
+    v[1] *= -2.0f / 3;
+    v[2] *= -2.0f / 3;
+    v[3] *= 1.0f / 6;
+    v[4] *= 1.0f / 6;
+  }
+};
+
+// F(4x4, 3x3): 36 multiplications for 144.
+struct F4 : SixPoints {
+  static constexpr int m = 4, r = 3;
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[3], Vec (&u)[6]) {
+    values3(g, u);
+    scale(u);
+  }
+  [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[4]) { moments4(v, y); }
+  [[gnu::always_inline]] static inline void dout(const Vec (&dy)[4], Vec (&v)[6]) { values4(dy, v); }
+  [[gnu::always_inline]] static inline void dweight(Vec (&v)[6], Vec (&dg)[3]) {
+    scale(v);
+    moments3(v, dg);
+  }
+};
+
+// F(3x3, 4x4): 36 multiplications for 144; for the stem (conv2d_stem.cpp).
+struct F3 : SixPoints {
+  static constexpr int m = 3, r = 4;
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[4], Vec (&u)[6]) {
+    values4(g, u);
+    scale(u);
+  }
+  [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[3]) { moments3(v, y); }
+  [[gnu::always_inline]] static inline void dout(const Vec (&dy)[3], Vec (&v)[6]) { values3(dy, v); }
+  [[gnu::always_inline]] static inline void dweight(Vec (&v)[6], Vec (&dg)[4]) {
+    scale(v);
+    moments4(v, dg);
+  }
+};
+
+// F(2x2, 3x3): 16 multiplications for 36. p = 0, 1, -1, inf. The rows of 0 change their sign in B and G.
+struct F2 {
+  static constexpr int n = 4, m = 2, r = 3;
+  [[gnu::always_inline]] static inline void input(const Vec (&d)[4], Vec (&v)[4]) {
+    v[0] = d[0] - d[2];
+    v[1] = d[1] + d[2];
+    v[2] = d[2] - d[1];
+    v[3] = d[3] - d[1];
+  }
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[3], Vec (&u)[4]) {
+    const Vec even = 0.5f * (g[0] + g[2]), odd = 0.5f * g[1];
+    u[0] = g[0];
+    u[1] = even + odd;
+    u[2] = even - odd;
+    u[3] = g[2];
+  }
+  [[gnu::always_inline]] static inline void output(const Vec (&v)[4], Vec (&y)[2]) {
+    y[0] = v[0] + v[1] + v[2];
+    y[1] = v[1] - v[2] + v[3];
+  }
+  [[gnu::always_inline]] static inline void dout(const Vec (&dy)[2], Vec (&v)[4]) {
+    v[0] = dy[0];
+    v[1] = dy[0] + dy[1];
+    v[2] = dy[0] - dy[1];
+    v[3] = dy[1];
+  }
+  [[gnu::always_inline]] static inline void dweight(Vec (&v)[4], Vec (&dg)[3]) {
+    const Vec even = 0.5f * (v[1] + v[2]);
+    dg[0] = v[0] + even;
+    dg[1] = 0.5f * (v[1] - v[2]);
+    dg[2] = even + v[3];
+  }
+};
+
+}  // namespace weft::cpu::WEFT_ISA

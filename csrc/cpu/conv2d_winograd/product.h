@@ -1,0 +1,103 @@
+// The products of each plane: M[tile][k] = sum over c of V[tile][c] U[c][k], and for the weight's gradient
+// S[c][k] += sum over tiles of V[tile][c] D[tile][k].
+//
+// The layouts of V, U, M, D are those that the inner loops read: nothing is packed. A kernel keeps MR x NV
+// vectors of the result in registers; one step loads NV vectors and broadcasts MR numbers.
+//   AVX-512   M: up to 14 tiles x 2 vectors (28 + 2 + 1 of 32 registers)   S: 8 channels x 2 vectors
+//   others    M: up to  6 tiles x 2 vectors (12 + 2 + 1 of 16)             S: 4 channels x 2 vectors
+#pragma once
+#include "cpu/conv2d_winograd/tiles.h"
+#include "cpu/conv2d_winograd/transpose.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+constexpr int product_rows = vector_registers == 32 ? 14 : 6;
+constexpr int gradient_rows = vector_registers == 32 ? 8 : 4;
+constexpr int panel = 2 * L;  // output channels of a panel of U
+
+// v: MR tiles, channel blocks `v_block` floats apart. u: [depth][NV L]. m: MR tiles, channel blocks `m_block`
+// apart.
+template <int MR, int NV>
+void multiply_tiles(std::int64_t depth, const float* v, std::int64_t v_block, const float* u, float* m,
+                    std::int64_t m_block, bool add) {
+  Vec sum[MR][NV];
+#pragma GCC unroll 14
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) sum[i][j] = add ? load(m + j * m_block + i * L) : Vec{};
+  for (; depth > 0; depth -= L, v += v_block) {
+    const int channels = static_cast<int>(min_of<std::int64_t>(depth, L));
+#pragma GCC unroll 1
+    for (int c = 0; c < channels; ++c, u += NV * L) {
+      Vec b[NV];
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) b[j] = load(u + j * L);
+#pragma GCC unroll 14
+      for (int i = 0; i < MR; ++i) {
+        const Vec a = broadcast(v[i * L + c]);
+#pragma GCC unroll 2
+        for (int j = 0; j < NV; ++j) sum[i][j] += a * b[j];
+      }
+    }
+  }
+#pragma GCC unroll 14
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) store(m + j * m_block + i * L, sum[i][j]);
+}
+
+template <int NV, int MR = product_rows>
+[[gnu::always_inline]] inline void multiply_some(int rows, std::int64_t depth, const float* v,
+                                                 std::int64_t v_block, const float* u, float* m,
+                                                 std::int64_t m_block, bool add) {
+  if constexpr (MR > 0) {
+    if (rows == MR) return multiply_tiles<MR, NV>(depth, v, v_block, u, m, m_block, add);
+    multiply_some<NV, MR - 1>(rows, depth, v, v_block, u, m, m_block, add);
+  }
+}
+
+// All tiles of `range`, in nearly equal groups. vectors: of the panel, 1 or 2.
+inline void multiply_range(Range range, int vectors, std::int64_t depth, const float* v, std::int64_t v_block,
+                           const float* u, float* m, std::int64_t m_block, bool add) {
+  const std::int64_t tiles = range.end - range.begin, groups = ceil_div(tiles, product_rows);
+  for (std::int64_t g = 0; g < groups; ++g) {
+    std::int64_t first, size;
+    Blocks::cut(tiles, groups, g, first, size);
+    first += range.begin;
+    if (vectors == 2)
+      multiply_some<2>(static_cast<int>(size), depth, v + first * L, v_block, u, m + first * L, m_block, add);
+    else
+      multiply_some<1>(static_cast<int>(size), depth, v + first * L, v_block, u, m + first * L, m_block, add);
+  }
+}
+
+// s [gradient_rows][NV L] = (add: +=) sum over tiles of v[tile][gradient_rows of L] d[tile][L]; d's channel
+// blocks are d_block floats apart.
+template <int NV>
+void multiply_channels(std::int64_t tiles, const float* v, const float* d, std::int64_t d_block, float* s,
+                       bool add) {
+  constexpr int MR = gradient_rows;
+  Vec sum[MR][NV];
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) sum[i][j] = add ? load(s + (i * NV + j) * L) : Vec{};
+#pragma GCC unroll 1
+  for (std::int64_t t = 0; t < tiles; ++t, v += L, d += L) {
+    Vec b[NV];
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) b[j] = load(d + j * d_block);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      const Vec a = broadcast(v[i]);
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) sum[i][j] += a * b[j];
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) store(s + (i * NV + j) * L, sum[i][j]);
+}
+
+}  // namespace weft::cpu::WEFT_ISA

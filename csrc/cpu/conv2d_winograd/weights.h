@@ -1,0 +1,116 @@
+// The weight's side: U = G g G^T for forward and the gradient by the input, dg = G^T S G for that by the
+// weight.
+//
+//   U [plane][panel of 2 L output channels][input channel][2 L]     (the last panel has one vector if that is
+//   enough)
+//
+// Lanes are output channels. A run of (input channel, r, s) of L output channels is turned by squares of L x
+// L. For the gradient by the input the roles change: the lanes are input channels, and the filter is turned
+// by 180 degrees.
+#pragma once
+#include "cpu/conv2d_winograd/output.h"
+#include "cpu/conv2d_winograd/product.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+struct Filters {
+  const float* data;       // (K, C, R, S)
+  std::int64_t outs, ins;  // channels of the convolution that is computed
+  bool turned;             // gradient by the input: outs = C, ins = K, the filter is turned
+};
+
+[[gnu::always_inline]] inline int panel_vectors(std::int64_t outs, std::int64_t p) {
+  return outs - p * panel > L ? 2 : 1;
+}
+
+// g [r r][L], taps in the order of the filter that is applied, to the planes at u.
+template <class F>
+[[gnu::always_inline]] inline void weight_planes(const Vec (&g)[F::r * F::r], float* u, std::int64_t plane) {
+  Vec t[F::n][F::r];
+#pragma GCC unroll 4
+  for (int j = 0; j < F::r; ++j) {
+    Vec in[F::r], out[F::n];
+#pragma GCC unroll 4
+    for (int i = 0; i < F::r; ++i) in[i] = g[i * F::r + j];
+    F::weight(in, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < F::n; ++i) t[i][j] = out[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < F::n; ++i) {
+    Vec out[F::n];
+    F::weight(t[i], out);
+#pragma GCC unroll 6
+    for (int j = 0; j < F::n; ++j) store(u + (i * F::n + j) * plane, out[j]);
+  }
+}
+
+// The first `count` (at most L) numbers from `from`; reads none beyond.
+[[gnu::always_inline]] inline Vec load_first(const float* from, std::int64_t count) {
+  if (count >= L) return load(from);
+  Vec v{};
+  for (std::int64_t i = 0; i < count; ++i) v[i] = from[i];
+  return v;
+}
+
+// [length][L] = `rows` rows of `length` numbers, `stride` apart, turned.
+inline void turn_rows(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t length,
+                      float* to) {
+  for (std::int64_t f = 0; f < length; f += L) {
+    const std::int64_t count = min_of<std::int64_t>(L, length - f);
+    Vec r[L];
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) r[i] = i < rows ? load_first(from + i * stride + f, count) : Vec{};
+    transpose(r);
+    for (std::int64_t i = 0; i < count; ++i) store(to + (f + i) * L, r[i]);
+  }
+}
+
+// U of panel p and input channels c0 .. c1: u [plane][c1 - c0][vectors L].
+template <class F>
+inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, std::int64_t c1, float* u,
+                             std::int64_t plane) {
+  constexpr int taps = F::r * F::r;
+  const int vectors = panel_vectors(w.outs, p);
+  float turned[L * taps * L];
+  for (int vector = 0; vector < vectors; ++vector) {
+    const std::int64_t k0 = p * panel + vector * L, lanes = min_of<std::int64_t>(L, w.outs - k0);
+    for (std::int64_t c = c0; c < c1; c += L) {
+      const std::int64_t channels = min_of<std::int64_t>(L, c1 - c);
+      if (!w.turned)
+        turn_rows(w.data + (k0 * w.ins + c) * taps, w.ins * taps, lanes, channels * taps, turned);
+      for (std::int64_t i = 0; i < channels; ++i) {
+        Vec g[taps];
+        if (w.turned) turn_rows(w.data + ((c + i) * w.outs + k0) * taps, taps, lanes, taps, turned);
+        const float* from = w.turned ? turned : turned + i * taps * L;
+#pragma GCC unroll 16
+        for (int tap = 0; tap < taps; ++tap) g[tap] = load(from + (w.turned ? taps - 1 - tap : tap) * L);
+        weight_planes<F>(g, u + ((c + i - c0) * vectors + vector) * L, plane);
+      }
+    }
+  }
+}
+
+// dg [r r][L] of one input channel from its S, planes `plane` apart.
+template <class F>
+[[gnu::always_inline]] inline void weight_gradient(const float* s, std::int64_t plane, float* dg) {
+  Vec t[F::r][F::n];
+#pragma GCC unroll 6
+  for (int j = 0; j < F::n; ++j) {
+    Vec in[F::n], out[F::r];
+#pragma GCC unroll 6
+    for (int i = 0; i < F::n; ++i) in[i] = load(s + (i * F::n + j) * plane);
+    F::dweight(in, out);
+#pragma GCC unroll 4
+    for (int i = 0; i < F::r; ++i) t[i][j] = out[i];
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < F::r; ++i) {
+    Vec out[F::r];
+    F::dweight(t[i], out);
+#pragma GCC unroll 4
+    for (int j = 0; j < F::r; ++j) store(dg + (i * F::r + j) * L, out[j]);
+  }
+}
+
+}  // namespace weft::cpu::WEFT_ISA
