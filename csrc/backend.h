@@ -6,6 +6,7 @@
 #pragma once
 #include "ops/activation.h"
 #include "ops/conv2d.h"
+#include "ops/conv2d_relu_max_pool2d.h"
 #include "ops/data.h"
 #include "ops/elementwise.h"
 #include "ops/gemm.h"
@@ -37,6 +38,9 @@
   KERNEL(conv2d_forward,           Conv2dForwardArgs)           \
   KERNEL(conv2d_backward_input,    Conv2dBackwardInputArgs)     \
   KERNEL(conv2d_backward_weight,   Conv2dBackwardWeightArgs)    \
+  /* conv2d_relu_max_pool2d.h: contiguous NCHW, OIHW */         \
+  KERNEL(conv2d_relu_max_pool2d,   Conv2dReluMaxPool2dArgs)     \
+  KERNEL(conv2d_relu_max_pool2d_backward, Conv2dReluMaxPool2dBackwardArgs) \
   /* pool2d.h: contiguous NCHW */                               \
   KERNEL(max_pool2d_forward,       MaxPool2dArgs)               \
   KERNEL(max_pool2d_backward,      MaxPool2dBackwardArgs)       \

@@ -139,9 +139,10 @@ def conv2d(draw: Any) -> Case:
         bias = rest[1] if len(rest) > 1 else None
         return torch.nn.functional.conv2d(x, rest[0], bias, stride, pad, dilation, groups)
 
+    options = (stride, padding, dilation, groups)
     return Case(
         inputs,
-        lambda x, w, b=None: F.conv2d(x, w, b, stride, padding, dilation, groups),
+        lambda x, w=None, b=None: options if x is None else F.conv2d(x, w, b, *options),
         of_torch,
         terms=max(weight[0].size, x.size, 50),
     )
@@ -153,6 +154,40 @@ def linear(draw: Any) -> Case:
     x = rng.normal(size=(*draw(st.lists(st.integers(1, 4), max_size=3)), n_in))
     inputs = [x, rng.normal(size=(n_out, n_in))] + ([rng.normal(size=n_out)] if draw(st.booleans()) else [])
     return Case(inputs, F.linear, lambda torch, *xs: torch.nn.functional.linear(*xs), terms=64)
+
+
+OF_TORCH: dict[str, Callable[[Any], Any]] = {
+    "relu": lambda y: y.relu(),
+    "sigmoid": lambda y: y.sigmoid(),
+    "tanh": lambda y: y.tanh(),
+}
+
+
+@st.composite
+def with_activation(draw: Any, of: st.SearchStrategy[Case], fused: Callable[..., Tensor]) -> Case:
+    case, activation = draw(of), draw(st.sampled_from(sorted(OF_TORCH)))
+    options = () if case.ours is F.linear else case.ours(None)
+    return Case(
+        case.inputs,
+        lambda x, w, b=None: fused(x, w, b, *options, activation=activation),
+        lambda torch, *xs: OF_TORCH[activation](case.torch(torch, *xs)),
+        case.terms,
+    )
+
+
+@st.composite
+def conv2d_relu_max_pool2d(draw: Any) -> Case:
+    case = draw(conv2d())
+    options = case.ours(None)
+    out = K.conv2d_output_size((1, *case.inputs[0].shape[-3:]), case.inputs[1].shape, *options)
+    window = draw(st.sampled_from([(2, 2), (2, 2), (1, 3), (2, 1)]))
+    window = (min(window[0], out[2]), min(window[1], out[3]))
+    return Case(
+        case.inputs,
+        lambda x, w, b=None: F.conv2d_relu_max_pool2d(x, w, b, window, *options),
+        lambda torch, *xs: torch.nn.functional.max_pool2d(case.torch(torch, *xs).relu(), window),
+        case.terms,
+    )
 
 
 @st.composite
@@ -321,7 +356,10 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     **{name: activation(name) for name in [*ACTIVATIONS, *PARAMETERS]},
     "dropout": dropout(),
     "conv2d": conv2d(),
+    "conv2d_activation": with_activation(conv2d(), F.conv2d_activation),
+    "conv2d_relu_max_pool2d": conv2d_relu_max_pool2d(),
     "linear": linear(),
+    "linear_activation": with_activation(linear(), F.linear_activation),
     "pad": pad(),
     "normalize": normalize(),
     **{name: pooling(name) for name in ("max_pool2d", "min_pool2d", "avg_pool2d", "lp_pool2d")},

@@ -2,6 +2,7 @@
 
 #include "bindings/bindings.h"
 #include "core/error.h"
+#include "ops/conv2d_relu_max_pool2d.h"
 #include "ops/reduce.h"
 
 namespace weft {
@@ -104,6 +105,52 @@ void bind_backward(py::module_& m) {
       "The gradient of conv2d by its bias: the sum of dout (N, K, P, Q) over all but K.");
 }
 
+void bind_relu_max_pool2d(py::module_& m) {
+  m.def(
+      "conv2d_relu_max_pool2d",
+      [](const ArrayLike& x, const ArrayLike& weight, const OptionalArray& bias, Pair kernel, Pair stride,
+         const Padding& padding, Pair dilation, std::int64_t groups) {
+        Array winner;
+        const Array out =
+            conv2d_relu_max_pool2d(x, weight, pointer(bias), options(stride, padding, dilation, groups),
+                                   kernel.h, kernel.w, &winner);
+        return std::pair<Array, Array>(out, winner);
+      },
+      py::arg("x"), py::arg("weight"), py::arg("bias") = py::none(), py::arg("kernel_size") = 2,
+      py::arg("stride") = 1, py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("groups") = 1,
+      ReleaseGil(),
+      "max_pool2d(relu(conv2d(x, weight, bias)), kernel_size) in one operation.\n\n"
+      "Options as in conv2d; kernel_size: the pooling window, which is also its stride. Returns (out, "
+      "winner): "
+      "out "
+      "(N, K, P // height, Q // width), winner uint8 of its shape: the place u * width + v of the first "
+      "largest "
+      "element in its window, 64 where ReLU left nothing; of NaNs the last, plus 128.\n"
+      "ValueError for a window larger than the convolution's output or of more than 64 elements, and as in "
+      "conv2d.");
+  m.def(
+      "conv2d_relu_max_pool2d_backward",
+      [](const ArrayLike& dout, const ArrayLike& winner, const ArrayLike& x, const ArrayLike& weight,
+         Pair kernel, Pair stride, const Padding& padding, Pair dilation, std::int64_t groups, bool need_x,
+         bool need_weight, bool need_bias) {
+        Array dx, dw, db;
+        conv2d_relu_max_pool2d_backward(dout, winner, x, weight, options(stride, padding, dilation, groups),
+                                        kernel.h, kernel.w, need_x ? &dx : nullptr,
+                                        need_weight ? &dw : nullptr, need_bias ? &db : nullptr);
+        const auto given = [](const Array& a) {
+          return a.defined() ? std::optional<Array>(a) : std::nullopt;
+        };
+        return std::tuple(given(dx), given(dw), given(db));
+      },
+      py::arg("dout"), py::arg("winner"), py::arg("x"), py::arg("weight"), py::arg("kernel_size") = 2,
+      py::arg("stride") = 1, py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("groups") = 1,
+      py::arg("need_x") = true, py::arg("need_weight") = true, py::arg("need_bias") = true, ReleaseGil(),
+      "The gradients of conv2d_relu_max_pool2d by x, weight and bias, each None where not asked for.\n\n"
+      "dout and winner: of the output's shape. Only the products of gradients that passed ReLU and the "
+      "maximum are "
+      "made.\nValueError where dout or winner does not have the output's shape.");
+}
+
 }  // namespace
 
 void bind_conv2d(py::module_& m) {
@@ -130,6 +177,7 @@ void bind_conv2d(py::module_& m) {
       "negative padding, groups that do not divide; TypeError for other or different dtypes.\n"
       "Source: Dumoulin, Visin, A guide to convolution arithmetic for deep learning, 2016.");
   bind_backward(m);
+  bind_relu_max_pool2d(m);
   m.def(
       "conv2d_output_size",
       [](const DimsLike& input, const DimsLike& weight, Pair stride, const Padding& padding, Pair dilation,

@@ -35,6 +35,7 @@ from weft.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
     from weft import data, models, nn, optim, train
+    from weft.nn.fusion import set_fusion
     from weft.serialization import load, save
     from weft.summary import summary
 
@@ -82,6 +83,7 @@ __all__ = [
     "randn",
     "randperm",
     "save",
+    "set_fusion",
     "set_grad_enabled",
     "set_num_threads",
     "sqrt",
@@ -106,7 +108,12 @@ bool = kernels.DType.bool
 
 # Loaded when they are first used: `import weft` stays quick.
 _SUBMODULES = ("data", "models", "nn", "optim", "train")
-_FUNCTIONS = {"summary": "weft.summary", "save": "weft.serialization", "load": "weft.serialization"}
+_FUNCTIONS = {
+    "summary": "weft.summary",
+    "save": "weft.serialization",
+    "load": "weft.serialization",
+    "set_fusion": "weft.nn.fusion",
+}
 
 
 def __getattr__(name: str) -> Any:

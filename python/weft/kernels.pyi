@@ -45,6 +45,8 @@ __all__: list[str] = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "conv2d_output_size",
+    "conv2d_relu_max_pool2d",
+    "conv2d_relu_max_pool2d_backward",
     "copy",
     "copy_into",
     "cos",
@@ -675,6 +677,44 @@ def conv2d_output_size(
 ) -> tuple[int, ...]:
     """
     The shape of conv2d's output, (N, K, P, Q), from the shapes of its input and weight. Errors as in conv2d.
+    """
+
+def conv2d_relu_max_pool2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    kernel_size: Ints = 2,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+) -> tuple[Array, Array]:
+    """
+    max_pool2d(relu(conv2d(x, weight, bias)), kernel_size) in one operation.
+
+    Options as in conv2d; kernel_size: the pooling window, which is also its stride. Returns (out, winner): out (N, K, P // height, Q // width), winner uint8 of its shape: the place u * width + v of the first largest element in its window, 64 where ReLU left nothing; of NaNs the last, plus 128.
+    ValueError for a window larger than the convolution's output or of more than 64 elements, and as in conv2d.
+    """
+
+def conv2d_relu_max_pool2d_backward(
+    dout: ArrayLike,
+    winner: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    kernel_size: Ints = 2,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    need_x: bool = True,
+    need_weight: bool = True,
+    need_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """
+    The gradients of conv2d_relu_max_pool2d by x, weight and bias, each None where not asked for.
+
+    dout and winner: of the output's shape. Only the products of gradients that passed ReLU and the maximum are made.
+    ValueError where dout or winner does not have the output's shape.
     """
 
 def copy(x: ArrayLike) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.nn import functional, init, utils
+from weft.nn import functional, fusion, init, utils
 from weft.nn.containers import Identity, ModuleDict, ModuleList, Sequential
 from weft.nn.layers import (
     ELU,
@@ -76,6 +76,7 @@ __all__ = [
     "Step",
     "Tanh",
     "functional",
+    "fusion",
     "init",
     "utils",
 ]

@@ -25,7 +25,13 @@ class Conv2d(KernelFunction):
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
-        x, weight = ctx.saved
+        return Conv2d.gradients(ctx, dout, *ctx.saved)
+
+    @staticmethod
+    def gradients(
+        ctx: Any, dout: K.Array, x: K.Array, weight: K.Array
+    ) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
+        """(dx, dw, db) from the gradient of the sums."""
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
         dx: Any = None
         dw: Any = None
@@ -74,8 +80,14 @@ class Linear(KernelFunction):
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
-        x, weight = ctx.saved
-        need_x, need_weight, need_bias = ctx.needs_input_grad
+        return Linear.gradients(ctx, dout, *ctx.saved)
+
+    @staticmethod
+    def gradients(
+        ctx: Any, dout: K.Array, x: K.Array, weight: K.Array
+    ) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
+        """(dx, dw, db) from the gradient of the sums."""
+        need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
         shape = x.shape
         if len(shape) != 2:  # all leading axes count as rows
             rows = math.prod(shape[:-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from weft.nn import fusion
 from weft.nn.module import Module
 
 S = TypeVar("S", bound="_Numbered")
@@ -82,6 +83,7 @@ class _Numbered(Module):
 class Sequential(_Numbered):
     """Applies modules one after the other: Sequential(a, b, ...), or Sequential({"first": a, ...}).
 
+    Modules for which there is one operation together, as Conv2d, ReLU and MaxPool2d, run as that (weft.nn.fusion).
     model[1] is a module, model[:2] a Sequential of the same modules.
     """
 
@@ -92,9 +94,19 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
-        return input
+        modules = tuple(self._modules.values())
+        if not fusion.is_fusion_enabled():
+            for module in modules:
+                input = module(input)  # type: ignore[misc]
+            return input
+        planned, plan = self.__dict__.get("_plan", (None, None))
+        if planned != modules:
+            plan = fusion.plan(modules)
+            self.__dict__["_plan"] = modules, plan
+        return fusion.run(modules, plan, input)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_plan"}
 
 
 class ModuleList(_Numbered):

@@ -16,6 +16,7 @@ from weft.nn._activation import (
     step,
     tanh,
 )
+from weft.nn._fused import conv2d_activation, conv2d_relu_max_pool2d, linear_activation
 from weft.nn._linear import conv2d, linear, normalize, one_hot, pad
 from weft.nn._loss import (
     binary_cross_entropy,
@@ -43,6 +44,8 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv2d",
+    "conv2d_activation",
+    "conv2d_relu_max_pool2d",
     "cross_entropy",
     "dropout",
     "elu",
@@ -52,6 +55,7 @@ __all__ = [
     "l1_loss",
     "leaky_relu",
     "linear",
+    "linear_activation",
     "log_softmax",
     "lp_pool2d",
     "max_pool2d",
