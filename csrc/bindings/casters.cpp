@@ -117,7 +117,9 @@ Array from_sequence(py::handle source) {
 }  // namespace
 
 ArrayLike to_array(py::handle source) {
-  if (py::isinstance<Array>(source)) return {source.cast<const Array&>()};
+  // The type is looked up once: most arguments are Arrays, and a search for each would show.
+  static const PyTypeObject* const array_type = reinterpret_cast<PyTypeObject*>(py::type::of<Array>().ptr());
+  if (Py_TYPE(source.ptr()) == array_type) return {source.cast<const Array&>()};
   if (PyBool_Check(source.ptr())) return number<bool>(source.ptr() == Py_True);
   if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
   if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(to_int64(source));

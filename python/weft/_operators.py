@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,18 @@ def is_comparable(value: Any) -> bool:
     return isinstance(value, kinds) or hasattr(value, "__dlpack__")
 
 
+def _arithmetic_operator(kernel: Callable[..., K.Array], function: type[Any]) -> Callable[[Any, Any], Tensor]:
+    """self (op) other. Two tensors without a gradient go straight to the kernel: on a few numbers the tape's
+    bookkeeping, even to find that there is nothing to record, takes longer than the sum."""
+
+    def operator(self: Any, other: Any) -> Tensor:
+        if isinstance(other, Operators) and not (self.requires_grad or other.requires_grad):
+            return autograd._tensor_type(kernel(self.array, other.array))  # type: ignore[no-any-return]
+        return function.apply(self, operand(other))  # type: ignore[no-any-return]
+
+    return operator
+
+
 class Operators:
     """The part of Tensor that computes elementwise or reduces; Tensor is its only subclass."""
 
@@ -57,25 +69,15 @@ class Operators:
 
     if TYPE_CHECKING:
         array: K.Array
+        requires_grad: bool
 
-    def __add__(self, other: Any) -> Tensor:
-        return _arithmetic.Add.apply(self, operand(other))  # type: ignore[no-any-return]
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Tensor:
-        return _arithmetic.Sub.apply(self, operand(other))  # type: ignore[no-any-return]
+    __add__ = __radd__ = _arithmetic_operator(K.add, _arithmetic.Add)
+    __sub__ = _arithmetic_operator(K.sub, _arithmetic.Sub)
+    __mul__ = __rmul__ = _arithmetic_operator(K.mul, _arithmetic.Mul)
+    __truediv__ = _arithmetic_operator(K.div, _arithmetic.Div)
 
     def __rsub__(self, other: Any) -> Tensor:
         return _arithmetic.Sub.apply(operand(other), self)  # type: ignore[no-any-return]
-
-    def __mul__(self, other: Any) -> Tensor:
-        return _arithmetic.Mul.apply(self, operand(other))  # type: ignore[no-any-return]
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return _arithmetic.Div.apply(self, operand(other))  # type: ignore[no-any-return]
 
     def __rtruediv__(self, other: Any) -> Tensor:
         return _arithmetic.Div.apply(operand(other), self)  # type: ignore[no-any-return]

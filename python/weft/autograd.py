@@ -11,8 +11,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,18 +108,20 @@ class Node:
     Edges: for each argument of forward the Tensor's node and the number of its output, or the leaf itself, or None.
     """
 
-    def __init__(self, function: type[Any]) -> None:
+    # What most nodes never change stands here once, not in each of them.
+    hooks: Mapping[int, list[Callable[[Any], Any]]] = MappingProxyType({})  # by output
+    retained: Mapping[int, Any] = MappingProxyType({})  # outputs whose .grad is to be kept
+    _saved: tuple[Any, ...] = ()
+    _versions: tuple[int, ...] = ()
+    _freed = False
+    _non_differentiable: tuple[Any, ...] = ()
+
+    def __init__(self, function: type[Any], edges: list[Any]) -> None:
         self.function = function
         self.sequence = next(_counter)
-        self.edges: list[Any] = []
-        self.needs_input_grad: tuple[bool, ...] = ()
+        self.edges = edges
+        self.needs_input_grad = tuple([edge is not None for edge in edges])
         self.outputs: list[tuple[tuple[int, ...], K.DType]] = []
-        self.hooks: dict[int, list[Callable[[Any], Any]]] = {}  # by output
-        self.retained: dict[int, Any] = {}  # outputs whose .grad is to be kept
-        self._saved: tuple[Any, ...] = ()
-        self._versions: tuple[int, ...] = ()
-        self._freed = False
-        self._non_differentiable: tuple[Any, ...] = ()
 
     @property
     def name(self) -> str:
@@ -127,6 +130,15 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name}Backward>"
+
+    def hooks_of(self, output: int) -> list[Callable[[Any], Any]]:
+        """The list of hooks on an output, to add to."""
+        self.hooks = {output: [], **self.hooks}
+        return self.hooks[output]
+
+    def retain(self, output: int, tensor: Tensor) -> None:
+        """Keeps the gradient of an output in tensor.grad, as long as that lives."""
+        self.retained = {**self.retained, output: weakref.ref(tensor)}
 
     # --- for forward ---
 
@@ -189,13 +201,6 @@ def _array_of(value: Any) -> Any:
     return value.array if isinstance(value, _tensor_type) else value
 
 
-def _edge(value: Any) -> Any:
-    """What a gradient for `value` goes to: (node, output), the leaf Tensor itself, or None."""
-    if not isinstance(value, _tensor_type) or not value.requires_grad:
-        return None
-    return value if value._node is None else (value._node, value._output)
-
-
 class KernelFunction:
     """A differentiable operation on Arrays. Subclasses give the static methods `forward(ctx, *args)`, which returns an
     Array or a tuple of Arrays, and `backward(ctx, *douts)`, which returns one gradient (Array or None) for each
@@ -215,19 +220,24 @@ class KernelFunction:
     def apply(cls, *args: Any) -> Any:
         """Runs forward and, where recording is on and an argument requires a gradient, puts it on the tape."""
         tensor = _tensor_type
-        record = False
         arrays = []
+        edges: list[Any] = []  # as Node.edges
+        recorded = False
         for a in args:
-            if isinstance(a, tensor):
-                arrays.append(a.array)
-                record = record or a.requires_grad
-            else:
+            if not isinstance(a, tensor):
                 arrays.append(a)
-        record = record and _state.enabled
+                edges.append(None)
+                continue
+            arrays.append(a.array)
+            if a.requires_grad:
+                recorded = True
+                edges.append(a if a._node is None else (a._node, a._output))
+            else:
+                edges.append(None)
+        recorded = recorded and _state.enabled
         ctx: Any
-        if record:
-            ctx = Node(cls)
-            ctx.needs_input_grad = tuple([isinstance(a, tensor) and a.requires_grad for a in args])
+        if recorded:
+            ctx = Node(cls, edges)
         else:
             ctx = _OffTape()
             ctx.needs_input_grad = (False,) * len(args)
@@ -236,13 +246,13 @@ class KernelFunction:
                 result = cls.forward(ctx, *args)
         else:
             result = cls.forward(ctx, *arrays)
-        several = type(result) is tuple
-        if not record:
-            return tuple([tensor(_array_of(r)) for r in result]) if several else tensor(_array_of(result))
-        ctx.edges = [_edge(a) for a in args]
-        if several:
-            return tuple([_recorded(ctx, _array_of(r), i) for i, r in enumerate(result)])
-        return _recorded(ctx, _array_of(result), 0)
+        if type(result) is tuple:
+            if recorded:
+                return tuple([_recorded(ctx, _array_of(r), i) for i, r in enumerate(result)])
+            return tuple([tensor(_array_of(r)) for r in result])
+        if recorded:
+            return _recorded(ctx, _array_of(result), 0)
+        return tensor(_array_of(result))
 
 
 def _recorded(ctx: Node, array: K.Array, index: int) -> Any:
@@ -434,7 +444,7 @@ def _start(run: _Pass, tensors: Any, gradients: Any, create_graph: bool) -> None
         gradients = [None] * len(tensors)
     for tensor, gradient in zip(tensors, gradients, strict=True):
         seed = _seed(tensor, gradient)
-        run.send(_edge(tensor), seed)
+        run.send(tensor if tensor._node is None else (tensor._node, tensor._output), seed)
 
 
 def grad(

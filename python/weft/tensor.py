@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -199,14 +198,14 @@ class Tensor(Operators):
         if not self.requires_grad:
             raise RuntimeError("retain_grad: the tensor does not require a gradient")
         if self._node is not None:
-            self._node.retained[self._output] = weakref.ref(self)
+            self._node.retain(self._output, self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Hook:
         """Calls hook(gradient) when the gradient of this tensor is known; what it returns replaces the gradient."""
         if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require a gradient")
         if self._node is not None:
-            hooks = self._node.hooks.setdefault(self._output, [])
+            hooks = self._node.hooks_of(self._output)
         else:
             if self._hooks is None:
                 self._hooks = []
