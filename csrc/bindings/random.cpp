@@ -23,8 +23,8 @@ void bind_generator(py::module_& m) {
   py::class_<Generator>(m, "Generator",
                         "A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the "
                         "blocks of four 32-bit words used so far.")
-      .def(py::init([](const py::int_& seed) { return Generator(to_word(seed)); }), py::arg("seed") = 0,
-           "seed: an int from -2^63 to 2^64 - 1. ValueError for another one.")
+      .def(py::init([](const py::int_& seed) { return std::make_unique<Generator>(to_word(seed)); }),
+           py::arg("seed") = 0, "seed: an int from -2^63 to 2^64 - 1. ValueError for another one.")
       .def(
           "manual_seed",
           [](Generator& g, const py::int_& seed) -> Generator& {

@@ -2,6 +2,7 @@
 // in an Array, because a replayed launch must find the present one there.
 #pragma once
 #include <cstdint>
+#include <mutex>
 
 #include "core/array.h"
 
@@ -16,9 +17,12 @@ class Generator {
   void set_state(std::uint64_t seed, std::uint64_t offset);
   // int64 [seed, offset]; a kernel reads it and afterwards adds the blocks it used to the offset.
   const Array& state() const { return state_; }
+  // Held while numbers are drawn: several Python threads may share a generator.
+  [[nodiscard]] std::unique_lock<std::mutex> hold() { return std::unique_lock(mutex_); }
 
  private:
   Array state_;
+  std::mutex mutex_;
 };
 
 Generator& default_generator();

@@ -66,6 +66,7 @@ void random_fill(RandomKind kind, const Array& given, double a, double b, Genera
   if (given.numel() == 0) return;
   const bool direct = given.is_contiguous();
   const Array out = direct ? given : Array::empty(given.shape(), given.dtype(), given.device());
+  const auto held = generator.hold();
   const Array& state = generator.state();
   const RandomArgs args{kind, out.dtype(), out.numel(), out.raw(), state.data<std::int64_t>(), a, b};
   current_stream(out.device()).submit("random_fill", backend(out.device()).random_fill, args, {&out, &state});
@@ -76,6 +77,7 @@ Array randperm(std::int64_t n, Generator& generator) {
   check_value(n >= 0 && n <= std::int64_t{4294967296}, "randperm: n must be from 0 to 2^32, got ", n);
   const Array out = Array::empty({n}, DType::int64);
   auto* values = out.data<std::int64_t>();
+  const auto held = generator.hold();
   auto* state = generator.state().data<std::uint64_t>();
   for (std::int64_t i = 0; i < n; ++i) values[i] = i;
   Words4 words{};
@@ -96,6 +98,7 @@ Array dropout(const Array& given, double p, Generator& generator, Array& mask) {
   const Array x = contiguous(given);
   const Array out = Array::empty(x.shape(), x.dtype(), x.device());
   mask = Array::empty(x.shape(), DType::uint8, x.device());
+  const auto held = generator.hold();
   const Array& state = generator.state();
   const DropoutArgs args{
       x.dtype(), x.numel(), out.raw(), mask.data<std::uint8_t>(), x.raw(), state.data<std::int64_t>(), p};
