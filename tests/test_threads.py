@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+import helpers
 import weft
 
 FORK = """
@@ -82,3 +83,24 @@ def test_number_of_threads() -> None:
     weft.set_num_threads(before)
     with pytest.raises(ValueError, match="thread"):
         weft.set_num_threads(0)
+
+
+def test_numbers_drawn_by_several_threads_are_drawn_once() -> None:
+    generator = weft.kernels.Generator(3)
+    alone = weft.kernels.uniform((8 * 50, 64), generator=weft.kernels.Generator(3)).numpy()
+    with ThreadPoolExecutor(8) as pool:
+        parts = list(pool.map(lambda _: weft.kernels.uniform((64,), generator=generator).numpy(), range(8 * 50)))
+    assert sorted(map(bytes, parts)) == sorted(map(bytes, alone))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_products_flush_denormals_and_leave_the_mode_alone(every_isa: str, threads: int) -> None:
+    """A product below the smallest normal number is 0 in every thread; outside of the kernel it is not."""
+    with helpers.threads(threads):
+        a = np.full((192, 192), 1e-20, np.float32)
+        x, w = np.full((16, 8, 16, 16), 1e-20, np.float32), np.full((8, 8, 3, 3), 1e-20, np.float32)
+        assert not weft.kernels.matmul(a, a).numpy().any()
+        assert not weft.kernels.conv2d(x, w, None, 1, 1).numpy().any()
+        small = weft.kernels.full((1 << 16,), 1e-30)
+        assert (weft.kernels.mul(small, 1e-10).numpy() == np.float32(1e-30) * np.float32(1e-10)).all()
+        assert np.float32(1e-30) * np.float32(1e-10) > 0

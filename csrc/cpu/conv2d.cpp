@@ -10,6 +10,7 @@
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_im2col.h"
 #include "cpu/conv2d_winograd.h"
+#include "cpu/denormals.h"
 #include "cpu/kernels.h"
 #include "reference/kernels.h"
 
@@ -24,6 +25,7 @@ bool empty(const Conv2dParams& p) {
 }  // namespace
 
 void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
+  const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_forward(stream, a);
   Conv2dForwardArgs plain = a;
   // Of the activations only relu is part of the methods; the others run over the output afterwards.
@@ -37,6 +39,7 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
 }
 
 void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
+  const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_input(stream, a);
   if (conv2d_depthwise_backward_input(a) || conv2d_winograd_backward_input(a) ||
       conv2d_direct_backward_input(a))
@@ -45,6 +48,7 @@ void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
 }
 
 void conv2d_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a) {
+  const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_weight(stream, a);
   if (conv2d_depthwise_backward_weight(a) || conv2d_winograd_backward_weight(a) ||
       conv2d_direct_backward_weight(a))

@@ -62,6 +62,7 @@ bool fast(Stream& stream, const GemmArgs& given) {
 }  // namespace
 
 void gemm(Stream& stream, const GemmArgs& a) {
+  const FlushDenormals flush;
   if (fast(stream, a)) return;
   reference::gemm(stream, a);
 }

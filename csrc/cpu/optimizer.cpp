@@ -23,6 +23,7 @@ struct Decay {  // g = (maximize ? -grad : grad) + weight_decay w
 
 template <class T>
 void sgd(const SgdArgs& a) {
+  const FlushDenormals flush;
   auto *param = static_cast<T*>(a.param), *buffer = static_cast<T*>(a.momentum_buffer);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.weight_decay), a.maximize};
@@ -47,6 +48,7 @@ void sgd(const SgdArgs& a) {
 
 template <class T>
 void adagrad(const AdagradArgs& a) {
+  const FlushDenormals flush;
   auto *param = static_cast<T*>(a.param), *sums = static_cast<T*>(a.square_sum);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.weight_decay), a.maximize};
@@ -65,6 +67,7 @@ void adagrad(const AdagradArgs& a) {
 
 template <class T, bool centered, bool with_momentum>
 void rmsprop(const RmspropArgs& a) {
+  const FlushDenormals flush;
   auto *param = static_cast<T*>(a.param), *squares = static_cast<T*>(a.square_average);
   auto *means = static_cast<T*>(a.grad_average), *buffer = static_cast<T*>(a.momentum_buffer);
   const auto* grad = static_cast<const T*>(a.grad);
@@ -101,6 +104,7 @@ void rmsprop_any(const RmspropArgs& a) {
 
 template <class T>
 void adam(const AdamArgs& a) {
+  const FlushDenormals flush;
   auto *param = static_cast<T*>(a.param), *first = static_cast<T*>(a.first_moment);
   auto* second = static_cast<T*>(a.second_moment);
   const auto* grad = static_cast<const T*>(a.grad);
@@ -148,6 +152,7 @@ void rmsprop_step(Stream&, const RmspropArgs& a) {
 void adam_step(Stream&, const AdamArgs& a) { a.dtype == DType::float32 ? adam<float>(a) : adam<double>(a); }
 
 void add_squares(Stream&, const AddSquaresArgs& a) {
+  const FlushDenormals flush;
   // At most `most` pieces, whose length depends on n alone.
   constexpr std::int64_t most = 256;
   const std::int64_t length = max_of(grain, ceil_div(a.n, most));
@@ -161,6 +166,7 @@ void add_squares(Stream&, const AddSquaresArgs& a) {
 }
 
 void clip_scale(Stream&, const ClipScaleArgs& a) {
+  const FlushDenormals flush;
   const double scale = a.max_norm / (a.norm[0] + 1e-6);
   if (scale >= 1) return;  // a norm of NaN scales: what went wrong stays visible
   parallel_ranges(a.n, grain, a.n, [&](std::int64_t begin, std::int64_t end) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/threads.h"
+#include "cpu/denormals.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -32,8 +33,13 @@ inline void parallel_tasks(std::int64_t count, std::int64_t work, F&& f) {
     for (std::int64_t i = 0; i < count; ++i) f(i);
     return;
   }
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) f(i);
+  const FloatMode mode = float_mode();
+#pragma omp parallel num_threads(threads)
+  {
+    const WithFloatMode same(mode);
+#pragma omp for schedule(static)
+    for (std::int64_t i = 0; i < count; ++i) f(i);
+  }
 }
 
 // f(begin, end) over pieces of [0, n) of `grain` elements each.
