@@ -11,79 +11,74 @@ from pathlib import Path
 from typing import Any
 
 import weft.kernels as K
-from bench import machine, mnist, models, ops, peers
-from bench.measure import Row, measure
+from bench import machine, mnist, models, ops, overhead, peers, report, torch_peer
+from bench.measure import QUICK, Case, Effort, Row, measure
 
-SUITES = {"ops": ops.rows, "models": models.rows}
-TORCH_MODES = ["eager", "channels_last", "compile"]
+SUITES = {"ops": ops.cases, "models": models.cases, "overhead": overhead.cases, "mnist": mnist.cases}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "suites",
-        nargs="*",
-        metavar="suite",
-        help="ops, models (both by default); mnist: LeNet-5 trained whole",
-    )
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(SUITES)}; default: all but mnist")
     parser.add_argument("--quick", action="store_true", help="fewer shapes, shorter samples")
     parser.add_argument("--filter", default="", help="only rows whose name and shape match this regular expression")
+    parser.add_argument("--figures", action="store_true", help="only rows that have a figure to reach")
     parser.add_argument("--threads", type=int, default=K.num_threads(), help="for weft and its peers alike")
-    parser.add_argument(
-        "--modes", default="eager,channels_last",
-        help=f"PyTorch's modes for whole models, of {', '.join(TORCH_MODES)}; the fastest one counts",
-    )  # fmt: skip
+    parser.add_argument("--vs", choices=["torch"], help="beside this peer alone, in all its modes, mnist too; "
+                        "ends with the figures to reach")  # fmt: skip
+    parser.add_argument("--modes", help=f"PyTorch's modes, of {', '.join(torch_peer.MODES)} "
+                        "(default: the first two); the best one counts")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the rows there")
     arguments = parser.parse_args(argv)
-    arguments.suites = arguments.suites or list(SUITES)
-    arguments.modes = arguments.modes.split(",")
-    for suite in arguments.suites:
-        if suite not in SUITES and suite != "mnist":
-            parser.error(f"unknown suite {suite!r}: expected ops, models or mnist")
-    for mode in arguments.modes:
-        if mode not in TORCH_MODES:
-            parser.error(f"unknown mode {mode!r}: expected one of {', '.join(TORCH_MODES)}")
+    default = list(SUITES) if arguments.vs else [suite for suite in SUITES if suite != "mnist"]
+    arguments.suites = arguments.suites or default
+    modes = torch_peer.MODES if arguments.vs else torch_peer.MODES[:2]
+    arguments.modes = arguments.modes.split(",") if arguments.modes else modes
+    for given, known in ((arguments.suites, list(SUITES)), (arguments.modes, torch_peer.MODES)):
+        for name in given:
+            if name not in known:
+                parser.error(f"{name!r} is none of {', '.join(known)}")
     return arguments
 
 
-def rate(row: Row) -> str:
-    if row.flop:
-        return f"{row.flop / row.ours / 1e9:8.1f} GFLOP/s"
-    return f"{row.bytes / row.ours / 1e9:8.1f} GB/s   "
+def run(case: Case, effort: Effort) -> Row:
+    """Measures one row."""
+    row = case.row
+    row.values = case.measure() if case.measure else measure(case.contestants(), effort)
+    return row
 
 
-def show(row: Row) -> None:
-    peer, ratio = row.best_peer(), row.ratio()
-    beside = f"{peer[1] * 1e3:10.3f} ms  {peer[0]:20s} {ratio:6.2f}x" if peer else ""
-    print(f"{row.name:42s} {row.shape:14s} {row.ours * 1e3:10.3f} ms {rate(row)} {beside}", flush=True)
-
-
-def run_suite(suite: str, arguments: argparse.Namespace) -> list[Row]:
-    done = []
-    rounds, least = (5, 0.02) if arguments.quick else (9, 0.1)
-    for row, contestants in SUITES[suite](arguments.quick, arguments.modes):
-        if re.search(arguments.filter, f"{row.name} {row.shape}"):
-            row.seconds = measure(contestants(), rounds=rounds, least=least)
-            show(row)
-            done.append(row)
-    return done
+def run_suites(arguments: argparse.Namespace) -> list[Row]:
+    effort = QUICK if arguments.quick else Effort()
+    rows = []
+    for suite in arguments.suites:
+        for case in SUITES[suite](arguments.quick, arguments.modes):
+            row = case.row
+            if arguments.figures and row.figure is None and row.at_most is None:
+                continue
+            if re.search(arguments.filter, f"{row.name} {row.shape}"):
+                rows.append(run(case, effort))
+                print(report.line(row), flush=True)
+    return rows
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     K.set_num_threads(arguments.threads)
+    if arguments.vs:
+        peers.choose(arguments.vs)
     peers.set_threads(arguments.threads)
     about = machine.describe()
     print(f"{about['processor']}, {about['threads']} threads, {about['isa']}, commit {about['commit']}")
-    print("ratio: how many times faster than the best peer\n")
-    result: dict[str, Any] = {"machine": about, "rows": []}
-    for suite in arguments.suites:
-        if suite == "mnist":
-            result["mnist"] = mnist.run()
-            continue
-        for row in run_suite(suite, arguments):
-            result["rows"].append({**asdict(row), "ratio": row.ratio()})
+    print("x: how many times better than the best peer\n")
+    rows = run_suites(arguments)
+    if arguments.vs:
+        print("\n" + report.closing(rows))
     if arguments.json:
+        result: dict[str, Any] = {
+            "machine": about,
+            "rows": [{**asdict(row), "ratio": row.ratio(), "reached": row.reached()} for row in rows],
+        }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     return 0

@@ -3,112 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 import weft
-from bench import peers
-from bench.measure import Contestant, Row
-
-# Multiplications and additions of one image; a training step takes three times as many, but for the first
-# layer's input gradient, which nobody asks for.
-LENET_FORWARD = 2 * (784 * 6 * 25 + 100 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10)
-LENET_STEP = 3 * LENET_FORWARD - 2 * 784 * 6 * 25
-MLP_FORWARD = 2 * (784 * 512 + 512 * 512 + 512 * 10)
-MLP_STEP = 3 * MLP_FORWARD - 2 * 784 * 512
+from bench import peers, shapes, torch_peer
+from bench.measure import Case, Contestant, Row
+from bench.steps import data, weft_inference, weft_step
 
 
-def weft_step(model: Any, images: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
-    x, y = weft.tensor(images), weft.tensor(labels)
-    optimizer = weft.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    loss_function = weft.nn.CrossEntropyLoss()
+class Net(NamedTuple):
+    """A network of weft and the same one of PyTorch."""
 
-    def step() -> object:
-        optimizer.zero_grad()
-        loss = loss_function(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
+    name: str
+    ours: Callable[[], Any]
+    theirs: Callable[[], Any]
+    image: tuple[int, ...]
+    forward_flop: float  # multiplications and additions of one image
+    first_layer_flop: float  # whose input gradient nobody asks for
+    batches: list[int]
+    figures: dict[int, float] = {}  # noqa: RUF012 (never changed)
 
-    return step
-
-
-def torch_step(model: Any, images: np.ndarray, labels: np.ndarray, mode: str) -> Callable[[], object]:
-    torch = peers.torch
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    if mode == "channels_last":
-        model = model.to(memory_format=torch.channels_last)
-        x = x.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    loss_function = torch.nn.CrossEntropyLoss()
-    forward = torch.compile(model) if mode == "compile" else model
-
-    def step() -> object:
-        optimizer.zero_grad()
-        loss = loss_function(forward(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    @property
+    def step_flop(self) -> float:
+        return 3 * self.forward_flop - self.first_layer_flop
 
 
-def weft_inference(model: Any, images: np.ndarray) -> Callable[[], object]:
-    x = weft.tensor(images)
-    model.eval()
+def training_case(net: Net, batch: int, modes: list[str]) -> Case:
+    def contestants() -> list[Contestant]:
+        images, labels = data(batch, *net.image)
+        return [
+            Contestant("weft eager", weft_step(net.ours(), images, labels)),
+            *peers.torch_runs(modes, lambda mode: torch_peer.training_step(net.theirs(), images, labels, mode)),
+        ]
 
-    def infer() -> object:
-        with weft.no_grad():
-            return model(x)
-
-    return infer
-
-
-def torch_inference(model: Any, images: np.ndarray) -> Callable[[], object]:
-    torch = peers.torch
-    x = torch.from_numpy(images)
-    model.eval()
-
-    def infer() -> object:
-        with torch.inference_mode():
-            return model(x)
-
-    return infer
+    row = Row(
+        "models", f"{net.name}, training step", f"batch {batch}",
+        flop=net.step_flop * batch, figure=net.figures.get(batch),
+    )  # fmt: skip
+    return Case(row, contestants)
 
 
-def data(batch: int, *shape: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(batch, *shape)).astype(np.float32)
-    return images, rng.integers(0, 10, batch)
+def inference_case(net: Net, batch: int, modes: list[str]) -> Case:
+    def contestants() -> list[Contestant]:
+        images, _ = data(batch, *net.image)
+        return [
+            Contestant("weft eager", weft_inference(net.ours(), images)),
+            *peers.torch_runs(modes, lambda mode: torch_peer.inference(net.theirs(), images, mode)),
+        ]
+
+    row = Row("models", f"{net.name}, inference", f"batch {batch}", flop=net.forward_flop * batch)
+    return Case(row, contestants)
 
 
-def rows(quick: bool, modes: list[str]) -> Iterator[tuple[Row, Callable[[], list[Contestant]]]]:
-    """Each row, and what makes its contestants."""
-    nets = [
-        ("LeNet-5", weft.models.LeNet5, peers.torch_lenet, (1, 28, 28), LENET_STEP, LENET_FORWARD,
-         [1, 64] if quick else [1, 16, 64, 256, 1024]),
-        ("MLP 784-512-512-10", lambda: weft.models.MLP([784, 512, 512, 10]), peers.torch_mlp, (784,),
-         MLP_STEP, MLP_FORWARD, [64] if quick else [1, 64, 512]),
+def nets(quick: bool) -> list[Net]:
+    conv1 = 2.0 * 784 * 6 * 25
+    lenet = conv1 + 2.0 * (100 * 16 * 150 + 400 * 120 + 120 * 84 + 84 * 10)
+    mlp = 2.0 * (784 * 512 + 512 * 512 + 512 * 10)
+    return [
+        Net("LeNet-5", weft.models.LeNet5, torch_peer.lenet, (1, 28, 28), lenet, conv1,
+            [1, 64] if quick else [1, 16, 64, 256, 1024], shapes.LENET_STEP_FIGURES),
+        Net("MLP 784-512-512-10", lambda: weft.models.MLP([784, 512, 512, 10]),
+            lambda: torch_peer.mlp(784, 512, 512, 10), (784,), mlp, 2.0 * 784 * 512, [64] if quick else [1, 64, 512]),
     ]  # fmt: skip
-    for name, ours, theirs, shape, step_flop, forward_flop, batches in nets:
-        for batch in batches:
-            images, labels = data(batch, *shape)
 
-            def training(ours: Any = ours, theirs: Any = theirs, images: Any = images, labels: Any = labels) -> Any:
-                contestants = [Contestant("weft", weft_step(ours(), images, labels))]
-                if peers.have_torch():
-                    usable = modes if images.ndim == 4 else [m for m in modes if m != "channels_last"]
-                    contestants += [
-                        Contestant(f"torch {mode}", torch_step(theirs(), images, labels, mode)) for mode in usable
-                    ]
-                return contestants
 
-            def inference(ours: Any = ours, theirs: Any = theirs, images: Any = images) -> Any:
-                contestants = [Contestant("weft", weft_inference(ours(), images))]
-                if peers.have_torch():
-                    contestants.append(Contestant("torch eager", torch_inference(theirs(), images)))
-                return contestants
-
-            yield Row("models", f"{name}, training step", f"batch {batch}", flop=step_flop * batch), training
-            yield Row("models", f"{name}, inference", f"batch {batch}", flop=forward_flop * batch), inference
+def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+    for net in nets(quick):
+        for batch in net.batches:
+            yield training_case(net, batch, modes)
+            yield inference_case(net, batch, modes)

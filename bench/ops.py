@@ -1,143 +1,227 @@
-"""Single operations over the shapes that real networks have."""
+"""Single operations over the shapes of shapes.py, but for convolutions (convolutions.py)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import weft.kernels as K
-from bench import peers
-from bench.measure import Contestant, Row
-
-Plan = tuple[Row, Callable[[], list[Contestant]]]
-
-
-def normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+from bench import convolutions, peers, shapes, torch_peer
+from bench.convolutions import normal
+from bench.measure import Case, Contestant, Row, Run, in_turn, sets
 
 
-def pair(ours: Callable[[], object], theirs: Callable[[Any], Callable[[], object]] | None) -> list[Contestant]:
-    """weft and, where it is installed, PyTorch; `theirs` gets the module torch."""
-    contestants = [Contestant("weft", ours)]
-    if peers.have_torch() and theirs is not None:
-        contestants.append(Contestant("torch eager", theirs(peers.torch)))
-    return contestants
+def text(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
 
 
-def gemm(m: int, n: int, k: int) -> Plan:
+def simple(function: Callable[..., object], mode: str, *inputs: np.ndarray, copies: int = 1) -> Run | None:
+    """A PyTorch function of arrays in one mode, each run on the next of `copies` copies of its inputs."""
+    theirs = [[torch_peer.in_format(mode, array.copy()) for array in inputs] for _ in range(copies)]
+    if mode == "channels_last" and inputs[0].ndim != 4:
+        return None
+    chosen = torch_peer.compiled(function, *theirs[0]) if mode == "compile" else function
+    if chosen is None:
+        return None
+    return in_turn([partial(chosen, *each) for each in theirs])
+
+
+def gemm(size: shapes.Gemm, modes: list[str]) -> Case:
+    m, n, k = size.m, size.n, size.k
+
     def contestants() -> list[Contestant]:
         a, b = normal(m, k), normal(k, n)
-        x, y = K.asarray(a), K.asarray(b)
+        found = [Contestant("weft", partial(K.matmul, K.asarray(a), K.asarray(b)))]
+        if peers.have("torch"):
+            p, q = peers.torch.from_numpy(a), peers.torch.from_numpy(b)
+            found.append(Contestant("torch eager", partial(peers.torch.mm, p, q)))
+        if peers.have("numpy"):
+            found.append(Contestant("numpy", partial(np.matmul, a, b)))
+        if peers.have("jax"):
+            u, v = peers.jax.numpy.asarray(a), peers.jax.numpy.asarray(b)
+            product = peers.jax.jit(peers.jax.numpy.matmul)
+            found.append(Contestant("jax", lambda: product(u, v).block_until_ready()))
+        return found
 
-        def theirs(torch: Any) -> Callable[[], object]:
-            p, q = torch.from_numpy(a), torch.from_numpy(b)
-            return lambda: p @ q
-
-        return [*pair(lambda: K.matmul(x, y), theirs), Contestant("numpy", lambda: a @ b)]
-
-    return Row("ops", "gemm", f"{m}x{n}x{k}", flop=2 * m * n * k), contestants
+    moved = 4.0 * (m * k + k * n + m * n)
+    row = Row("ops", "gemm", f"{m}x{n}x{k}", flop=2.0 * m * n * k, bytes=moved, figure=size.figure)
+    return Case(row, contestants)
 
 
-def conv2d(batch: int, c: int, k: int, size: int, kernel: int, stride: int, padding: int, backward: bool) -> Plan:
-    out = (size + 2 * padding - kernel) // stride + 1
-    flop = 2 * batch * k * out * out * c * kernel * kernel * (2 if backward else 1)
+def pointwise(
+    name: str, function: Callable[..., object], theirs: Callable[[Any], Callable[..., Any]], shape: tuple[int, ...],
+    modes: list[str], inputs: int = 1, moved: float = 8.0, figure: float | None = None,
+) -> Case:  # fmt: skip
+    """`function` of weft, and what `theirs` picks from torch, on `inputs` arrays; `moved` bytes for each element."""
 
     def contestants() -> list[Contestant]:
-        x, w, b = normal(batch, c, size, size), normal(k, c, kernel, kernel), normal(k)
-        dout = normal(batch, k, out, out)
-        ax, aw, ab, ad = (K.asarray(v) for v in (x, w, b, dout))
+        copies = sets(moved * math.prod(shape))
+        arrays = [normal(*shape) for _ in range(inputs)]
+        ours = [[K.asarray(array.copy()) for array in arrays] for _ in range(copies)]
+        runs = in_turn([partial(function, *each) for each in ours])
 
-        def forward() -> object:
-            return K.conv2d(ax, aw, ab, stride, padding)
+        def make(mode: str) -> Run | None:
+            return simple(theirs(peers.torch), mode, *arrays, copies=copies)
 
-        def gradients() -> object:
-            return (
-                K.conv2d_backward_input(ad, aw, x.shape, stride, padding),
-                K.conv2d_backward_weight(ad, ax, w.shape, stride, padding, bias=True),
-            )
+        return [Contestant("weft", runs), *peers.torch_runs(modes, make)]
 
-        def theirs(torch: Any) -> Callable[[], object]:
-            p, q, r, d = (torch.from_numpy(v) for v in (x, w, b, dout))
-            convolution = torch.ops.aten.convolution_backward
-            if not backward:
-                return lambda: torch.nn.functional.conv2d(p, q, r, stride, padding)
-            pair_of = [stride] * 2, [padding] * 2, [1, 1]
-            return lambda: convolution(d, p, q, [k], *pair_of, False, [0, 0], 1, [True, True, True])
-
-        return pair(gradients if backward else forward, theirs)
-
-    name = f"conv2d {kernel}x{kernel} {c}->{k}" + (f" stride {stride}" if stride > 1 else "")
-    row = Row("ops", f"{name}, {'backward' if backward else 'forward'}", f"{batch}x{size}x{size}", flop=flop)
-    return row, contestants
+    elements = math.prod(shape)
+    row = Row("ops", name, text(shape), flop=elements, bytes=moved * elements, figure=figure)
+    return Case(row, contestants)
 
 
-def pointwise(name: str, theirs_name: str, *shape: int) -> Plan:
+def activation_backward(kind: str, shape: tuple[int, ...], modes: list[str]) -> Case:
     def contestants() -> list[Contestant]:
-        x = normal(*shape)
-        a = K.asarray(x)
+        x, dout = normal(*shape), normal(*shape)
+        saved = np.asarray(getattr(K, kind)(x)) if kind != "gelu" else x
+        ours = partial(K.activation_backward, kind, K.asarray(dout), K.asarray(saved))
 
-        def theirs(torch: Any) -> Callable[[], object]:
-            p = torch.from_numpy(x)
-            function = getattr(torch.nn.functional, theirs_name, None) or getattr(torch, theirs_name)
-            return lambda: function(p)
+        def make(mode: str) -> Run | None:
+            if mode == "compile":
+                return None
+            d, s = torch_peer.in_format(mode, dout), torch_peer.in_format(mode, saved)
+            aten = peers.torch.ops.aten
+            if kind == "relu":
+                return lambda: aten.threshold_backward(d, s, 0)
+            function = {"gelu": aten.gelu_backward, "sigmoid": aten.sigmoid_backward, "tanh": aten.tanh_backward}[kind]
+            return lambda: function(d, s)
 
-        return pair(lambda: getattr(K, name)(a), theirs)
+        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
 
-    size = 8 * int(np.prod(shape))
-    return Row("ops", name, "x".join(map(str, shape)), bytes=size), contestants
+    elements = math.prod(shape)
+    return Case(Row("ops", f"{kind}, backward", text(shape), flop=elements, bytes=12.0 * elements), contestants)
 
 
-def pool(name: str, *shape: int) -> Plan:
+def pool_backward(name: str, shape: tuple[int, ...], modes: list[str]) -> Case:
     def contestants() -> list[Contestant]:
-        x = normal(*shape)
-        a = K.asarray(x)
+        x = K.asarray(normal(*shape))
+        dout = normal(*shape[:2], shape[2] // 2, shape[3] // 2)
+        ddout = K.asarray(dout)
+        if name == "max_pool2d":
+            _, index = K.max_pool2d(x, 2)
+            ours = partial(K.max_pool2d_backward, ddout, index, shape)
+        else:
+            ours = partial(K.avg_pool2d_backward, ddout, shape, 2)
 
-        def theirs(torch: Any) -> Callable[[], object]:
-            p = torch.from_numpy(x)
-            return lambda: getattr(torch.nn.functional, name)(p, 2)
+        def make(mode: str) -> Run | None:
+            if mode == "compile":
+                return None
+            t, d = torch_peer.in_format(mode, np.asarray(x)).requires_grad_(), torch_peer.in_format(mode, dout)
+            out = getattr(peers.torch.nn.functional, name)(t, 2)
+            return lambda: peers.torch.autograd.grad(out, t, d, retain_graph=True)
 
-        return pair(lambda: getattr(K, name)(a, 2), theirs)
+        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
 
-    size = 5 * int(np.prod(shape))
-    return Row("ops", f"{name} 2x2", "x".join(map(str, shape)), bytes=size), contestants
+    elements = math.prod(shape)
+    moved = elements * (4 + (2 if name == "max_pool2d" else 1))  # dx, a quarter of dout and of the indices
+    return Case(Row("ops", f"{name} 2x2, backward", text(shape), flop=elements / 4, bytes=moved), contestants)
 
 
-def cross_entropy(batch: int, classes: int) -> Plan:
+def cross_entropy(batch: int, classes: int, figure: float | None, modes: list[str]) -> Case:
     def contestants() -> list[Contestant]:
-        x, t = normal(batch, classes), np.arange(batch) % classes
-        a, y, one = K.asarray(x), K.asarray(t), K.asarray(np.float32(1))
+        copies = sets(8.0 * batch * classes)
+        logits, target = normal(batch, classes), np.arange(batch) % classes
+        one, y = K.asarray(np.float32(1)), K.asarray(target)
+
+        def ours(x: Any) -> object:
+            loss, lse, total = K.cross_entropy(x, y)
+            return loss, K.cross_entropy_backward(one, x, y, lse, total)
+
+        def make(mode: str) -> Run | None:
+            torch = peers.torch
+            if mode == "channels_last":
+                return None
+            t = torch.from_numpy(target)
+            inputs = [torch.from_numpy(logits.copy()).requires_grad_() for _ in range(copies)]
+
+            def both(x: Any) -> Any:
+                return torch.nn.functional.cross_entropy(x, t)
+
+            function = torch_peer.compiled(both, inputs[0]) if mode == "compile" else both
+            if function is None:
+                return None
+            return in_turn([lambda x=x: torch.autograd.grad(function(x), x) for x in inputs])
+
+        ours_in_turn = in_turn([partial(ours, K.asarray(logits.copy())) for _ in range(copies)])
+        return [Contestant("weft", ours_in_turn), *peers.torch_runs(modes, make)]
+
+    elements = float(batch * classes)
+    name = "softmax cross-entropy, forward and backward"
+    # Logits in, gradient out; exp, sums and differences are six operations for each logit.
+    row = Row("ops", name, f"{batch}x{classes}", flop=6 * elements, bytes=8 * elements, figure=figure)
+    return Case(row, contestants)
+
+
+def optimizer(name: str, moved: float, modes: list[str]) -> Case:
+    """One step over ResNet-18's parameters in one buffer."""
+    n = shapes.RESNET18_PARAMETERS
+
+    def contestants() -> list[Contestant]:
+        w, g = normal(n), normal(n)
+        param, grad, first, second = (K.asarray(array) for array in (w.copy(), g, np.zeros_like(w), np.zeros_like(w)))
+        lr, step = K.asarray(np.float64(1e-6)), K.asarray(np.int64(2))
 
         def ours() -> object:
-            _, lse, total = K.cross_entropy(a, y)
-            return K.cross_entropy_backward(one, a, y, lse, total)
+            if name == "SGD":
+                return K.sgd_step(param, grad, lr, step, first, momentum=0.9)
+            return K.adam_step(param, grad, first, second, lr, step)
 
-        def theirs(torch: Any) -> Callable[[], object]:
-            p, q = torch.from_numpy(x).requires_grad_(), torch.from_numpy(t)
-            return lambda: torch.autograd.grad(torch.nn.functional.cross_entropy(p, q), p)
+        def make(mode: str) -> Run | None:
+            if mode != "eager":
+                return None
+            p = peers.torch.nn.Parameter(peers.torch.from_numpy(w.copy()))
+            p.grad = peers.torch.from_numpy(g)
+            if name == "SGD":
+                theirs: Any = peers.torch.optim.SGD([p], lr=1e-6, momentum=0.9, fused=True)
+            else:
+                theirs = peers.torch.optim.Adam([p], lr=1e-6, fused=True)
+            return theirs.step  # type: ignore[no-any-return]
 
-        return pair(ours, theirs)
+        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
 
-    return Row("ops", "cross_entropy, both ways", f"{batch}x{classes}", bytes=16 * batch * classes), contestants
+    label = "SGD with momentum" if name == "SGD" else name
+    return Case(Row("ops", f"{label}, one step", f"{n}", flop=n * moved / 4, bytes=n * moved), contestants)
 
 
-def rows(quick: bool, modes: list[str]) -> Iterator[Plan]:
-    sizes = [256, 512] if quick else [256, 512, 1024, 2048]
-    yield gemm(64, 120, 400)
-    for size in sizes:
-        yield gemm(size, size, size)
-    yield gemm(1, 4096, 4096)
-    layers = [(64, 1, 6, 28, 5, 1, 2), (64, 6, 16, 14, 5, 1, 0)]
-    if not quick:
-        layers += [(32, 64, 64, 32, 3, 1, 1), (32, 256, 256, 8, 3, 1, 1), (8, 3, 64, 224, 7, 2, 3),
-                   (8, 64, 256, 56, 1, 1, 0)]  # fmt: skip
-    for layer in layers:
-        for backward in (False, True):
-            yield conv2d(*layer, backward=backward)
-    shape = (16, 16, 56, 56) if quick else (64, 64, 56, 56)
-    for name in ("relu", "gelu", "sigmoid", "tanh"):
-        yield pointwise(name, name, *shape)
-    for name in ("max_pool2d", "avg_pool2d"):
-        yield pool(name, *shape)
-    yield cross_entropy(1024, 1000)
+def memory_bound(quick: bool, modes: list[str]) -> Iterator[Case]:
+    large = shapes.QUICK_IMAGES if quick else shapes.LARGE_IMAGES
+    figure = None if quick else shapes.ACTIVATION_FIGURE
+    pools = {  # bytes for each element: the maximum and its index, 4 each, for a quarter of the positions
+        "max_pool2d": (6.0, K.max_pool2d, lambda torch: partial(torch.nn.functional.max_pool2d, kernel_size=2)),
+        "avg_pool2d": (5.0, K.avg_pool2d, lambda torch: partial(torch.nn.functional.avg_pool2d, kernel_size=2)),
+    }
+    activations = {
+        "relu": lambda torch: torch.relu,
+        "gelu": lambda torch: torch.nn.functional.gelu,
+        "sigmoid": lambda torch: torch.sigmoid,
+        "tanh": lambda torch: torch.tanh,
+    }
+    for shape, wanted in ((large, figure), (shapes.LENET_IMAGES, None)):
+        for kind, theirs in activations.items():
+            yield pointwise(kind, getattr(K, kind), theirs, shape, modes, figure=wanted)
+        for kind, (moved, ours, theirs) in pools.items():
+            run = partial(ours, kernel_size=2)
+            yield pointwise(f"{kind} 2x2", run, theirs, shape, modes, moved=moved, figure=wanted)
+    for kind in ("relu", "gelu"):
+        yield activation_backward(kind, large, modes)
+    for kind in pools:
+        yield pool_backward(kind, large, modes)
+    yield pointwise("add", K.add, lambda torch: torch.add, large, modes, inputs=2, moved=12.0)
+    yield pointwise("sum", K.sum, lambda torch: torch.sum, large, modes, moved=4.0)
+    yield pointwise("softmax", K.softmax, lambda torch: partial(torch.softmax, dim=-1), (1024, 1000), modes)
+
+
+def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+    for size in shapes.GEMMS:
+        if size.quick or not quick:
+            yield gemm(size, modes)
+    yield from convolutions.cases(quick, modes)
+    yield from memory_bound(quick, modes)
+    for batch, classes, figure in shapes.LOGITS:
+        yield cross_entropy(batch, classes, figure, modes)
+    yield optimizer("SGD", 20.0, modes)
+    yield optimizer("Adam", 28.0, modes)

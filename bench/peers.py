@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Callable
+
+from bench.measure import Contestant, Run
+from bench.torch_peer import torch
 
 try:
-    import torch
+    import jax
 except ImportError:
-    torch = None  # type: ignore[assignment,unused-ignore]
+    jax = None  # type: ignore[assignment,unused-ignore]
+
+_wanted = {"torch", "numpy", "jax"}
+
+
+def choose(name: str) -> None:
+    """Only this peer from now on."""
+    _wanted.clear()
+    _wanted.add(name)
 
 
 def set_threads(count: int) -> None:
-    """Gives every peer as many threads as weft has."""
+    """Gives every peer as many threads as weft has. JAX takes all processors, so it stands aside for fewer."""
     if torch is not None:
         torch.set_num_threads(count)
+    if count != len(os.sched_getaffinity(0)):
+        _wanted.discard("jax")
 
 
-def have_torch() -> bool:
-    return torch is not None
+def have(name: str) -> bool:
+    return name in _wanted and {"torch": torch, "jax": jax}.get(name, True) is not None
 
 
-def torch_lenet() -> Any:
-    """LeNet-5 as weft.models.LeNet5 has it."""
-    nn = torch.nn
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10),
-    )  # fmt: skip
-
-
-def torch_mlp() -> Any:
-    nn = torch.nn
-    return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
+def torch_runs(modes: list[str], make: Callable[[str], Run | None]) -> list[Contestant]:
+    """PyTorch in each mode: `make` gives the run of a mode, or None where the mode has no meaning."""
+    if not have("torch"):
+        return []
+    runs = [(mode, make(mode)) for mode in modes]
+    return [Contestant(f"torch {mode}", run) for mode, run in runs if run]

@@ -24,10 +24,10 @@ def milliseconds(seconds: float) -> str:
 def row_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| what | size | weft, ms | best peer, ms | | times faster |", "|---|---|---:|---:|---|---:|"]
     for row in rows:
-        peers = {name: s for name, s in row["seconds"].items() if name != "weft"}
+        peers = {name: s for name, s in row['values'].items() if name != "weft"}
         name, seconds = min(peers.items(), key=lambda item: item[1]) if peers else ("", 0.0)
-        beside = f"{milliseconds(seconds)} | {name} | {seconds / row['seconds']['weft']:.2f}" if peers else " | | "
-        lines.append(f"| {row['name']} | {row['shape']} | {milliseconds(row['seconds']['weft'])} | {beside} |")
+        beside = f"{milliseconds(seconds)} | {name} | {seconds / row['values']['weft']:.2f}" if peers else " | | "
+        lines.append(f"| {row['name']} | {row['shape']} | {milliseconds(row['values']['weft'])} | {beside} |")
     return "\n".join(lines)
 
 

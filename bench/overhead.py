@@ -1,0 +1,130 @@
+"""What is left where there is nothing to compute: calls, import, disk, memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import weft
+from bench import peers, torch_peer
+from bench.measure import Case, Contestant, Row
+from bench.steps import data, weft_step
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = (8, 16, 4)  # features of the tiny perceptron
+TINY_BATCH = 4
+
+
+def one_add(modes: list[str]) -> Case:
+    def contestants() -> list[Contestant]:
+        values = np.ones(4, np.float32)
+        a, b = weft.tensor(values), weft.tensor(values)
+
+        def make(mode: str) -> Any:
+            x, y = peers.torch.from_numpy(values.copy()), peers.torch.from_numpy(values.copy())
+            return (lambda: x + y) if mode == "eager" else None
+
+        return [Contestant("weft", lambda: a + b), *peers.torch_runs(modes, make)]
+
+    return Case(Row("overhead", "one eager add", "4", flop=4, bytes=48, figure=1), contestants)
+
+
+def tiny_step(modes: list[str]) -> Iterator[Case]:
+    """Forward, loss, backward and update of a tiny perceptron."""
+
+    def contestants() -> list[Contestant]:
+        images, labels = data(TINY_BATCH, TINY[0], classes=TINY[-1])
+        return [
+            Contestant("weft eager", weft_step(weft.models.MLP(TINY), images, labels)),
+            *peers.torch_runs(modes, lambda m: torch_peer.training_step(torch_peer.mlp(*TINY), images, labels, m)),
+        ]
+
+    name, shape = f"tiny MLP {'-'.join(map(str, TINY))}, training step", f"batch {TINY_BATCH}"
+    yield Case(Row("overhead", f"{name}, not captured", shape, figure=1), contestants)
+
+
+def in_new_process(code: str) -> float:
+    """What a program prints last, as a number."""
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def import_seconds(package: str) -> float:
+    return in_new_process(f"""
+        import time
+        start = time.perf_counter()
+        import {package}
+        print(time.perf_counter() - start)
+    """)
+
+
+def installed(package: str) -> float:
+    """Megabytes of a package's files, caches of bytecode left out."""
+    found = importlib.util.find_spec(package)
+    assert found is not None
+    assert found.origin is not None
+    files = (path for path in Path(found.origin).parent.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if "__pycache__" not in path.parts) / 1e6
+
+
+# The high-water mark of a process is its own only in VmHWM: getrusage counts the parent's memory at the fork.
+PEAK_MEMORY = """
+    import numpy as np
+    {imports}
+    images = np.random.default_rng(0).normal(size=(1024, 1, 28, 28)).astype(np.float32)
+    step = {step}
+    for _ in range(5):
+        step()
+    print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+WEFT_MEMORY = PEAK_MEMORY.format(
+    imports="import weft; from bench.steps import weft_step",
+    step="weft_step(weft.models.LeNet5(), images, np.arange(1024) % 10)",
+)
+TORCH_MEMORY = PEAK_MEMORY.format(
+    imports="from bench import torch_peer",
+    step="torch_peer.training_step(torch_peer.lenet(), images, np.arange(1024) % 10, 'eager')",
+)
+
+
+def medians(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    samples = [{name: run() for name, run in runs.items()} for _ in range(rounds)]
+    return {name: statistics.median(sample[name] for sample in samples) for name in runs}
+
+
+def packages() -> list[str]:
+    return ["weft", "torch"] if peers.have("torch") else ["weft"]
+
+
+def peak_memory() -> dict[str, float]:
+    """Megabytes that a process held at most, training LeNet-5 on batches of 1024."""
+    programs = {"weft": WEFT_MEMORY, "torch": TORCH_MEMORY}
+    return {name: in_new_process(programs[name]) / 1e3 for name in packages()}
+
+
+def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+    yield one_add(modes)
+    yield from tiny_step(modes)
+    rounds = 1 if quick else 5
+    yield Case(
+        Row("overhead", "import", "new process", at_most=0.15),
+        measure=lambda: medians({p: partial(import_seconds, p) for p in packages()}, rounds),
+    )
+    yield Case(
+        Row("overhead", "installed size", "files", at_most=10, unit="MB"),
+        measure=lambda: {package: installed(package) for package in packages()},
+    )
+    yield Case(
+        Row("overhead", "LeNet-5 training, peak resident memory", "batch 1024", figure=1, unit="MB"),
+        measure=peak_memory,
+    )

@@ -1,0 +1,53 @@
+"""Rows as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.measure import Row
+
+
+def amount(value: float, unit: str) -> str:
+    if unit != "s":
+        return f"{value:.1f} {unit}"
+    if value >= 1:
+        return f"{value:.2f} s"
+    return f"{value * 1e3:.3f} ms" if value >= 1e-4 else f"{value * 1e6:.2f} us"
+
+
+def rate(row: Row) -> str:
+    """GFLOP/s, or GB/s where an operation does less than two FLOPs for each byte."""
+    if row.unit != "s" or not row.flop:
+        return ""
+    by_bytes = row.bytes and row.flop < 2 * row.bytes
+    shown = f"{row.bytes / row.ours / 1e9:.1f} GB/s" if by_bytes else f"{row.flop / row.ours / 1e9:.1f} GFLOP/s"
+    return shown if row.percent is None else f"{shown} {row.percent:4.0f}%"
+
+
+def target(row: Row) -> str:
+    if row.at_most is not None:
+        return f"at most {amount(row.at_most, row.unit)}"
+    return f"{row.figure:g}x" if row.figure is not None else ""
+
+
+def verdict(row: Row) -> str:
+    reached = row.reached()
+    return "" if reached is None else "yes" if reached else "no"
+
+
+def line(row: Row) -> str:
+    peer, ratio = row.best_peer(), row.ratio()
+    beside = f"{amount(peer[1], row.unit):>10} {peer[0]:19} {ratio:6.2f}x" if peer else ""
+    wanted = f"  figure: {target(row)} {verdict(row)}" if target(row) else ""
+    return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{wanted}"
+
+
+def closing(rows: Sequence[Row]) -> str:
+    """The rows that have a figure to reach: what was wanted, what was measured."""
+    lines = [f"{'figures':60} {'to reach':>17} {'measured':>12}"]
+    judged = [row for row in rows if row.reached() is not None]
+    for row in judged:
+        measured = amount(row.ours, row.unit) if row.at_most is not None else f"{row.ratio():.2f}x"
+        lines.append(f"{f'{row.name}, {row.shape}':60} {target(row):>17} {measured:>12}  {verdict(row)}")
+    lines.append(f"{sum(bool(row.reached()) for row in judged)} of {len(judged)} reached")
+    return "\n".join(lines)
