@@ -4,6 +4,7 @@
 #include "bindings/bindings.h"
 #include "bindings/dlpack.h"
 #include "core/error.h"
+#include "core/recording.h"
 #include "ops/elementwise.h"
 
 namespace weft {
@@ -14,6 +15,7 @@ py::capsule to_dlpack(const Array& x) {
     Dims shape, strides;
     DLManagedTensor managed;
   };
+  host_read("__dlpack__");
   check_value(x.storage()->writable, "array: read-only memory cannot be given out by DLPack");
   auto* out = new Export{x, x.shape(), x.strides(), {}};
   const DLDeviceType kind = x.device().kind == Device::Kind::cpu ? kDLCPU : kDLCUDA;
@@ -73,6 +75,7 @@ void set_item(const Array& x, const py::object& index, const ArrayLike& value) {
 }
 
 py::object item(const Array& x) {
+  host_read("item");
   check_value(x.numel() == 1, "item: expected one element, got shape ", x.shape());
   py::object result;
   dispatch_all(x.dtype(), [&](auto type) { result = py::cast(*x.data<typename decltype(type)::type>()); });
@@ -177,7 +180,11 @@ void bind_array_class(py::module_& m) {
       .def_property_readonly(
           "version", [](const Array& x) { return x.storage()->version; },
           "How often the memory was updated in place, as counted by bump_version().")
-      .def("bump_version", [](const Array& x) { ++x.storage()->version; })
+      .def("bump_version",
+           [](const Array& x) {
+             ++x.storage()->version;
+             if (Recording* recording = Recording::active()) recording->note_update(x.storage());
+           })
       .def("is_contiguous", &Array::is_contiguous, "Row-major, without gaps.")
       .def(
           "shares_memory", [](const Array& x, const Array& y) { return x.storage() == y.storage(); },

@@ -17,7 +17,8 @@
   FAMILY(index)               \
   FAMILY(random)              \
   FAMILY(optimizer)           \
-  FAMILY(data)
+  FAMILY(data)                \
+  FAMILY(replay)
 
 namespace weft {
 

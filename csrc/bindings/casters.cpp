@@ -2,6 +2,7 @@
 
 #include "bindings/dlpack.h"
 #include "core/error.h"
+#include "core/recording.h"
 #include "ops/elementwise.h"
 
 namespace weft {
@@ -100,7 +101,7 @@ Array from_dlpack(py::handle source) {
 
 template <class T>
 ArrayLike number(T value) {
-  Array array = Array::empty({}, dtype_of<T>::value);
+  Array array = Array::constant({}, dtype_of<T>::value);
   *array.data<T>() = value;
   return {std::move(array), true};
 }
@@ -184,6 +185,7 @@ Pair to_pair(py::handle source) {
 }
 
 py::array to_numpy(const Array& x, py::handle base) {
+  host_read("numpy");
   check_state(x.device().kind == Device::Kind::cpu, "array: NumPy cannot read memory on ", x.device(),
               "; copy it to the cpu first");
   std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end());

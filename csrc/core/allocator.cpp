@@ -15,7 +15,7 @@ namespace weft {
 namespace {
 
 constexpr std::size_t alignment = 64;
-std::atomic<bool> poison{false};
+std::atomic<bool> poisoned{false};
 
 // Four classes per power of two: at most a quarter of a block is lost, and sizes that differ by a
 // little (a last, smaller batch) share blocks.
@@ -42,7 +42,7 @@ class CachingAllocator final : public Allocator {
       }
     }
     if (!block) block = from_system(size);
-    if (poison.load(std::memory_order_relaxed)) std::memset(block, 0xFF, bytes);
+    if (poisoned.load(std::memory_order_relaxed)) std::memset(block, 0xFF, bytes);
     return block;
   }
 
@@ -106,6 +106,7 @@ Allocator& cpu_allocator() {
   return *allocator;
 }
 
-void set_poison(bool on) { poison = on; }
+void set_poison(bool on) { poisoned = on; }
+bool poison() { return poisoned.load(std::memory_order_relaxed); }
 
 }  // namespace weft

@@ -31,5 +31,6 @@ Allocator& cpu_allocator();
 // With poison on, every block that is handed out is filled with 0xFF bytes first (NaN in floats,
 // -1 in integers), so that a test sees an element that no kernel wrote.
 void set_poison(bool on);
+bool poison();
 
 }  // namespace weft

@@ -3,24 +3,64 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/stream.h"
 
 namespace weft {
 
-Array Array::empty(const Dims& shape, DType dtype, Device device) {
+namespace {
+
+std::size_t checked_bytes(const Dims& shape, DType dtype) {
   std::int64_t count = 1;
   for (std::int64_t d : shape) {
     check_value(d >= 0, "empty: shape ", shape, " has a negative entry");
     check_value(!__builtin_mul_overflow(count, d, &count) && count < (std::int64_t{1} << 58), "empty: shape ",
                 shape, " has too many elements");
   }
+  return static_cast<std::size_t>(count) * itemsize(dtype);
+}
+
+struct PoisonArgs {
+  void* data;
+  std::size_t bytes;
+};
+void write_poison(Stream&, const PoisonArgs& args) { std::memset(args.data, 0xFF, args.bytes); }
+
+// In a recording's pool. Poison, too, is a step: a replay then shows an element that no kernel writes.
+Array empty_in(Recording& recording, const Dims& shape, DType dtype, std::size_t bytes) {
+  auto storage = std::make_shared<Storage>();
+  const std::shared_ptr<Pool>& pool = recording.pool();
+  storage->data = pool->allocate(bytes);
+  storage->nbytes = bytes;
+  storage->device = recording.device();
+  storage->pool = pool.get();
+  storage->release = [pool, data = storage->data, bytes] { pool->deallocate(data, bytes); };
+  const Array result(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
+  if (poison() && bytes > 0 && recording.device().kind == Device::Kind::cpu)
+    current_stream(recording.device())
+        .submit("poison", &write_poison, PoisonArgs{result.raw(), bytes}, {&result});
+  return result;
+}
+
+}  // namespace
+
+void Storage::free_owned() { owner->deallocate(data, nbytes); }
+
+Array Array::constant(const Dims& shape, DType dtype, Device device) {
+  const std::size_t bytes = checked_bytes(shape, dtype);
   auto storage = std::make_shared<Storage>();
   Allocator& source = allocator(device);
-  const std::size_t bytes = static_cast<std::size_t>(count) * itemsize(dtype);
   storage->data = source.allocate(bytes);
   storage->nbytes = bytes;
   storage->device = device;
-  storage->release = [&source, data = storage->data, bytes] { source.deallocate(data, bytes); };
+  storage->owner = &source;
   return Array(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
+}
+
+Array Array::empty(const Dims& shape, DType dtype, Device device) {
+  Recording* recording = Recording::active();
+  if (recording && recording->device() == device)
+    return empty_in(*recording, shape, dtype, checked_bytes(shape, dtype));
+  return constant(shape, dtype, device);
 }
 
 View Array::view() const {

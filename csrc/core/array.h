@@ -11,21 +11,28 @@
 
 namespace weft {
 
-// A block of memory: of a device's allocator, or foreign (NumPy's, DLPack's) with a release function.
+class Allocator;
+class Pool;
+
+// A block of memory: of an allocator, or foreign (NumPy's, DLPack's) with a release function.
 struct Storage {
   void* data = nullptr;
   std::size_t nbytes = 0;
   Device device;
   bool writable = true;
-  std::uint64_t version = 0;  // counts in-place updates, so that autograd sees a stale saved value
+  std::uint64_t version = 0;   // counts in-place updates, so that autograd sees a stale saved value
+  Allocator* owner = nullptr;  // lives longer than any array
+  const Pool* pool = nullptr;  // of the recording that it was made in; `release` keeps it
   std::function<void()> release;
 
   Storage() = default;
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   ~Storage() {
+    if (owner) free_owned();
     if (release) release();
   }
+  void free_owned();
 };
 
 class Array {
@@ -35,6 +42,8 @@ class Array {
       : storage_(std::move(storage)), offset_(offset), shape_(shape), strides_(strides), dtype_(dtype) {}
 
   static Array empty(const Dims& shape, DType dtype, Device device = {});
+  // For what the host writes: memory that no recording hands out again.
+  static Array constant(const Dims& shape, DType dtype, Device device = {});
 
   bool defined() const { return storage_ != nullptr; }
   const Dims& shape() const { return shape_; }
@@ -84,7 +93,6 @@ class Array {
 Dims broadcast_shapes(const char* op, const Dims& a, const Dims& b);
 
 // The allocator of a device. RuntimeError where this build or machine has no such device.
-class Allocator;
 Allocator& allocator(Device device);
 
 }  // namespace weft

@@ -1,10 +1,12 @@
 // Every kernel runs through a Stream. A launch is an entry of the backend table, a struct of plain data,
 // and the arrays whose memory that struct points into. Because the arguments are plain data, a stream can
-// run a launch now, or keep it with its arrays and run it again later.
+// run a launch now, and keep it with its arrays to run it again later (core/recording.h).
 #pragma once
 #include <initializer_list>
+#include <type_traits>
 
 #include "core/array.h"
+#include "core/recording.h"
 
 namespace weft {
 
@@ -16,14 +18,24 @@ class Stream {
 
   Device device() const { return device_; }
 
-  // `arrays`: all that `args` points into.
+  // `arrays`: all that `args` points into; undefined ones are passed over.
   template <class Args>
-  void submit(const char* /*name*/, void (*kernel)(Stream&, const Args&), const Args& args,
-              std::initializer_list<const Array*> /*arrays*/) {
+  void submit(const char* name, void (*kernel)(Stream&, const Args&), const Args& args,
+              std::initializer_list<const Array*> arrays) {
+    static_assert(std::is_trivially_copyable_v<Args>, "the arguments of a kernel are plain data");
+    if (Recording* recording = Recording::active())
+      recording->add({name, &run_again<Args>, reinterpret_cast<void (*)()>(kernel), 0, nullptr, 0}, &args,
+                     sizeof(Args), arrays);
     kernel(*this, args);
   }
 
  private:
+  template <class Args>
+  static void run_again(Stream& stream, const Launch& launch) {
+    reinterpret_cast<void (*)(Stream&, const Args&)>(launch.kernel)(stream,
+                                                                    *static_cast<const Args*>(launch.data));
+  }
+
   Device device_;
 };
 

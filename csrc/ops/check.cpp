@@ -1,6 +1,26 @@
 #include "ops/check.h"
 
+#include "core/stream.h"
+
 namespace weft {
+
+namespace {
+
+struct IndexCheckArgs {
+  const char* op;
+  const std::int64_t* values;
+  std::int64_t count, low, n;
+  Dims index, array;
+};
+
+void run_index_check(Stream&, const IndexCheckArgs& a) {
+  for (std::int64_t i = 0; i < a.count; ++i)
+    if (a.values[i] < a.low || a.values[i] >= a.n)
+      throw IndexError(str(a.op, ": index ", a.values[i], " is out of range for size ", a.n, " (index ",
+                           a.index, ", array ", a.array, ")"));
+}
+
+}  // namespace
 
 void check_floating(const char* op, const char* what, const Array& x) {
   check_type(is_floating(x.dtype()), op, ": ", what, " must be float32 or float64, got ", name(x.dtype()));
@@ -30,6 +50,11 @@ void check_rank(const char* op, const char* what, const Array& x, int rank) {
 
 void check_writable(const char* op, const Array& out) {
   check_value(out.storage()->writable, op, ": the output array is read-only");
+}
+
+void check_index(const char* op, const Array& index, std::int64_t low, std::int64_t n, const Dims& array) {
+  const IndexCheckArgs args{op, index.data<std::int64_t>(), index.numel(), low, n, index.shape(), array};
+  current_stream(index.device()).submit("check_index", &run_index_check, args, {&index});
 }
 
 }  // namespace weft

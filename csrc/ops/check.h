@@ -19,4 +19,9 @@ void check_rank(const char* op, const char* what, const Array& x, int rank);
 // ValueError where an operation would write into read-only memory.
 void check_writable(const char* op, const Array& out);
 
+// Checks of elements. They are steps of the stream, before the kernel that relies on them: a replay makes
+// them again. Contiguous int64 indices, each at least `low` and below `n`; `array` is what they index.
+// IndexError: "gather: index 7 is out of range for size 5 (index (3, 2), array (3, 5))".
+void check_index(const char* op, const Array& index, std::int64_t low, std::int64_t n, const Dims& array);
+
 }  // namespace weft

@@ -18,11 +18,7 @@ Array checked_index(const char* op, const Array& given, std::int64_t low, std::i
   check_type(given.dtype() == DType::int64 || given.dtype() == DType::int32, op,
              ": index must be int64 or int32, got ", name(given.dtype()));
   const Array index = given.dtype() == DType::int64 ? contiguous(given) : cast(given, DType::int64);
-  const auto* values = index.data<std::int64_t>();
-  for (std::int64_t i = 0; i < index.numel(); ++i)
-    if (values[i] < low || values[i] >= n)
-      throw IndexError(str(op, ": index ", values[i], " is out of range for size ", n, " (index ",
-                           index.shape(), ", array ", x.shape(), ")"));
+  check_index(op, index, low, n, x.shape());
   return index;
 }
 
@@ -129,6 +125,7 @@ Array one_hot(const Array& given, std::int64_t classes, DType dtype) {
   const Array index = checked_index("one_hot", given, 0, classes >= 0 ? classes : any, given);
   if (classes < 0) {
     check_value(index.numel() > 0, "one_hot: num_classes must be given for an empty index ", index.shape());
+    host_read("one_hot(num_classes=-1)");
     const auto* values = index.data<std::int64_t>();
     classes = *std::max_element(values, values + index.numel()) + 1;
   }

@@ -64,6 +64,19 @@ struct Rows {
   Dims rows;  // the shape of one number for each row
 };
 
+struct ClassCheckArgs {
+  const std::int64_t* labels;
+  std::int64_t count, classes, ignore_index;
+  Dims logits;
+};
+
+void run_class_check(Stream&, const ClassCheckArgs& a) {
+  for (std::int64_t i = 0; i < a.count; ++i)
+    if ((a.labels[i] < 0 || a.labels[i] >= a.classes) && a.labels[i] != a.ignore_index)
+      throw IndexError(str("cross_entropy: target ", a.labels[i], " at position ", i,
+                           " is not a class: expected 0 to ", a.classes - 1, " (logits ", a.logits, ")"));
+}
+
 // The class indices as contiguous int64, each in [0, C) or ignore_index.
 Array check_classes(const Array& logits, const Array& given, const Rows& r, std::int64_t ignore_index) {
   check_type(given.dtype() == DType::int64 || given.dtype() == DType::int32 || given.dtype() == DType::uint8,
@@ -73,11 +86,8 @@ Array check_classes(const Array& logits, const Array& given, const Rows& r, std:
   check_value(given.shape() == r.rows, "cross_entropy: logits ", logits.shape(), " expect a target of shape ",
               r.rows, ", got ", given.shape());
   const Array target = given.dtype() == DType::int64 ? contiguous(given) : cast(given, DType::int64);
-  const std::int64_t* labels = target.data<std::int64_t>();
-  for (std::int64_t i = 0; i < r.N * r.inner; ++i)
-    if ((labels[i] < 0 || labels[i] >= r.C) && labels[i] != ignore_index)
-      throw IndexError(str("cross_entropy: target ", labels[i], " at position ", i,
-                           " is not a class: expected 0 to ", r.C - 1, " (logits ", logits.shape(), ")"));
+  const ClassCheckArgs args{target.data<std::int64_t>(), target.numel(), r.C, ignore_index, logits.shape()};
+  current_stream(target.device()).submit("check_classes", &run_class_check, args, {&target});
   return target;
 }
 

@@ -58,6 +58,26 @@ void check_probability(const char* op, double p) {
   check_value(p >= 0 && p <= 1, op, ": p must be from 0 to 1, got ", p);
 }
 
+struct PermutationArgs {
+  std::int64_t n;
+  std::int64_t* out;
+  std::uint64_t* state;
+};
+
+// Each swap needs the one before: it runs on the host whatever the device.
+void write_permutation(Stream&, const PermutationArgs& args) {
+  for (std::int64_t i = 0; i < args.n; ++i) args.out[i] = i;
+  Words4 words{};
+  for (std::int64_t i = args.n - 1, drawn = 0; i > 0; --i, ++drawn) {
+    if (drawn % 4 == 0) words = philox4x32_10(args.state[0], args.state[1]++);
+    const std::uint64_t bound = static_cast<std::uint64_t>(i) + 1;
+    const auto j = static_cast<std::int64_t>((words.v[drawn % 4] * bound) >> 32);
+    const std::int64_t swapped = args.out[i];
+    args.out[i] = args.out[j];
+    args.out[j] = swapped;
+  }
+}
+
 }  // namespace
 
 void random_fill(RandomKind kind, const Array& given, double a, double b, Generator& generator) {
@@ -76,19 +96,10 @@ void random_fill(RandomKind kind, const Array& given, double a, double b, Genera
 Array randperm(std::int64_t n, Generator& generator) {
   check_value(n >= 0 && n <= std::int64_t{4294967296}, "randperm: n must be from 0 to 2^32, got ", n);
   const Array out = Array::empty({n}, DType::int64);
-  auto* values = out.data<std::int64_t>();
   const auto held = generator.hold();
-  auto* state = generator.state().data<std::uint64_t>();
-  for (std::int64_t i = 0; i < n; ++i) values[i] = i;
-  Words4 words{};
-  for (std::int64_t i = n - 1, drawn = 0; i > 0; --i, ++drawn) {
-    if (drawn % 4 == 0) words = philox4x32_10(state[0], state[1]++);
-    const std::uint64_t bound = static_cast<std::uint64_t>(i) + 1;
-    const auto j = static_cast<std::int64_t>((words.v[drawn % 4] * bound) >> 32);
-    const std::int64_t swapped = values[i];
-    values[i] = values[j];
-    values[j] = swapped;
-  }
+  const Array& state = generator.state();
+  const PermutationArgs args{n, out.data<std::int64_t>(), state.data<std::uint64_t>()};
+  if (n > 0) current_stream(out.device()).submit("randperm", &write_permutation, args, {&out, &state});
   return out;
 }
 

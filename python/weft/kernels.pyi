@@ -15,6 +15,7 @@ __all__: list[str] = [
     "Array",
     "DType",
     "Generator",
+    "Replay",
     "abs",
     "activation_backward",
     "adagrad_step",
@@ -81,6 +82,7 @@ __all__: list[str] = [
     "gt",
     "hinge_loss",
     "huber_loss",
+    "in_capture",
     "index_add",
     "index_select",
     "isa",
@@ -378,6 +380,64 @@ class Generator:
     def seed(self) -> int:
         """
         The seed.
+        """
+
+class Replay:
+    """
+    Records the kernels that a thread runs, and runs them again without Python; see weft.capture. strict: reading an element on the host while recording is a RuntimeError; else it is noted in `reason` and nothing is recorded.
+    """
+    def __init__(self, strict: bool = True) -> None: ...
+    def begin(self) -> None:
+        """
+        Until end(), runs and keeps every kernel of this thread; new arrays come from a pool of its own.
+        """
+    def call(self, inputs: collections.abc.Sequence[ArrayLike], copy_outputs: bool = True) -> list[Array]:
+        """
+        Copies the inputs in, runs what was recorded and returns the outputs: copies, or the recorded arrays that the next call overwrites. ValueError or TypeError for other shapes or dtypes than recorded; RuntimeError where nothing was recorded, or while another thread replays it.
+        """
+    def end(self) -> None:
+        """
+        Ends watch() or begin(), in the same thread.
+        """
+    def launches(self) -> list[tuple[str, int]]:
+        """
+        (name, bytes of the arrays that it touches) of every kernel, in order.
+        """
+    def memory(self) -> dict[str, int]:
+        """
+        The pool: bytes reserved, in use at most (peak) and still held (allocated); how many blocks serve how many arrays.
+        """
+    def set_inputs(self, inputs: collections.abc.Sequence[Array]) -> None:
+        """
+        The arrays into which call() copies its arguments.
+        """
+    def set_outputs(self, outputs: collections.abc.Sequence[Array]) -> None:
+        """
+        The arrays that call() returns.
+        """
+    def watch(self) -> None:
+        """
+        Until end(), only looks for reads on the host. RuntimeError inside of another capture.
+        """
+    @property
+    def complete(self) -> bool:
+        """
+        Something was recorded.
+        """
+    @property
+    def inputs(self) -> list[Array]:
+        """
+        The arrays into which call() copies its arguments.
+        """
+    @property
+    def outputs(self) -> list[Array]:
+        """
+        The recorded arrays that hold the results.
+        """
+    @property
+    def reason(self) -> str | None:
+        """
+        Why nothing was recorded, or None.
         """
 
 def abs(x: ArrayLike, out: ArrayLike | None = None) -> Array:
@@ -990,6 +1050,11 @@ def huber_loss(input: ArrayLike, target: ArrayLike, delta: float = 1.0, reductio
 
     input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
     ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def in_capture() -> bool:
+    """
+    Whether this thread records, or watches for it.
     """
 
 def index_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:

@@ -1,0 +1,88 @@
+// weft.kernels.Replay: what weft.capture is made of.
+#include "ops/replay.h"
+
+#include <pybind11/typing.h>
+
+#include "bindings/bindings.h"
+
+namespace weft {
+
+namespace {
+
+using Launches = std::vector<std::pair<std::string, std::size_t>>;
+
+Launches launches(const Replay& replay) {
+  Launches found;
+  for (const Launch& launch : replay.recording.launches()) found.emplace_back(launch.name, launch.bytes);
+  return found;
+}
+
+py::typing::Dict<py::str, py::int_> memory(const Replay& replay) {
+  const MemoryStats stats = replay.recording.pool()->stats();
+  py::typing::Dict<py::str, py::int_> result;
+  result["reserved"] = stats.reserved;
+  result["peak"] = stats.peak;
+  result["allocated"] = stats.allocated;
+  result["blocks"] = replay.recording.pool()->blocks();
+  result["arrays"] = stats.hits + stats.misses;
+  return result;
+}
+
+}  // namespace
+
+void bind_replay(py::module_& m) {
+  py::class_<Replay>(
+      m, "Replay",
+      "Records the kernels that a thread runs, and runs them again without Python; see "
+      "weft.capture. strict: reading an element on the host while recording is a RuntimeError; "
+      "else it is noted in `reason` and nothing is recorded.")
+      .def(py::init([](bool strict) { return std::make_unique<Replay>(Device{}, strict); }),
+           py::arg("strict") = true)
+      .def(
+          "watch", [](Replay& r) { r.recording.begin(Recording::Mode::watch); },
+          "Until end(), only looks for reads on the host. RuntimeError inside of another capture.")
+      .def(
+          "begin", [](Replay& r) { r.recording.begin(Recording::Mode::record); },
+          "Until end(), runs and keeps every kernel of this thread; new arrays come from a pool of its own.")
+      .def(
+          "end", [](Replay& r) { r.recording.end(); }, "Ends watch() or begin(), in the same thread.")
+      .def(
+          "set_inputs", [](Replay& r, const std::vector<Array>& x) { r.set_inputs(x); }, py::arg("inputs"),
+          "The arrays into which call() copies its arguments.")
+      .def(
+          "set_outputs", [](Replay& r, const std::vector<Array>& x) { r.set_outputs(x); }, py::arg("outputs"),
+          "The arrays that call() returns.")
+      .def_property_readonly("inputs", &Replay::inputs, "The arrays into which call() copies its arguments.")
+      .def_property_readonly("outputs", &Replay::outputs, "The recorded arrays that hold the results.")
+      .def(
+          "call",
+          [](Replay& r, const std::vector<ArrayLike>& inputs, bool copy_outputs) {
+            const std::vector<Array> arrays(inputs.begin(), inputs.end());
+            const py::gil_scoped_release release;
+            return r.call(arrays, copy_outputs);
+          },
+          py::arg("inputs"), py::arg("copy_outputs") = true,
+          "Copies the inputs in, runs what was recorded and returns the outputs: copies, or the recorded "
+          "arrays "
+          "that the next call overwrites. ValueError or TypeError for other shapes or dtypes than recorded; "
+          "RuntimeError where nothing was recorded, or while another thread replays it.")
+      .def_property_readonly(
+          "complete", [](const Replay& r) { return r.recording.complete(); }, "Something was recorded.")
+      .def_property_readonly(
+          "reason",
+          [](const Replay& r) -> std::optional<std::string> {
+            if (r.recording.reason().empty()) return {};
+            return r.recording.reason();
+          },
+          "Why nothing was recorded, or None.")
+      .def("launches", &launches, "(name, bytes of the arrays that it touches) of every kernel, in order.")
+      .def("memory", &memory,
+           "The pool: bytes reserved, in use at most (peak) and still held (allocated); how many blocks "
+           "serve how "
+           "many arrays.");
+  m.def(
+      "in_capture", [] { return Recording::current() != nullptr; },
+      "Whether this thread records, or watches for it.");
+}
+
+}  // namespace weft

@@ -1,0 +1,140 @@
+#include "core/recording.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/stream.h"
+
+namespace weft {
+
+namespace {
+
+thread_local Recording* current_recording = nullptr;
+thread_local bool recording_active = false;
+
+constexpr std::size_t line = 64;
+
+}  // namespace
+
+Pool::~Pool() {
+  for (const auto& [block, size] : sizes_) allocator(device_).deallocate(block, size);
+}
+
+void* Pool::allocate(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  const std::size_t wanted = (bytes + line - 1) / line * line;
+  std::lock_guard lock(mutex_);
+  // The smallest free block that is large enough, but none that would lose more than half of itself.
+  const auto found = free_.lower_bound(wanted);
+  void* block;
+  if (found != free_.end() && found->first <= 2 * wanted) {
+    block = found->second;
+    free_.erase(found);
+    ++stats_.hits;
+  } else {
+    block = allocator(device_).allocate(wanted);
+    sizes_[block] = wanted;
+    stats_.reserved += static_cast<std::int64_t>(wanted);
+    ++stats_.misses;
+  }
+  stats_.allocated += static_cast<std::int64_t>(sizes_[block]);
+  stats_.peak = std::max(stats_.peak, stats_.allocated);
+  return block;
+}
+
+void Pool::deallocate(void* block, std::size_t) {
+  if (!block) return;
+  std::lock_guard lock(mutex_);
+  const std::size_t size = sizes_.at(block);
+  free_.emplace(size, block);
+  stats_.allocated -= static_cast<std::int64_t>(size);
+}
+
+MemoryStats Pool::stats() const {
+  std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+void Pool::reset_peak() {
+  std::lock_guard lock(mutex_);
+  stats_.peak = stats_.allocated;
+}
+
+std::size_t Pool::blocks() const {
+  std::lock_guard lock(mutex_);
+  return sizes_.size();
+}
+
+Recording::~Recording() {
+  if (current_recording == this) end();
+}
+
+Recording* Recording::current() { return current_recording; }
+Recording* Recording::active() { return recording_active ? current_recording : nullptr; }
+
+void Recording::begin(Mode mode) {
+  check_state(!current_recording, "capture: this thread is inside of another capture");
+  check_state(!complete_, "capture: this one is already recorded");
+  mode_ = mode;
+  current_recording = this;
+  recording_active = mode == Mode::record;
+}
+
+void Recording::end() {
+  check_state(current_recording == this, "capture: not begun in this thread");
+  current_recording = nullptr;
+  recording_active = false;
+  if (mode_ != Mode::record) return;
+  mode_ = Mode::off;
+  const auto* base = reinterpret_cast<const char*>(arguments_.data());
+  for (Launch& launch : launches_) launch.data = base + launch.args;
+  complete_ = reason_.empty();
+}
+
+void Recording::add(const Launch& launch, const void* args, std::size_t size,
+                    std::initializer_list<const Array*> arrays) {
+  constexpr std::size_t unit = sizeof(std::max_align_t);
+  launches_.push_back(launch);
+  Launch& kept = launches_.back();
+  kept.args = arguments_.size() * unit;
+  kept.bytes = 0;
+  arguments_.resize(arguments_.size() + (size + unit - 1) / unit);
+  std::memcpy(reinterpret_cast<char*>(arguments_.data()) + kept.args, args, size);
+  for (auto it = arrays.begin(); it != arrays.end(); ++it) {
+    const Array& x = **it;
+    const auto same = [&](const Array* y) { return y->storage() == x.storage() && y->raw() == x.raw(); };
+    if (!x.defined() || std::any_of(arrays.begin(), it, same)) continue;
+    kept.bytes += x.nbytes();
+    if (x.storage()->pool != pool_.get() && std::find(kept_.begin(), kept_.end(), x.storage()) == kept_.end())
+      kept_.push_back(x.storage());
+  }
+}
+
+void Recording::note_update(const std::shared_ptr<Storage>& storage) {
+  if (storage->pool != pool_.get() && std::find(updated_.begin(), updated_.end(), storage) == updated_.end())
+    updated_.push_back(storage);
+}
+
+void Recording::void_because(const std::string& reason) {
+  if (reason_.empty()) reason_ = reason;
+}
+
+void Recording::replay() {
+  check_state(complete_, "capture: nothing is recorded");
+  Stream& stream = current_stream(device_);
+  for (const Launch& launch : launches_) launch.run(stream, launch);
+  for (const auto& storage : updated_) ++storage->version;
+}
+
+void host_read(const char* op) {
+  Recording* recording = current_recording;
+  if (!recording) return;
+  const std::string reason =
+      str(op,
+          ": elements are read on the host inside of a capture, but a replay runs no Python and would not "
+          "read them again; return the tensor from the captured function and read it after the call");
+  check_state(!recording->strict(), reason);
+  recording->void_because(reason);
+}
+
+}  // namespace weft

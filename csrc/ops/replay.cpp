@@ -1,0 +1,40 @@
+#include "ops/replay.h"
+
+#include "ops/elementwise.h"
+
+namespace weft {
+
+namespace {
+
+struct Claim {
+  explicit Claim(std::atomic<bool>& busy) : busy_(busy) {
+    check_state(!busy_.exchange(true), "capture: it is being replayed in another thread");
+  }
+  ~Claim() { busy_ = false; }
+  std::atomic<bool>& busy_;
+};
+
+}  // namespace
+
+std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outputs) {
+  check_value(given.size() == inputs_.size(), "capture: recorded with ", inputs_.size(),
+              " arrays, called with ", given.size());
+  check_state(!Recording::current(), "capture: a replay cannot be part of another capture");
+  const Claim claim(busy_);
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const Array& to = inputs_[i];
+    const Array& from = given[i];
+    check_value(from.shape() == to.shape(), "capture: input ", i, " has shape ", from.shape(), " but ",
+                to.shape(), " was recorded");
+    check_type(from.dtype() == to.dtype(), "capture: input ", i, " is ", name(from.dtype()), " but ",
+               name(to.dtype()), " was recorded");
+    if (from.storage() != to.storage() || from.raw() != to.raw()) copy_into(to, from);
+  }
+  recording.replay();
+  if (!copy_outputs) return outputs_;
+  std::vector<Array> results;
+  for (const Array& x : outputs_) results.push_back(copy(x));
+  return results;
+}
+
+}  // namespace weft

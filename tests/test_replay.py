@@ -1,0 +1,287 @@
+"""Recording and replay (weft.kernels.Replay): the kernels, their memory, and what is refused."""
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import weft.kernels as K
+
+
+def record(function, *inputs, strict=True):
+    """(replay, results of the recorded run): function as it was run once, on buffers of its own."""
+    replay = K.Replay(strict)
+    buffers = [K.copy(x) for x in inputs]
+    replay.begin()
+    try:
+        outputs = function(*buffers)
+    finally:
+        replay.end()
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    replay.set_inputs(buffers)
+    replay.set_outputs(outputs)
+    return replay, [K.copy(x).numpy() for x in outputs]
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+def chain(a, b):
+    """Several kernels whose intermediate arrays die on the way."""
+    for _ in range(4):
+        a = K.tanh(K.add(K.matmul(a, b), 0.25))
+    return [a, K.sum(a, 0)]
+
+
+def test_a_replay_has_the_bits_of_the_kernels(every_isa):
+    b = numbers(7, 7, seed=1)
+    replay, first = record(chain, numbers(5, 7), b)
+    for expected, found in zip(chain(numbers(5, 7), b), first, strict=True):
+        np.testing.assert_array_equal(expected.numpy(), found)
+    for seed in range(3):
+        a = numbers(5, 7, seed=seed + 10)
+        for expected, found in zip(chain(a, b), replay.call([a, b]), strict=True):
+            np.testing.assert_array_equal(expected.numpy(), found.numpy())
+
+
+def test_launches_have_names_and_bytes():
+    replay, _ = record(lambda x: K.add(K.exp(x), x), numbers(4, 4))
+    found = [launch for launch in replay.launches() if launch[0] != "poison"]
+    assert found == [("exp", 128), ("add", 192)]
+
+
+def test_the_pool_hands_freed_blocks_out_again():
+    def long_chain(x):
+        for _ in range(50):
+            x = K.add(x, 1.0)
+        return x
+
+    replay, _ = record(long_chain, numbers(1000))
+    memory = replay.memory()
+    assert memory["arrays"] >= 100
+    assert memory["blocks"] <= 4
+    assert memory["peak"] < 3 * 4096
+    (found,) = replay.call([np.zeros(1000, "float32")])
+    assert found.numpy().tolist() == [50.0] * 1000
+
+
+def test_outputs_are_copies_or_the_recorded_arrays():
+    replay, _ = record(lambda x: K.mul(x, 2.0), numbers(3))
+    (copied,) = replay.call([np.ones(3, "float32")])
+    (same,) = replay.call([np.full(3, 2, "float32")], copy_outputs=False)
+    assert copied.numpy().tolist() == [2, 2, 2]
+    assert same.numpy().tolist() == [4, 4, 4]
+    replay.call([np.full(3, 3, "float32")])
+    assert same.numpy().tolist() == [6, 6, 6]
+    assert same.shares_memory(replay.outputs[0])
+
+
+def test_outputs_outlive_the_recording():
+    replay, _ = record(lambda x: K.mul(x, 2.0), numbers(3))
+    (same,) = replay.call([np.ones(3, "float32")], copy_outputs=False)
+    del replay
+    gc.collect()
+    assert K.add(same, 0.0).numpy().tolist() == [2, 2, 2]
+
+
+def test_inputs_are_checked():
+    replay, _ = record(lambda x: K.mul(x, 2.0), numbers(3))
+    with pytest.raises(ValueError, match=r"capture: input 0 has shape \(4,\) but \(3,\) was recorded"):
+        replay.call([numbers(4)])
+    with pytest.raises(TypeError, match="capture: input 0 is float64 but float32 was recorded"):
+        replay.call([np.zeros(3)])
+    with pytest.raises(ValueError, match="recorded with 1 arrays, called with 0"):
+        replay.call([])
+    with pytest.raises(RuntimeError, match="nothing is recorded"):
+        K.Replay().call([])
+
+
+def test_numbers_and_constants_are_kept():
+    def function(x):
+        constant = K.asarray(np.arange(3, dtype="float32"))
+        return K.add(K.mul(x, constant), K.asarray(5.0))
+
+    replay, _ = record(function, numbers(3))
+    gc.collect()
+    junk = [K.full((3,), 7.0) for _ in range(100)]
+    (found,) = replay.call([np.ones(3, "float32")])
+    assert found.numpy().tolist() == [5, 6, 7]
+    assert len(junk) == 100
+
+
+def test_arrays_made_inside_start_anew_in_each_replay():
+    def function(x):
+        total = K.zeros((3,))
+        K.add(total, x, total)
+        return total
+
+    replay, _ = record(function, numbers(3))
+    for _ in range(3):
+        assert replay.call([np.ones(3, "float32")])[0].numpy().tolist() == [1, 1, 1]
+
+
+def test_memory_from_outside_is_updated_in_place():
+    total = K.zeros((3,))
+    version = total.version
+
+    def function(x):
+        K.add(total, x, total)
+        total.bump_version()
+        return K.copy(total)
+
+    replay, _ = record(function, np.ones(3, "float32"))
+    for i in range(3):
+        assert replay.call([np.ones(3, "float32")])[0].numpy().tolist() == [i + 2] * 3
+    assert total.version == version + 4
+
+
+def test_random_numbers_go_on_in_a_replay():
+    def function(x):
+        out, mask = K.dropout(x, 0.5)
+        return [out, K.uniform((5,)), K.randperm(7), K.cast(mask, "int64")]
+
+    x = np.ones(100, "float32")
+    K.manual_seed(3)
+    expected = [[K.copy(a).numpy() for a in function(x)] for _ in range(4)]
+    offset = K.default_generator().offset
+    K.manual_seed(3)
+    replay, first = record(function, x)
+    found = [first] + [[a.numpy() for a in replay.call([x])] for _ in range(3)]
+    for one, other in zip(expected, found, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert K.default_generator().offset == offset
+
+
+def test_a_seed_set_inside_is_set_in_each_replay():
+    def function():
+        K.manual_seed(5)
+        return K.uniform((4,))
+
+    replay, first = record(function)
+    K.uniform((9,))
+    np.testing.assert_array_equal(replay.call([])[0].numpy(), first[0])
+
+
+@pytest.mark.parametrize(
+    ("read", "what"),
+    [
+        (lambda x: K.sum(x).item(), "item"),
+        (lambda x: float(K.sum(x)), "item"),
+        (lambda x: bool(K.sum(x)), "item"),
+        (lambda x: x.tolist(), "numpy"),
+        (lambda x: np.asarray(x), "numpy"),
+        (lambda x: repr(x), "numpy"),
+        (lambda x: x.__dlpack__(), "__dlpack__"),
+        (lambda x: K.one_hot(K.cast(x, "int64")), "one_hot"),
+        (lambda x: K.default_generator().offset, "Generator.offset"),
+        (lambda x: K.default_generator().seed, "Generator.seed"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["begin", "watch"])
+def test_reads_on_the_host_are_refused(read, what, mode):
+    x = K.ones((3,))
+    K.default_generator()
+    replay = K.Replay()
+    getattr(replay, mode)()
+    try:
+        with pytest.raises(BufferError):
+            memoryview(x)
+        with pytest.raises(RuntimeError, match=f"{what}.*: elements are read on the host inside of a capture"):
+            read(x)
+    finally:
+        replay.end()
+    read(x)
+
+
+def test_a_lenient_recording_goes_on_and_says_why_it_is_void():
+    replay = K.Replay(strict=False)
+    replay.begin()
+    value = K.sum(K.ones((3,))).item()
+    replay.end()
+    assert value == 3
+    assert not replay.complete
+    assert replay.reason.startswith("item: elements are read on the host")
+    with pytest.raises(RuntimeError, match="nothing is recorded"):
+        replay.call([])
+
+
+def test_bounds_are_checked_in_each_replay():
+    table = numbers(5, 2)
+    logits = numbers(2, 5)
+    cases = [
+        (lambda i: K.index_select(table, 0, i), "index_select: index 7 is out of range for size 5"),
+        (lambda i: K.gather(table, 0, i.reshape((1, 2))), "gather: index 7"),
+        (lambda i: K.one_hot(i, 5), "one_hot: index 7 is out of range for size 5"),
+        (
+            lambda i: list(K.cross_entropy(logits, i)),
+            "cross_entropy: target 7 at position 1 is not a class: expected 0 to 4",
+        ),
+        (
+            lambda i: K.gather_images(np.zeros((5, 1, 2, 2), "uint8"), i, np.ones(1, "float32"), np.ones(1, "float32")),
+            "gather_images: index 7 is out of range for 5 images",
+        ),
+    ]
+    for function, message in cases:
+        replay, _ = record(function, np.array([0, 4]))
+        with pytest.raises(IndexError, match=message):
+            replay.call([np.array([1, 7])])
+        assert len(replay.call([np.array([3, 2])])) >= 1
+
+
+def test_a_transformation_that_is_not_finite_is_refused_in_a_replay():
+    images, index = np.zeros((1, 1, 2, 2), "uint8"), np.zeros(1, "int64")
+    one = np.ones(1, "float32")
+    replay, _ = record(lambda theta: K.warp_images(images, index, theta, (2, 2), one, one), np.zeros((1, 2, 3)))
+    with pytest.raises(ValueError, match="theta must be finite, got nan for image 0"):
+        replay.call([np.full((1, 2, 3), np.nan)])
+
+
+def test_captures_do_not_nest():
+    outer, inner = K.Replay(), K.Replay()
+    outer.begin()
+    try:
+        with pytest.raises(RuntimeError, match="inside of another capture"):
+            inner.begin()
+    finally:
+        outer.end()
+    with pytest.raises(RuntimeError, match="not begun in this thread"):
+        inner.end()
+    with pytest.raises(RuntimeError, match="already recorded"):
+        outer.begin()
+
+
+def test_other_threads_are_not_recorded():
+    replay = K.Replay()
+    seen = []
+
+    def other():
+        seen.append((K.add(K.ones((3,)), 1.0).tolist(), K.in_capture()))
+
+    replay.begin()
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join()
+    assert K.in_capture()
+    replay.end()
+    assert seen == [([2, 2, 2], False)]
+    assert replay.launches() == []
+    assert not K.in_capture()
+
+
+def test_a_recording_belongs_to_the_instruction_set_it_was_made_on(every_isa):
+    replay, first = record(chain, numbers(5, 7), numbers(7, 7, seed=1))
+    K.set_isa("reference")
+    for expected, found in zip(first, replay.call([numbers(5, 7), numbers(7, 7, seed=1)]), strict=True):
+        np.testing.assert_array_equal(expected, found.numpy())
+
+
+def test_a_dropped_recording_ends():
+    replay = K.Replay()
+    replay.begin()
+    del replay
+    gc.collect()
+    assert not K.in_capture()
+    assert K.add(1.0, 2.0).item() == 3
