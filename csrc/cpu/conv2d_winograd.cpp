@@ -34,13 +34,18 @@ bool takes(const Conv2dParams& p, DType dtype) {
   return shape && p.C >= 16 && p.K >= 16 && 10 * points(p.P) * points(p.Q) < 6 * 9 * p.P * p.Q;
 }
 
+Filters filters(const Conv2dParams& p, const void* weight, bool turned) {
+  const auto* data = static_cast<const float*>(weight);
+  return {data, data + p.K * p.C * p.R * p.S, turned ? p.C : p.K, turned ? p.K : p.C, turned};
+}
+
 }  // namespace
 
 bool conv2d_winograd_forward(const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   if (!takes(p, a.dtype)) return false;
   const Images x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
-  const Filters w{static_cast<const float*>(a.weight), p.K, p.C, false};
+  const Filters w = filters(p, a.weight, false);
   const Outputs out{static_cast<float*>(a.out),
                     static_cast<const float*>(a.bias),
                     a.activation == Activation::relu,
@@ -55,7 +60,7 @@ bool conv2d_winograd_backward_input(const Conv2dBackwardInputArgs& a) {
   const Conv2dParams& p = a.p;
   if (!takes(p, a.dtype)) return false;
   const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 2 - p.pad_top, 2 - p.pad_left};
-  const Filters w{static_cast<const float*>(a.weight), p.C, p.K, true};
+  const Filters w = filters(p, a.weight, true);
   const Outputs dx{static_cast<float*>(a.dx), nullptr, false, p.C, p.H, p.W};
   convolve<F4>(p.N, dout, w, dx);
   return true;

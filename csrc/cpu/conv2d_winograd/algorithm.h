@@ -72,58 +72,41 @@ struct SixPoints {
     v[4] = even_t - odd_t;
     v[5] = c[2];
   }
-  // The transposes of the two.
+  // The transposes of the two, after the diagonal of G: v_i / prod_{j != i}(p_i - p_j). U is kept without
+  // that factor, because here it costs nothing.
+  static constexpr float scale_s = -2.0f / 3, scale_t = 1.0f / 6;
   [[gnu::always_inline]] static inline void moments4(const Vec (&v)[6], Vec (&c)[4]) {
-    const Vec even_s = v[1] + v[2], odd_s = root_half * (v[1] - v[2]);
-    const Vec even_t = v[3] + v[4], odd_t = root2 * (v[3] - v[4]);
-    c[0] = v[0] + even_s + even_t;
-    c[1] = odd_s + odd_t;
-    c[2] = 0.5f * even_s + 2.0f * even_t;
-    c[3] = 0.5f * odd_s + 2.0f * odd_t + v[5];
+    const Vec even_s = v[1] + v[2], odd_s = v[1] - v[2];
+    const Vec even_t = v[3] + v[4], odd_t = v[3] - v[4];
+    c[0] = v[0] + scale_s * even_s + scale_t * even_t;
+    c[1] = (scale_s * root_half) * odd_s + (scale_t * root2) * odd_t;
+    c[2] = (scale_s * 0.5f) * even_s + (scale_t * 2) * even_t;
+    c[3] = v[5] + (scale_s * root_half * 0.5f) * odd_s + (scale_t * root2 * 2) * odd_t;
   }
   [[gnu::always_inline]] static inline void moments3(const Vec (&v)[6], Vec (&c)[3]) {
     const Vec even_s = v[1] + v[2], even_t = v[3] + v[4];
-    c[0] = v[0] + even_s + even_t;
-    c[1] = root_half * (v[1] - v[2]) + root2 * (v[3] - v[4]);
-    c[2] = 0.5f * even_s + 2.0f * even_t + v[5];
-  }
-  // The diagonal of G: 1 / prod_{j != i}(p_i - p_j).
-  [[gnu::always_inline]] static inline void scale(Vec (&v)[6]) {
-    v[1] *= -2.0f / 3;
-    v[2] *= -2.0f / 3;
-    v[3] *= 1.0f / 6;
-    v[4] *= 1.0f / 6;
+    c[0] = v[0] + scale_s * even_s + scale_t * even_t;
+    c[1] = (scale_s * root_half) * (v[1] - v[2]) + (scale_t * root2) * (v[3] - v[4]);
+    c[2] = v[5] + (scale_s * 0.5f) * even_s + (scale_t * 2) * even_t;
   }
 };
 
 // F(4x4, 3x3): 36 multiplications for 144.
 struct F4 : SixPoints {
   static constexpr int m = 4, r = 3;
-  [[gnu::always_inline]] static inline void weight(const Vec (&g)[3], Vec (&u)[6]) {
-    values3(g, u);
-    scale(u);
-  }
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[3], Vec (&u)[6]) { values3(g, u); }
   [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[4]) { moments4(v, y); }
   [[gnu::always_inline]] static inline void dout(const Vec (&dy)[4], Vec (&v)[6]) { values4(dy, v); }
-  [[gnu::always_inline]] static inline void dweight(Vec (&v)[6], Vec (&dg)[3]) {
-    scale(v);
-    moments3(v, dg);
-  }
+  [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[3]) { moments3(v, dg); }
 };
 
 // F(3x3, 4x4): 36 multiplications for 144; for the stem (conv2d_stem.cpp).
 struct F3 : SixPoints {
   static constexpr int m = 3, r = 4;
-  [[gnu::always_inline]] static inline void weight(const Vec (&g)[4], Vec (&u)[6]) {
-    values4(g, u);
-    scale(u);
-  }
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[4], Vec (&u)[6]) { values4(g, u); }
   [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[3]) { moments3(v, y); }
   [[gnu::always_inline]] static inline void dout(const Vec (&dy)[3], Vec (&v)[6]) { values3(dy, v); }
-  [[gnu::always_inline]] static inline void dweight(Vec (&v)[6], Vec (&dg)[4]) {
-    scale(v);
-    moments4(v, dg);
-  }
+  [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[4]) { moments4(v, dg); }
 };
 
 // F(2x2, 3x3): 16 multiplications for 36. p = 0, 1, -1, inf. The rows of 0 change their sign in B and G.
@@ -152,7 +135,7 @@ struct F2 {
     v[2] = dy[0] - dy[1];
     v[3] = dy[1];
   }
-  [[gnu::always_inline]] static inline void dweight(Vec (&v)[4], Vec (&dg)[3]) {
+  [[gnu::always_inline]] static inline void dweight(const Vec (&v)[4], Vec (&dg)[3]) {
     const Vec even = 0.5f * (v[1] + v[2]);
     dg[0] = v[0] + even;
     dg[1] = 0.5f * (v[1] - v[2]);

@@ -10,7 +10,9 @@
 
 namespace weft::cpu::WEFT_ISA {
 
-constexpr std::int64_t tiles_of_stage = 128;
+constexpr std::int64_t tiles_of_stage = 64;
+// Numbers of S up to which stages are dealt to groups.
+constexpr std::int64_t dealt_weight = 36 * 64 * 64;
 
 struct Gradient {
   float* dw;  // (K, C, R, S)
@@ -56,10 +58,28 @@ void add_products(const GradientPlan<F>& plan, const Block& b, int vectors, cons
     }
 }
 
-// One stage: blocks `first` .. `last`, one after the other, into sums s [pair] and db.
+// The pair's S to dw.
+template <class F>
+void finish_pair(const GradientPlan<F>& plan, const Gradient& g, std::int64_t pair, const float* s) {
+  constexpr int taps = F::r * F::r;
+  const std::int64_t p = pair / plan.v.blocks, c0 = pair % plan.v.blocks * L;
+  const std::int64_t channels = min_of<std::int64_t>(L, g.C - c0), length = channels * taps;
+  const int vectors = panel_vectors(g.K, p);
+  float dg[L * taps * L];
+  for (int vector = 0; vector < vectors; ++vector) {
+    for (std::int64_t c = 0; c < channels; ++c)
+      weight_gradient<F>(s + (c * vectors + vector) * L, plan.plane, dg + c * taps * L);
+    const std::int64_t k0 = p * panel + vector * L, lanes = min_of<std::int64_t>(L, g.K - k0);
+    store_run(dg, length, g.dw + (k0 * g.C + c0) * taps, g.C * taps, lanes);
+  }
+}
+
+// Blocks `first` .. `last`, one after the other, into sums s [pair] and db. alone: there are no other sums,
+// so that each pair becomes dw as soon as it is complete; with a single block its sums never leave the cache
+// (s is not used).
 template <class F, class In>
 void add_blocks(const GradientPlan<F>& plan, const Gradient& g, const In& x, const Images& dout,
-                std::int64_t first, std::int64_t last, float* s, float* db, std::int64_t work) {
+                std::int64_t first, std::int64_t last, float* s, float* db, bool alone, std::int64_t work) {
   const Scratch<float> v(plan.planes * plan.v.plane), d(plan.planes * plan.d.plane);
   for (std::int64_t index = first; index < last; ++index) {
     const Block b = plan.blocks[index];
@@ -77,25 +97,12 @@ void add_blocks(const GradientPlan<F>& plan, const Gradient& g, const In& x, con
     });
     parallel_tasks(plan.pairs, work, [&](std::int64_t pair) {
       const std::int64_t p = pair / plan.v.blocks, c = pair % plan.v.blocks;
+      const Scratch<float> own(alone && last - first == 1 ? plan.sums : 0);
+      float* sums = own.data() ? own.data() : s + pair * plan.sums;
       add_products(plan, b, panel_vectors(g.K, p), plan.v.at(v.data(), c, 0), plan.d.at(d.data(), 2 * p, 0),
-                   s + pair * plan.sums, index > first);
+                   sums, index > first);
+      if (alone && index == last - 1) finish_pair(plan, g, pair, sums);
     });
-  }
-}
-
-// The pair's S to dw.
-template <class F>
-void finish_pair(const GradientPlan<F>& plan, const Gradient& g, std::int64_t pair, const float* s) {
-  constexpr int taps = F::r * F::r;
-  const std::int64_t p = pair / plan.v.blocks, c0 = pair % plan.v.blocks * L;
-  const std::int64_t channels = min_of<std::int64_t>(L, g.C - c0), length = channels * taps;
-  const int vectors = panel_vectors(g.K, p);
-  float dg[L * taps * L];
-  for (int vector = 0; vector < vectors; ++vector) {
-    for (std::int64_t c = 0; c < channels; ++c)
-      weight_gradient<F>(s + (c * vectors + vector) * L, plan.plane, dg + c * taps * L);
-    const std::int64_t k0 = p * panel + vector * L, lanes = min_of<std::int64_t>(L, g.K - k0);
-    store_run(dg, length, g.dw + (k0 * g.C + c0) * taps, g.C * taps, lanes);
   }
 }
 
@@ -106,22 +113,23 @@ void weight_gradient(std::int64_t N, const In& x, const Images& dout, const Grad
   const GradientPlan<F> plan(g, blocks);
   const std::int64_t work = N * dout.H * dout.W * g.C * g.K / 2, all = plan.pairs * plan.sums,
                      lanes = plan.d.blocks * L;
-  const std::int64_t groups =
-      g.C * g.K * plan.planes <= small_weight ? min_of<std::int64_t>(8, blocks.count) : 1;
-  const Scratch<float> s(groups * all), db(groups * lanes);
-  parallel_tasks(groups, groups > 1 ? work : 0, [&](std::int64_t group) {
+  const bool deal = g.C * g.K * plan.planes <= dealt_weight && blocks.count > 1;
+  const std::int64_t groups = deal ? min_of<std::int64_t>(8, blocks.count) : 1;
+  const Scratch<float> s(blocks.count > 1 ? groups * all : 0), db(groups * lanes);
+  parallel_tasks(groups, deal ? work : 0, [&](std::int64_t group) {
     std::int64_t first, size;
     Blocks::cut(blocks.count, groups, group, first, size);
     add_blocks(plan, g, x, dout, first, first + size, s.data() + group * all, db.data() + group * lanes,
-               groups > 1 ? 0 : work);
+               !deal, deal ? 0 : work);
   });
-  parallel_tasks(plan.pairs, groups * all, [&](std::int64_t pair) {
-    float* sum = s.data() + pair * plan.sums;
-    for (std::int64_t group = 1; group < groups; ++group)
-      for (std::int64_t i = 0; i < plan.sums; i += L)
-        store(sum + i, load(sum + i) + load(sum + group * all + i));
-    finish_pair(plan, g, pair, sum);
-  });
+  if (deal)
+    parallel_tasks(plan.pairs, groups * all, [&](std::int64_t pair) {
+      float* sum = s.data() + pair * plan.sums;
+      for (std::int64_t group = 1; group < groups; ++group)
+        for (std::int64_t i = 0; i < plan.sums; i += L)
+          store(sum + i, load(sum + i) + load(sum + group * all + i));
+      finish_pair(plan, g, pair, sum);
+    });
   if (!g.db) return;
   for (std::int64_t k = 0; k < g.K; ++k) {
     float sum = db[k];

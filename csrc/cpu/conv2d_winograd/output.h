@@ -55,6 +55,30 @@ template <class F>
   }
 }
 
+// Squares from `from`, turned, to `channels` planes `plane` apart; `count` squares go to each plane at a
+// time.
+template <int count>
+[[gnu::always_inline]] inline void store_squares(const float* from, float* to, std::int64_t plane,
+                                                 std::int64_t channels) {
+  Vec r[L];
+  if constexpr (count == 1) {
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) r[i] = load(from + i * L);
+    store_transposed(r, to, plane, channels);
+  } else {
+    float turned[L * count * L];
+    for (int square = 0; square < count; ++square) {
+#pragma GCC unroll 16
+      for (int i = 0; i < L; ++i) r[i] = load(from + (square * L + i) * L);
+      store_transposed(r, turned + square * L, count * L, L);
+    }
+    for (std::int64_t c = 0; c < channels; ++c)
+#pragma GCC unroll 4
+      for (int square = 0; square < count; ++square)
+        store(to + c * plane + square * L, load(turned + (c * count + square) * L));
+  }
+}
+
 // `pixels` vectors at `from` to `channels` planes `plane` apart.
 inline void store_run(const float* from, std::int64_t pixels, float* to, std::int64_t plane,
                       std::int64_t channels) {
@@ -63,12 +87,14 @@ inline void store_run(const float* from, std::int64_t pixels, float* to, std::in
       for (std::int64_t c = 0; c < channels; ++c) to[c * plane + i] = from[i * L + c];
     return;
   }
-  for (std::int64_t f = 0; f < pixels; f += L) {
-    f = min_of(f, pixels - L);
-    Vec r[L];
-#pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) r[i] = load(from + (f + i) * L);
-    store_transposed(r, to + f, plane, channels);
+  std::int64_t f = 0;
+  // Planes a multiple of 4 KiB apart fall into one set of the L1 cache, which has fewer ways than there are
+  // planes: then several lines of a plane are written at once.
+  if (plane % 1024 == 0)
+    for (; f + 4 * L <= pixels; f += 4 * L) store_squares<4>(from + f * L, to + f, plane, channels);
+  for (; f < pixels; f += L) {
+    f = min_of(f, pixels - L);  // the last square overlaps the one before
+    store_squares<1>(from + f * L, to + f, plane, channels);
   }
 }
 
@@ -85,19 +111,19 @@ inline void transform_output(const Outputs& out, const Blocks& blocks, const Blo
   if (out.bias)
     for (std::int64_t c = 0; c < channels; ++c) bias[c] = out.bias[k0 + c];
   for (std::int64_t image = 0; image < b.images; ++image) {
+    float* to = out.data + (((b.image + image) * out.K + k0) * out.P + p0) * out.Q + q0;
     for (std::int64_t row = 0; row < b.rows; ++row) {
       std::int64_t wide, narrow;
       b.numbers(image, row, wide, narrow);
       const std::int64_t extent = blocks.rows.extent(b.row + row);
-      float* to = pixels + (blocks.rows.start(b.row + row) - p0) * columns * L;
+      float* tiles = pixels + (blocks.rows.start(b.row + row) - p0) * columns * L;
       for (std::int64_t column = 0; column < b.columns; ++column) {
         const std::int64_t tile = column < b.wide_columns ? wide + column : narrow + column - b.wide_columns;
         output_tile<F>(m + tile * L, plane, bias, out.relu,
-                       to + (blocks.columns.start(b.column + column) - q0) * L, columns * L, extent,
+                       tiles + (blocks.columns.start(b.column + column) - q0) * L, columns * L, extent,
                        blocks.columns.extent(b.column + column));
       }
     }
-    float* to = out.data + (((b.image + image) * out.K + k0) * out.P + p0) * out.Q + q0;
     if (columns == out.Q) {
       store_run(pixels, rows * columns, to, out.P * out.Q, channels);
     } else {

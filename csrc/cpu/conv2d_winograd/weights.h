@@ -14,9 +14,9 @@
 namespace weft::cpu::WEFT_ISA {
 
 struct Filters {
-  const float* data;       // (K, C, R, S)
-  std::int64_t outs, ins;  // channels of the convolution that is computed
-  bool turned;             // gradient by the input: outs = C, ins = K, the filter is turned
+  const float *data, *end;  // (K, C, R, S)
+  std::int64_t outs, ins;   // channels of the convolution that is computed
+  bool turned;              // gradient by the input: outs = C, ins = K, the filter is turned
 };
 
 [[gnu::always_inline]] inline int panel_vectors(std::int64_t outs, std::int64_t p) {
@@ -45,24 +45,26 @@ template <class F>
   }
 }
 
-// The first `count` (at most L) numbers from `from`; reads none beyond.
-[[gnu::always_inline]] inline Vec load_first(const float* from, std::int64_t count) {
-  if (count >= L) return load(from);
-  Vec v{};
-  for (std::int64_t i = 0; i < count; ++i) v[i] = from[i];
-  return v;
-}
-
-// [length][L] = `rows` rows of `length` numbers, `stride` apart, turned.
+// [length][L] = `rows` rows of `length` numbers, `stride` apart, turned. Reads nothing from `end` on.
 inline void turn_rows(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t length,
-                      float* to) {
+                      const float* end, float* to) {
   for (std::int64_t f = 0; f < length; f += L) {
     const std::int64_t count = min_of<std::int64_t>(L, length - f);
     Vec r[L];
+    if (from + (rows - 1) * stride + f + L <= end) {
+      load_transposed(from + f, stride, rows, r);
+    } else {
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) r[i] = i < rows ? load_first(from + i * stride + f, count) : Vec{};
-    transpose(r);
-    for (std::int64_t i = 0; i < count; ++i) store(to + (f + i) * L, r[i]);
+      for (int i = 0; i < L; ++i) {
+        r[i] = Vec{};
+        if (i < rows)
+          for (std::int64_t j = 0; j < count; ++j) r[i][j] = from[i * stride + f + j];
+      }
+      transpose(r);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i)
+      if (i < count) store(to + (f + i) * L, r[i]);
   }
 }
 
@@ -78,10 +80,10 @@ inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, 
     for (std::int64_t c = c0; c < c1; c += L) {
       const std::int64_t channels = min_of<std::int64_t>(L, c1 - c);
       if (!w.turned)
-        turn_rows(w.data + (k0 * w.ins + c) * taps, w.ins * taps, lanes, channels * taps, turned);
+        turn_rows(w.data + (k0 * w.ins + c) * taps, w.ins * taps, lanes, channels * taps, w.end, turned);
       for (std::int64_t i = 0; i < channels; ++i) {
         Vec g[taps];
-        if (w.turned) turn_rows(w.data + ((c + i) * w.outs + k0) * taps, taps, lanes, taps, turned);
+        if (w.turned) turn_rows(w.data + ((c + i) * w.outs + k0) * taps, taps, lanes, taps, w.end, turned);
         const float* from = w.turned ? turned : turned + i * taps * L;
 #pragma GCC unroll 16
         for (int tap = 0; tap < taps; ++tap) g[tap] = load(from + (w.turned ? taps - 1 - tap : tap) * L);
