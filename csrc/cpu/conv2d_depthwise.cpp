@@ -1,6 +1,6 @@
 // Convolution with one input channel a group (depthwise: groups = C; K may be a multiple of C). Every output
 // plane comes from one input plane, so there is nothing to share between outputs: for each tap, a row of the
-// input times one weight is added to a row of the output.
+// input times one weight is added to a row of the output. Windows of 3x3 have a file of their own.
 #include "cpu/conv2d_depthwise.h"
 
 #include "cpu/conv2d_columns.h"
@@ -123,18 +123,21 @@ void backward_weight(const Conv2dBackwardWeightArgs& a) {
 
 bool conv2d_depthwise_forward(const Conv2dForwardArgs& a) {
   if (!takes(a.p)) return false;
+  if (conv2d_depthwise_3x3_forward(a)) return true;
   dispatch_floating(a.dtype, [&](auto type) { forward<typename decltype(type)::type>(a); });
   return true;
 }
 
 bool conv2d_depthwise_backward_input(const Conv2dBackwardInputArgs& a) {
   if (!takes(a.p)) return false;
+  if (conv2d_depthwise_3x3_backward_input(a)) return true;
   dispatch_floating(a.dtype, [&](auto type) { backward_input<typename decltype(type)::type>(a); });
   return true;
 }
 
 bool conv2d_depthwise_backward_weight(const Conv2dBackwardWeightArgs& a) {
   if (!takes(a.p)) return false;
+  if (conv2d_depthwise_3x3_backward_weight(a)) return true;
   dispatch_floating(a.dtype, [&](auto type) { backward_weight<typename decltype(type)::type>(a); });
   return true;
 }
