@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -104,15 +106,77 @@ def test_nan_goes_through(every_isa: str) -> None:
     assert not np.isnan(np.delete(out, 3, axis=0)).any()
 
 
-@pytest.mark.parametrize("size", [(200, 300, 700), (1, 5000, 600), (64, 120, 400)], ids=str)
-def test_same_bits_for_any_number_of_threads(rng: np.random.Generator, size: tuple[int, int, int]) -> None:
+# The policy of csrc/cpu/gemm.cpp: a method, a layout ("t": transposed in memory) and sizes that reach it.
+PATHS = [
+    ("rows", "nn", (1, 5000, 600)),  # one block of K
+    ("rows", "nn", (3, 2100, 131)),
+    ("rows", "tn", (8, 301, 1000)),  # several blocks of K, a strided A
+    ("rows", "nt", (3000, 1, 97)),  # a column: turned
+    ("dots", "nt", (1, 70, 3001)),
+    ("dots", "nt", (5, 33, 70)),  # narrow tiles at the end of rows and columns
+    ("dots", "nt", (23, 37, 259)),
+    ("in place", "nn", (64, 120, 400)),
+    ("in place", "nt", (64, 120, 400)),  # panels of B are packed
+    ("in place", "nt", (31, 10, 84)),  # one narrow panel
+    ("in place", "tn", (120, 401, 64)),
+    ("in place", "tt", (45, 47, 1100)),  # slices of K
+    ("packed", "nn", (515, 530, 517)),
+    ("packed", "tt", (515, 530, 517)),
+    ("packed", "nt", (61, 6200, 401)),  # two strips of columns
+]
+
+
+def operands(rng: np.random.Generator, layout: str, size: tuple[int, int, int], dtype: str) -> tuple[Any, Any]:
     m, n, k = size
-    a, b = normal(rng, m, k), normal(rng, k, n)
+    a = normal(rng, k, m, dtype=dtype).T if layout[0] == "t" else normal(rng, m, k, dtype=dtype)
+    b = normal(rng, n, k, dtype=dtype).T if layout[1] == "t" else normal(rng, k, n, dtype=dtype)
+    return a, b
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("method", "layout", "size"), PATHS, ids=str)
+def test_every_method(
+    every_isa: str, rng: np.random.Generator, method: str, layout: str, size: tuple[int, int, int], dtype: str
+) -> None:
+    a, b = operands(rng, layout, size, dtype)
+    m, n, k = size
+    product = a.astype(np.float64) @ b.astype(np.float64)
+    assert_close(K.matmul(a, b), product, dtype=dtype, terms=k)
+    c, bias = normal(rng, m, n, dtype=dtype), normal(rng, n, dtype=dtype)
+    out = K.gemm(a, b, c, alpha=0.5, beta=-1.5, bias=bias, activation="relu")
+    assert_close(out, np.maximum(0.5 * product - 1.5 * c + bias, 0), dtype=dtype, terms=k)
+
+
+@pytest.mark.parametrize(("method", "layout", "size"), PATHS, ids=str)
+def test_nan_beside_beta_zero(
+    every_isa: str, rng: np.random.Generator, method: str, layout: str, size: tuple[int, int, int]
+) -> None:
+    """C is not read where beta = 0; a NaN of A reaches its own row and no other."""
+    a, b = operands(rng, layout, size, "float32")
+    m, n, k = size
+    a[m // 2, k // 2] = np.nan
+    out = np.asarray(K.gemm(a, b, np.full((m, n), np.nan, np.float32), beta=0.0, activation="relu"))
+    assert np.isnan(out[m // 2]).all()
+    assert not np.isnan(np.delete(out, m // 2, axis=0)).any()
+
+
+@pytest.mark.parametrize(("method", "layout", "size"), PATHS, ids=str)
+def test_same_bits_for_any_number_of_threads(
+    rng: np.random.Generator, method: str, layout: str, size: tuple[int, int, int]
+) -> None:
+    a, b = operands(rng, layout, size, "float32")
     results = []
     for count in (1, 2, 3, 4, 7):
         with threads(count):
             results.append(np.asarray(K.matmul(a, b)).tobytes())
     assert len(set(results)) == 1
+
+
+def test_many_small_problems(every_isa: str, rng: np.random.Generator) -> None:
+    a, b = normal(rng, 50, 9, 33), normal(rng, 50, 33, 21)
+    assert_close(K.matmul(a, b), a.astype(np.float64) @ b, dtype="float32", terms=33)
+    assert_close(K.matmul(a, b[0]), a.astype(np.float64) @ b[0], dtype="float32", terms=33)
+    assert_close(K.matmul(a[:1], b), a[:1].astype(np.float64) @ b, dtype="float32", terms=33)
 
 
 def test_errors() -> None:

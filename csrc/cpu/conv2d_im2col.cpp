@@ -12,7 +12,8 @@
 #include "cpu/conv2d_im2col.h"
 
 #include "cpu/conv2d_columns.h"
-#include "cpu/gemm/packed.h"
+#include "cpu/gemm/multiply.h"
+#include "cpu/scratch.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -87,8 +88,10 @@ GemmArgs product(std::int64_t M, std::int64_t N, std::int64_t K, Matrix a, Matri
 
 template <class T>
 void run(const GemmArgs& g, bool relu = false) {
-  gemm_packed<T>(g, static_cast<const T*>(g.a.data), static_cast<const T*>(g.b.data),
-                 static_cast<T*>(g.c.data), relu);
+  multiply({g.M, g.N, g.K, static_cast<const T*>(g.a.data), g.a.row_stride, g.a.column_stride,
+            static_cast<const T*>(g.b.data), g.b.row_stride, g.b.column_stride, static_cast<T*>(g.c.data),
+            g.c.row_stride, static_cast<T>(g.alpha), static_cast<T>(g.beta), static_cast<const T*>(g.bias),
+            g.bias_axis, relu});
 }
 
 template <class T>

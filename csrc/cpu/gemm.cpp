@@ -1,13 +1,33 @@
-// Matrix product; see ops/gemm.h. The policy is at the end: a vector times a matrix, the packed product, the
-// naive kernel.
+// Matrix product; see ops/gemm.h. The policy stands in choose(): the first method that takes the problem does
+// it.
+//
+//   rows       up to 8 rows, a large B whose columns lie together: memory's speed            (gemm/rows.h)
+//   dots       few rows, A and B with their steps of K side by side (B = W^T)                (gemm/dots.h)
+//   in place   small: A and B are read where they lie (gemm/in_place.h) packed     large: blocks of A and B
+//   are copied into the order of the tiles               (gemm/packed.h)
+//
+// Empty products and C with gaps in both directions go to the naive kernel.
+#include "cpu/gemm/dots.h"
+#include "cpu/gemm/in_place.h"
+#include "cpu/gemm/multiply.h"
 #include "cpu/gemm/packed.h"
-#include "cpu/gemm/vector_matrix.h"
+#include "cpu/gemm/rows.h"
 #include "cpu/kernels.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
 
 namespace {
+
+template <class T>
+void choose(const Problem<T>& g) {
+  constexpr std::int64_t cached = (512 << 10) / sizeof(T), small = std::int64_t{1} << 27;
+  const std::int64_t dots_rows = g.K >= 256 ? 24 : 8;
+  if (g.M <= most_rows && g.b_column == 1 && g.N * g.K > cached) return multiply_rows(g);
+  if (g.M <= dots_rows && g.a_column == 1 && g.b_row == 1) return multiply_dots(g);
+  if (g.M <= 2 * tile_rows || g.M * g.N * g.K <= small) return multiply_in_place(g);
+  multiply_packed(g);
+}
 
 // C^T = B^T A^T: the same product for a C whose rows, not columns, lie together.
 GemmArgs transposed(const GemmArgs& g) {
@@ -25,10 +45,11 @@ GemmArgs transposed(const GemmArgs& g) {
 
 template <class T>
 void one_problem(const GemmArgs& g, std::int64_t n, bool relu) {
-  const T* a = static_cast<const T*>(g.a.data) + n * g.a.batch_stride;
-  const T* b = static_cast<const T*>(g.b.data) + n * g.b.batch_stride;
-  T* c = static_cast<T*>(g.c.data) + n * g.c.batch_stride;
-  if (!vector_matrix<T>(g, a, b, c, relu)) gemm_packed<T>(g, a, b, c, relu);
+  choose<T>({g.M, g.N, g.K, static_cast<const T*>(g.a.data) + n * g.a.batch_stride, g.a.row_stride,
+             g.a.column_stride, static_cast<const T*>(g.b.data) + n * g.b.batch_stride, g.b.row_stride,
+             g.b.column_stride, static_cast<T*>(g.c.data) + n * g.c.batch_stride, g.c.row_stride,
+             static_cast<T>(g.alpha), static_cast<T>(g.beta),
+             g.bias_axis == BiasAxis::none ? nullptr : static_cast<const T*>(g.bias), g.bias_axis, relu});
 }
 
 template <class T>
@@ -44,13 +65,14 @@ void all_problems(const GemmArgs& g, bool relu) {
 
 bool fast(Stream& stream, const GemmArgs& given) {
   if (given.M == 0 || given.N == 0 || given.K == 0 || given.alpha == 0) return false;
-  const bool turn = given.c.column_stride != 1 && given.c.row_stride == 1;
+  // A column is a row for the methods: they are made for few rows and many columns.
+  const bool turn = given.c.row_stride == 1 && (given.c.column_stride != 1 || given.N == 1);
   const GemmArgs g = turn ? transposed(given) : given;
-  if (g.c.column_stride != 1) return false;
+  if (g.c.column_stride != 1 && g.N > 1) return false;
   // Of the activations only relu is part of the tile's end; the others run over C afterwards.
   const bool relu = g.activation == Activation::relu;
   const bool afterwards = g.activation != Activation::none && !relu;
-  const bool gapless = g.c.row_stride == g.N && (g.batch == 1 || g.c.batch_stride == g.M * g.N);
+  const bool gapless = (g.c.row_stride == g.N || g.M == 1) && (g.batch == 1 || g.c.batch_stride == g.M * g.N);
   if (afterwards && !gapless) return false;
   dispatch_floating(g.dtype, [&](auto type) { all_problems<typename decltype(type)::type>(g, relu); });
   if (afterwards)
@@ -60,6 +82,9 @@ bool fast(Stream& stream, const GemmArgs& given) {
 }
 
 }  // namespace
+
+void multiply(const Problem<float>& g) { choose(g); }
+void multiply(const Problem<double>& g) { choose(g); }
 
 void gemm(Stream& stream, const GemmArgs& a) {
   const FlushDenormals flush;

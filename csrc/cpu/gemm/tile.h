@@ -1,11 +1,17 @@
-// The matrix product's tile sizes, and the tile itself.
+// The matrix product's tile: MR rows by NR columns of C that stay in registers while the products run along
+// K,
 //
-// A tile of C, MR rows by NR columns, stays in registers while the products run along K:
-//   C[0..MR, 0..NR] += sum over k of a[k][0..MR] b[k][0..NR]
-// a and b are packed: what one step of k needs lies together. Each step loads NV vectors of b and multiplies
-// them with MR broadcast numbers of a. The sizes leave registers for b's vectors and the broadcast:
-//   AVX-512   12 x 2 vectors = 24 of 32 registers
+//   sum[i][j] = sum over k of a[k][i] b[k][j]        i < rows <= MR, j < NV vectors
+//
+// a and b are read in place or packed: a by any two strides, b with the columns of a row side by side. Each
+// step of k loads NV vectors of b and multiplies them with a broadcast number of each row. The sizes leave
+// registers for b's vectors and the broadcast:
+//   AVX-512   12 x 2 vectors = 24 of 32 registers: 14 loads for 24 multiplications
 //   others     6 x 2 vectors = 12 of 16
+// Left to itself the compiler loads all broadcasts first and spills the sums, so a row's broadcast and its
+// multiplications are one piece of assembly where the instruction set has a fused multiply-add.
+//
+// Every element's sum runs over k in order, whatever tile it lies in: how C is cut does not change a bit.
 // Source: Goto, van de Geijn, "Anatomy of high-performance matrix multiplication", 2008.
 #pragma once
 #include <cstdint>
@@ -26,31 +32,87 @@ struct Tile {
   using Vec = typename VecOf<T>::type;
 };
 
-// Products run along K in slices of this length: a slice of a (KC x MR) stays in the L1 cache, KC x NC of b
-// in the L2. Fixed, because each slice is rounded on its own: another length would give other bits.
-constexpr std::int64_t KC = 256;
-constexpr std::int64_t NC = 512;
+// sum[j] += *a v[j].
+template <class T, int NV>
+[[gnu::always_inline]] inline void add_row(typename Tile<T>::Vec (&sum)[NV], const T* a,
+                                           const typename Tile<T>::Vec (&v)[NV]) {
+#if defined(WEFT_ISA_avx512) || defined(WEFT_ISA_avx2)
+  static_assert(NV == 1 || NV == 2);
+  typename Tile<T>::Vec broadcast;
+  if constexpr (sizeof(T) == 4 && NV == 2)
+    asm("vbroadcastss %[a], %[t]\n\tvfmadd231ps %[v0], %[t], %[s0]\n\tvfmadd231ps %[v1], %[t], %[s1]"
+        : [t] "=&v"(broadcast), [s0] "+v"(sum[0]), [s1] "+v"(sum[1])
+        : [a] "m"(*a), [v0] "v"(v[0]), [v1] "v"(v[1]));
+  else if constexpr (sizeof(T) == 4)
+    asm("vbroadcastss %[a], %[t]\n\tvfmadd231ps %[v0], %[t], %[s0]"
+        : [t] "=&v"(broadcast), [s0] "+v"(sum[0])
+        : [a] "m"(*a), [v0] "v"(v[0]));
+  else if constexpr (NV == 2)
+    asm("vbroadcastsd %[a], %[t]\n\tvfmadd231pd %[v0], %[t], %[s0]\n\tvfmadd231pd %[v1], %[t], %[s1]"
+        : [t] "=&v"(broadcast), [s0] "+v"(sum[0]), [s1] "+v"(sum[1])
+        : [a] "m"(*a), [v0] "v"(v[0]), [v1] "v"(v[1]));
+  else
+    asm("vbroadcastsd %[a], %[t]\n\tvfmadd231pd %[v0], %[t], %[s0]"
+        : [t] "=&v"(broadcast), [s0] "+v"(sum[0])
+        : [a] "m"(*a), [v0] "v"(v[0]));
+#else
+#pragma GCC unroll 2
+  for (int j = 0; j < NV; ++j) sum[j] += *a * v[j];
+#endif
+}
 
-// acc = a b for `rows` of the tile's MR rows, over k steps. Rows beyond `rows` are not computed.
-template <class T, int rows>
-[[gnu::always_inline]] inline void multiply_tile(std::int64_t k, const T* a, const T* b,
-                                                 typename Tile<T>::Vec (&acc)[Tile<T>::MR][Tile<T>::NV]) {
+// sum[i][j], stored one row after the other, for `rows` rows and NV vectors. a[k][i] = a[i a_row + k a_step],
+// b[k] = b[k b_step] and the NV vectors from there on.
+template <class T, int rows, int NV>
+void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::int64_t a_step, const T* b,
+                   std::int64_t b_step, T* result) {
   using Vec = typename Tile<T>::Vec;
-  constexpr int NV = Tile<T>::NV, lanes = Tile<T>::lanes;
+  constexpr int lanes = Tile<T>::lanes, bases = (rows + 2) / 3;
   Vec sum[rows][NV] = {};
-  for (std::int64_t step = 0; step < k; ++step, a += Tile<T>::MR, b += Tile<T>::NR) {
+  const std::int64_t a_row2 = 2 * a_row;
+  // Three rows share a pointer, so that the pointers fit the registers.
+  const T* base[bases];
+#pragma GCC unroll 4
+  for (int i = 0; i < bases; ++i) base[i] = a + 3 * i * a_row;
+  for (; k > 0; --k, b += b_step) {
     Vec v[NV];
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) v[j] = *reinterpret_cast<const Vec*>(b + j * lanes);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; ++i)
-#pragma GCC unroll 2
-      for (int j = 0; j < NV; ++j) sum[i][j] += a[i] * v[j];
+      add_row<T, NV>(sum[i], base[i / 3] + (i % 3 == 0 ? 0 : i % 3 == 1 ? a_row : a_row2), v);
+#pragma GCC unroll 4
+    for (int i = 0; i < bases; ++i) {
+      base[i] += a_step;
+      asm("" : "+r"(base[i]));  // keeps the compiler from making a pointer of each row
+    }
   }
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 2
-    for (int j = 0; j < NV; ++j) acc[i][j] = sum[i][j];
+    for (int j = 0; j < NV; ++j) *reinterpret_cast<Vec*>(result + (i * NV + j) * lanes) = sum[i][j];
+}
+
+template <class T>
+using MultiplyTile = void (*)(std::int64_t, const T*, std::int64_t, std::int64_t, const T*, std::int64_t, T*);
+
+// multiply_tile for a number of rows and of vectors known at run time.
+template <class T, int NV>
+[[gnu::always_inline]] inline MultiplyTile<T> tile_for(int rows) {
+  static_assert(tile_rows == 6 || tile_rows == 12);
+  if constexpr (tile_rows == 12) {
+    static constexpr MultiplyTile<T> all[] = {
+        multiply_tile<T, 1, NV>,  multiply_tile<T, 2, NV>,  multiply_tile<T, 3, NV>,
+        multiply_tile<T, 4, NV>,  multiply_tile<T, 5, NV>,  multiply_tile<T, 6, NV>,
+        multiply_tile<T, 7, NV>,  multiply_tile<T, 8, NV>,  multiply_tile<T, 9, NV>,
+        multiply_tile<T, 10, NV>, multiply_tile<T, 11, NV>, multiply_tile<T, 12, NV>};
+    return all[rows - 1];
+  } else {
+    static constexpr MultiplyTile<T> all[] = {multiply_tile<T, 1, NV>, multiply_tile<T, 2, NV>,
+                                              multiply_tile<T, 3, NV>, multiply_tile<T, 4, NV>,
+                                              multiply_tile<T, 5, NV>, multiply_tile<T, 6, NV>};
+    return all[rows - 1];
+  }
 }
 
 }  // namespace weft::cpu::WEFT_ISA
