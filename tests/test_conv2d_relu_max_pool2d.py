@@ -151,7 +151,7 @@ def test_same_bits_for_any_number_of_threads(case: int) -> None:
     assert len(set(results)) == 1
 
 
-@pytest.mark.parametrize("case", [0, 1, 3, 8])
+@pytest.mark.parametrize("case", [0, 1, 3, 4])
 def test_not_a_number(every_isa: str, case: int) -> None:
     """NaN and infinity in the image and in the gradient come out where the three operations have them."""
     size, options = CASES[case]

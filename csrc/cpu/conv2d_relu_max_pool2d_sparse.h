@@ -1,0 +1,11 @@
+// The gradients of convolution, ReLU and 2x2 max-pooling from live gradients alone, float32, stride 1, one
+// group.
+#pragma once
+#include "cpu/kernels.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+// False for a problem that it does not take: then nothing was written.
+bool conv2d_relu_max_pool2d_sparse(const Conv2dReluMaxPool2dBackwardArgs& a);
+
+}  // namespace weft::cpu::WEFT_ISA
