@@ -33,6 +33,9 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 1, 1, 1, 2, 3, 3), {"padding": 3}),  # padding larger than the kernel's reach
     ((1, 130, 40, 41, 8, 3, 3), {"padding": 1}),  # too large for a padded copy in the cache
     ((1, 3, 100, 300, 4, 3, 3), {"stride": 2}),  # several pieces of columns
+    ((3, 40, 9, 37, 30, 1, 1), {}),  # 1x1: several panels of columns and blocks of channels
+    ((2, 70, 12, 41, 33, 3, 3), {"stride": 2, "padding": 1}),  # rows of more than one vector, every second number
+    ((2, 130, 6, 7, 230, 3, 3), {"stride": 2, "padding": 1}),  # a weight too large for sums of groups of images
     ((3, 1, 6, 6, 4, 1, 6), {}),  # a row kernel whose width has no weight kernel of its own
 ]
 IDS = [f"{'x'.join(map(str, size))}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for size, options in CASES]

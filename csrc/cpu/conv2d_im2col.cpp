@@ -14,6 +14,7 @@
 #include "cpu/conv2d_columns.h"
 #include "cpu/gemm/multiply.h"
 #include "cpu/scratch.h"
+#include "cpu/simd/lanes.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -26,16 +27,71 @@ struct Shape {
       : c(p.C / p.groups),
         k(p.K / p.groups),
         taps(c * p.R * p.S),
-        rows(max_of<std::int64_t>(1, min_of(p.P, piece / max_of<std::int64_t>(1, taps * p.Q)))),
-        pieces(ceil_div(p.P, rows)),
         direct(p.R == 1 && p.S == 1 && p.stride_h == 1 && p.stride_w == 1 && p.pad_top == 0 &&
-               p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0) {}
+               p.pad_bottom == 0 && p.pad_left == 0 && p.pad_right == 0),
+        rows(max_of<std::int64_t>(1, min_of(p.P, piece / max_of<std::int64_t>(1, taps * p.Q)))) {
+    if (direct) rows = ceil_div(p.P, min_of(p.P, ceil_div(16, p.N)));
+    pieces = ceil_div(p.P, rows);
+  }
   std::int64_t c, k, taps;    // of one group
-  std::int64_t rows, pieces;  // output rows of a piece, pieces of an image
   bool direct;                // the image itself is the matrix of columns
+  std::int64_t rows, pieces;  // output rows of a piece, pieces of an image
 };
 
-// columns[(c r s)][(p - p0) Q + q]; x is the image's first channel of the group.
+// The even lanes of a and b.
+template <class T>
+[[gnu::always_inline]] inline typename VecOf<T>::type even_lanes(typename VecOf<T>::type a,
+                                                                 typename VecOf<T>::type b) {
+  typename LaneIndex<T>::type index;
+#pragma GCC unroll 16
+  for (int l = 0; l < lanes_of<T>; ++l) index[l] = 2 * l;
+  return __builtin_shuffle(a, b, index);
+}
+
+// to[i] = from[i * stride] for i < n; nothing behind from[(n - 1) * stride] is read.
+template <class T>
+[[gnu::always_inline]] inline void copy_row(T* to, const T* from, std::int64_t n, std::int64_t stride) {
+  constexpr std::int64_t L = lanes_of<T>;
+  if (stride > 2) {
+    for (std::int64_t i = 0; i < n; ++i) to[i] = from[i * stride];
+    return;
+  }
+  for (std::int64_t i = 0; i < n; i += L) {
+    const std::int64_t count = min_of(L, n - i), reach = count * stride - (stride - 1);
+    if (stride == 1) {
+      store_some<T>(to + i, load_some<T>(from + i, count), count);
+    } else {
+      const auto low = load_some<T>(from + 2 * i, min_of(L, reach));
+      const auto high = load_some<T>(from + 2 * i + (reach > L ? L : 0), max_of<std::int64_t>(0, reach - L));
+      store_some<T>(to + i, even_lanes<T>(low, high), count);
+    }
+  }
+}
+
+// to[i * stride] += from[i] for i < n.
+template <class T>
+[[gnu::always_inline]] inline void add_row_to(T* to, const T* from, std::int64_t n, std::int64_t stride) {
+  constexpr std::int64_t L = lanes_of<T>;
+  if (stride > 2) {
+    for (std::int64_t i = 0; i < n; ++i) to[i * stride] += from[i];
+    return;
+  }
+  for (std::int64_t i = 0; i < n; i += L) {
+    const std::int64_t count = min_of(L, n - i), reach = count * stride - (stride - 1);
+    const auto v = load_some<T>(from + i, count);
+    if (stride == 1) {
+      store_some<T>(to + i, load_some<T>(to + i, count) + v, count);
+    } else {
+      const typename VecOf<T>::type zero = {};
+      T* low = to + 2 * i;
+      store_some<T>(low, load_some<T>(low, min_of(L, reach)) + interleave<T>(v, zero, 0), min_of(L, reach));
+      if (reach > L)
+        store_some<T>(low + L, load_some<T>(low + L, reach - L) + interleave<T>(v, zero, 1), reach - L);
+    }
+  }
+}
+
+// columns[(c r s)][(p - p0) Q + q]; x is the image's first channel.
 template <class T>
 void make_columns(const Conv2dParams& p, std::int64_t channels, const T* x, std::int64_t p0, std::int64_t p1,
                   T* columns) {
@@ -51,10 +107,7 @@ void make_columns(const Conv2dParams& p, std::int64_t channels, const T* x, std:
           }
           const T* from = x + (c * p.H + h) * p.W + in.shift;
           for (std::int64_t q = 0; q < in.begin; ++q) columns[q] = 0;
-          if (p.stride_w == 1)
-            for (std::int64_t q = in.begin; q < in.end; ++q) columns[q] = from[q];
-          else
-            for (std::int64_t q = in.begin; q < in.end; ++q) columns[q] = from[q * p.stride_w];
+          copy_row<T>(columns + in.begin, from + in.begin * p.stride_w, in.end - in.begin, p.stride_w);
           for (std::int64_t q = in.end; q < p.Q; ++q) columns[q] = 0;
         }
       }
@@ -72,10 +125,7 @@ void add_columns(const Conv2dParams& p, std::int64_t channels, const T* columns,
           const std::int64_t h = row * p.stride_h + r * p.dilation_h - p.pad_top;
           if (h < 0 || h >= p.H) continue;
           T* to = dx + (c * p.H + h) * p.W + in.shift;
-          if (p.stride_w == 1)
-            for (std::int64_t q = in.begin; q < in.end; ++q) to[q] += columns[q];
-          else
-            for (std::int64_t q = in.begin; q < in.end; ++q) to[q * p.stride_w] += columns[q];
+          add_row_to<T>(to + in.begin * p.stride_w, columns + in.begin, in.end - in.begin, p.stride_w);
         }
       }
 }
@@ -156,60 +206,94 @@ void backward_input(const Conv2dBackwardInputArgs& a) {
   });
 }
 
-// dw and db of one image, added to (or, with beta = 0, written to) the sums.
+// How the weight's gradient is cut: images into groups, whose sums are added afterwards, as far as these sums
+// stay small; and the input channels into blocks, which have nothing in common. All by the problem alone.
+struct Cut {
+  Cut(const Conv2dParams& p, const Shape& shape) {
+    constexpr std::int64_t tasks = 16, small = 1 << 18;
+    const std::int64_t fit = max_of<std::int64_t>(1, small / (p.K * shape.taps));
+    groups = min_of(p.N, min_of(tasks, fit));
+    const std::int64_t wanted = ceil_div(tasks, groups * p.groups);
+    // A block is at least one panel of columns wide.
+    const std::int64_t narrowest = ceil_div(32, p.R * p.S);
+    channels = max_of(min_of(narrowest, shape.c), ceil_div(ceil_div(shape.c, wanted), narrowest) * narrowest);
+    channels = min_of(channels, shape.c);
+    blocks = ceil_div(shape.c, channels);
+  }
+  std::int64_t groups, channels, blocks;
+};
+
+// dw of one image for `count` input channels from c0 on of the group g, added to (or, with beta = 0, written
+// to) the sums.
 template <class T>
-void add_image(const Conv2dBackwardWeightArgs& a, const Shape& shape, std::int64_t n, double beta, T* dw,
-               T* db, T* columns) {
+void add_image(const Conv2dBackwardWeightArgs& a, const Shape& shape, std::int64_t n, std::int64_t g,
+               std::int64_t c0, std::int64_t count, double beta, T* dw, T* columns) {
+  const Conv2dParams& p = a.p;
+  const std::int64_t plane = p.P * p.Q, filter = p.R * p.S, taps = count * filter;
+  const T* x = static_cast<const T*>(a.x) + (n * p.C + g * shape.c + c0) * p.H * p.W;
+  const T* dout = static_cast<const T*>(a.dout) + (n * p.K + g * shape.k) * plane;
+  const std::int64_t rows = shape.direct ? p.P : max_of<std::int64_t>(1, min_of(p.P, piece / (taps * p.Q)));
+  for (std::int64_t p0 = 0; p0 < p.P; p0 += rows) {
+    const std::int64_t p1 = min_of(p.P, p0 + rows), positions = (p1 - p0) * p.Q;
+    if (!shape.direct) make_columns(p, count, x, p0, p1, columns);
+    const Matrix turned = shape.direct ? matrix(x, 1, p.H * p.W) : matrix<T>(columns, 1, positions);
+    run<T>(product<T>(shape.k, taps, positions, matrix(dout + p0 * p.Q, plane, 1), turned,
+                      matrix<T>(dw + g * shape.k * shape.taps + c0 * filter, shape.taps, 1),
+                      p0 > 0 ? 1 : beta));
+  }
+}
+
+// db[k]: the sum of dout over images and positions.
+template <class T>
+void sum_bias(const Conv2dBackwardWeightArgs& a) {
+  using Vec = typename VecOf<T>::type;
+  constexpr std::int64_t L = lanes_of<T>;
   const Conv2dParams& p = a.p;
   const std::int64_t plane = p.P * p.Q;
-  for (std::int64_t g = 0; g < p.groups; ++g) {
-    const T* x = static_cast<const T*>(a.x) + (n * p.C + g * shape.c) * p.H * p.W;
-    const T* dout = static_cast<const T*>(a.dout) + (n * p.K + g * shape.k) * plane;
-    for (std::int64_t p0 = 0; p0 < p.P; p0 += shape.rows) {
-      const std::int64_t p1 = min_of(p.P, p0 + shape.rows), positions = (p1 - p0) * p.Q;
-      if (!shape.direct) make_columns(p, shape.c, x, p0, p1, columns);
-      const Matrix turned =
-          shape.direct ? matrix(x + p0 * p.Q, 1, p.H * p.W) : matrix<T>(columns, 1, positions);
-      run<T>(product<T>(shape.k, shape.taps, positions, matrix(dout + p0 * p.Q, plane, 1), turned,
-                        matrix<T>(dw + g * shape.k * shape.taps, shape.taps, 1), p0 > 0 ? 1 : beta));
-    }
-  }
-  const T* dout = static_cast<const T*>(a.dout) + n * p.K * plane;
-  for (std::int64_t k = 0; k < p.K; ++k) {
+  parallel_tasks(p.K, p.N * p.K * plane, [&](std::int64_t k) {
     T total = 0;
-    for (std::int64_t i = 0; i < plane; ++i) total += dout[k * plane + i];
-    db[k] = (beta != 0 ? db[k] : T(0)) + total;
-  }
+    for (std::int64_t n = 0; n < p.N; ++n) {
+      const T* from = static_cast<const T*>(a.dout) + (n * p.K + k) * plane;
+      Vec sum[4] = {};
+      std::int64_t i = 0;
+      for (; i + 4 * L <= plane; i += 4 * L)
+        for (int j = 0; j < 4; ++j) sum[j] += *reinterpret_cast<const Vec*>(from + i + j * L);
+      for (; i < plane; i += L) sum[0] += load_some<T>(from + i, min_of(L, plane - i));
+      const Vec v = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+      for (int l = 0; l < L; ++l) total += v[l];
+    }
+    static_cast<T*>(a.db)[k] = total;
+  });
 }
 
 template <class T>
 void backward_weight(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& p = a.p;
   const Shape shape(p);
-  const std::int64_t weights = p.K * shape.taps, sums = weights + p.K;
-  // Images are summed in groups; as many groups as keep their sums within 16 MiB.
-  const std::int64_t fit = max_of<std::int64_t>(1, (std::int64_t{1} << 22) / sums);
-  const std::int64_t groups = min_of(p.N, min_of<std::int64_t>(16, fit)), size = ceil_div(p.N, groups);
-  const Scratch<T> partial(groups * sums);
-  parallel_tasks(groups, work_of(p, shape), [&](std::int64_t group) {
-    const Scratch<T> columns(shape.direct ? 0 : shape.taps * shape.rows * p.Q);
-    T* dw = partial.data() + group * sums;
+  const Cut cut(p, shape);
+  const std::int64_t weights = p.K * shape.taps, size = ceil_div(p.N, cut.groups);
+  auto* dw = static_cast<T*>(a.dw);
+  const Scratch<T> partial(cut.groups > 1 ? cut.groups * weights : 0);
+  parallel_tasks(cut.groups * p.groups * cut.blocks, work_of(p, shape), [&](std::int64_t task) {
+    const std::int64_t c0 = task % cut.blocks * cut.channels, count = min_of(cut.channels, shape.c - c0);
+    const std::int64_t g = task / cut.blocks % p.groups, group = task / (cut.blocks * p.groups);
+    const std::int64_t taps = count * p.R * p.S;
+    const Scratch<T> columns(shape.direct ? 0 : max_of(piece, taps * p.Q));
+    T* sums = cut.groups > 1 ? partial.data() + group * weights : dw;
     const std::int64_t first = group * size, last = min_of(p.N, first + size);
     if (first >= last)
-      for (std::int64_t i = 0; i < sums; ++i) dw[i] = 0;
+      for (std::int64_t k = 0; k < shape.k; ++k)
+        for (std::int64_t i = 0; i < taps; ++i) sums[(g * shape.k + k) * shape.taps + c0 * p.R * p.S + i] = 0;
     for (std::int64_t n = first; n < last; ++n)
-      add_image<T>(a, shape, n, n > first ? 1 : 0, dw, dw + weights, columns.data());
+      add_image<T>(a, shape, n, g, c0, count, n > first ? 1 : 0, sums, columns.data());
   });
-  auto* dw = static_cast<T*>(a.dw);
-  auto* db = static_cast<T*>(a.db);
-  parallel_ranges(sums, 4096, groups * sums, [&](std::int64_t begin, std::int64_t end) {
+  if (a.db) sum_bias<T>(a);
+  if (cut.groups == 1) return;
+  parallel_ranges(weights, 4096, cut.groups * weights, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       T total = 0;
-      for (std::int64_t g = 0; g < groups; ++g) total += partial.data()[g * sums + i];
-      if (i < weights)
-        dw[i] = total;
-      else if (db)
-        db[i - weights] = total;
+      for (std::int64_t g = 0; g < cut.groups; ++g) total += partial[g * weights + i];
+      dw[i] = total;
     }
   });
 }

@@ -22,12 +22,13 @@ void panel_in_place(const Problem<T>& g, std::int64_t m0, std::int64_t m1, std::
     pack_panel<T>(buffer, b_step, b, columns, g.b_column, k, g.b_row);
     b = buffer;
   }
-  // The rows in tiles of even height.
+  // The rows in tiles of even height. The first one asks for the next panel, where that one is whole.
+  const bool next = b != buffer && n + 2 * NR <= g.N;
   const std::int64_t tiles = ceil_div(m1 - m0, MR);
   for (std::int64_t t = 0; t < tiles; ++t) {
     const std::int64_t m = m0 + (m1 - m0) * t / tiles, rows = m0 + (m1 - m0) * (t + 1) / tiles - m;
     tile<T>(g, k, g.a + m * g.a_row + k0 * g.a_column, g.a_row, g.a_column, b, b_step, m, n,
-            static_cast<int>(rows), columns, stage);
+            static_cast<int>(rows), columns, stage, next && t == 0);
   }
 }
 

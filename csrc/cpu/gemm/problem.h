@@ -86,15 +86,16 @@ void finish_tile(const Problem<T>& g, const T* sums, std::int64_t m, std::int64_
                        columns - j * lanes, stage);
 }
 
-// Computes and finishes the tile at (m, n) from k steps of a and b.
+// Computes and finishes the tile at (m, n) from k steps of a and b. fetch: see multiply_tile.
 template <class T>
 [[gnu::always_inline]] inline void tile(const Problem<T>& g, std::int64_t k, const T* a, std::int64_t a_row,
                                         std::int64_t a_step, const T* b, std::int64_t b_step, std::int64_t m,
-                                        std::int64_t n, int rows, std::int64_t columns, Stage stage) {
+                                        std::int64_t n, int rows, std::int64_t columns, Stage stage,
+                                        bool fetch = false) {
   constexpr int lanes = Tile<T>::lanes;
   alignas(64) T sums[Tile<T>::MR * Tile<T>::NR];
   if (columns > lanes) {
-    tile_for<T, 2>(rows)(k, a, a_row, a_step, b, b_step, sums);
+    (fetch ? tile_for<T, 2, true>(rows) : tile_for<T, 2>(rows))(k, a, a_row, a_step, b, b_step, sums);
     finish_tile<T, 2>(g, sums, m, n, rows, columns, stage);
   } else {
     tile_for<T, 1>(rows)(k, a, a_row, a_step, b, b_step, sums);

@@ -62,8 +62,9 @@ template <class T, int NV>
 }
 
 // sum[i][j], stored one row after the other, for `rows` rows and NV vectors. a[k][i] = a[i a_row + k a_step],
-// b[k] = b[k b_step] and the NV vectors from there on.
-template <class T, int rows, int NV>
+// b[k] = b[k b_step] and the NV vectors from there on. fetch: the panel of b to the right, which comes next,
+// is asked for on the way.
+template <class T, int rows, int NV, bool fetch = false>
 void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::int64_t a_step, const T* b,
                    std::int64_t b_step, T* result) {
   using Vec = typename Tile<T>::Vec;
@@ -78,6 +79,9 @@ void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::int64_t 
     Vec v[NV];
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) v[j] = *reinterpret_cast<const Vec*>(b + j * lanes);
+    if constexpr (fetch)
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) __builtin_prefetch(b + (NV + j) * lanes, 0, 2);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; ++i)
       add_row<T, NV>(sum[i], base[i / 3] + (i % 3 == 0 ? 0 : i % 3 == 1 ? a_row : a_row2), v);
@@ -96,21 +100,21 @@ void multiply_tile(std::int64_t k, const T* a, std::int64_t a_row, std::int64_t 
 template <class T>
 using MultiplyTile = void (*)(std::int64_t, const T*, std::int64_t, std::int64_t, const T*, std::int64_t, T*);
 
-// multiply_tile for a number of rows and of vectors known at run time.
-template <class T, int NV>
+// multiply_tile for a number of rows known at run time.
+template <class T, int NV, bool fetch = false>
 [[gnu::always_inline]] inline MultiplyTile<T> tile_for(int rows) {
   static_assert(tile_rows == 6 || tile_rows == 12);
   if constexpr (tile_rows == 12) {
     static constexpr MultiplyTile<T> all[] = {
-        multiply_tile<T, 1, NV>,  multiply_tile<T, 2, NV>,  multiply_tile<T, 3, NV>,
-        multiply_tile<T, 4, NV>,  multiply_tile<T, 5, NV>,  multiply_tile<T, 6, NV>,
-        multiply_tile<T, 7, NV>,  multiply_tile<T, 8, NV>,  multiply_tile<T, 9, NV>,
-        multiply_tile<T, 10, NV>, multiply_tile<T, 11, NV>, multiply_tile<T, 12, NV>};
+        multiply_tile<T, 1, NV, fetch>,  multiply_tile<T, 2, NV, fetch>,  multiply_tile<T, 3, NV, fetch>,
+        multiply_tile<T, 4, NV, fetch>,  multiply_tile<T, 5, NV, fetch>,  multiply_tile<T, 6, NV, fetch>,
+        multiply_tile<T, 7, NV, fetch>,  multiply_tile<T, 8, NV, fetch>,  multiply_tile<T, 9, NV, fetch>,
+        multiply_tile<T, 10, NV, fetch>, multiply_tile<T, 11, NV, fetch>, multiply_tile<T, 12, NV, fetch>};
     return all[rows - 1];
   } else {
-    static constexpr MultiplyTile<T> all[] = {multiply_tile<T, 1, NV>, multiply_tile<T, 2, NV>,
-                                              multiply_tile<T, 3, NV>, multiply_tile<T, 4, NV>,
-                                              multiply_tile<T, 5, NV>, multiply_tile<T, 6, NV>};
+    static constexpr MultiplyTile<T> all[] = {multiply_tile<T, 1, NV, fetch>, multiply_tile<T, 2, NV, fetch>,
+                                              multiply_tile<T, 3, NV, fetch>, multiply_tile<T, 4, NV, fetch>,
+                                              multiply_tile<T, 5, NV, fetch>, multiply_tile<T, 6, NV, fetch>};
     return all[rows - 1];
   }
 }
