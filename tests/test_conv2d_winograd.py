@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import weft
 import weft.kernels as K
 from helpers import reference, threads
 
-# Largest error, relative to the largest value of the result, that each method may make: docs/convolution.md.
-BOUND = 1e-5
+# Largest error, relative to the largest value of the result, that each setting may make: docs/convolution.md.
+BOUND = {"fast": 1e-5, "accurate": 3e-6, "direct": 5e-6}
 
 # N, C, K, H, W; what each is there for.
 CASES = [
@@ -68,9 +70,18 @@ def exact_dw(dout: np.ndarray, x: np.ndarray, padding: tuple[int, ...]) -> np.nd
     return dw
 
 
-def check(actual: Any, expected: np.ndarray, bound: float = BOUND) -> None:
+def check(actual: Any, expected: np.ndarray, bound: float | None = None) -> None:
+    bound = BOUND[K.conv_precision()] if bound is None else bound
     error = np.abs(np.asarray(actual) - expected).max() / np.abs(expected).max()
     assert error <= bound, f"error {error:.2e}"
+
+
+@pytest.fixture(params=["fast", "accurate"])
+def precision(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test once with tiles of 4 x 4 outputs and once with tiles of 2 x 2."""
+    K.set_conv_precision(request.param)
+    yield request.param
+    K.set_conv_precision("fast")
 
 
 def check_all(size: tuple[int, ...], padding: tuple[int, ...], seed: int = 0) -> None:
@@ -86,12 +97,12 @@ def check_all(size: tuple[int, ...], padding: tuple[int, ...], seed: int = 0) ->
 
 @pytest.mark.parametrize("padding", PADDINGS, ids=str)
 @pytest.mark.parametrize("size", CASES, ids=str)
-def test_against_definition(every_isa: str, size: tuple[int, ...], padding: tuple[int, ...]) -> None:
+def test_against_definition(every_isa: str, precision: str, size: tuple[int, ...], padding: tuple[int, ...]) -> None:
     check_all(size, padding)
 
 
 @pytest.mark.parametrize("height", range(1, 18))
-def test_every_size_of_image(every_isa: str, height: int) -> None:
+def test_every_size_of_image(every_isa: str, precision: str, height: int) -> None:
     for padding in PADDINGS:
         width = 1 + 5 * height % 17
         if height + padding[0] + padding[1] >= 3 and width + padding[2] + padding[3] >= 3:
@@ -120,7 +131,7 @@ def test_the_definition_here_is_the_reference(size: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 64, 64, 14, 14), (9, 160, 144, 7, 7), (1, 32, 48, 33, 31)], ids=str)
-def test_same_bits_for_any_number_of_threads(every_isa: str, size: tuple[int, ...]) -> None:
+def test_same_bits_for_any_number_of_threads(every_isa: str, precision: str, size: tuple[int, ...]) -> None:
     x, weight, bias, dout = arrays(size, (1, 1, 1, 1))
     results = set()
     for count in (1, 2, 3, 4, 7):
@@ -131,8 +142,39 @@ def test_same_bits_for_any_number_of_threads(every_isa: str, size: tuple[int, ..
     assert len(results) == 1
 
 
-def test_nan_goes_through(every_isa: str) -> None:
+def test_nan_goes_through(every_isa: str, precision: str) -> None:
     x, weight, bias, _ = arrays((1, 16, 16, 12, 12), (1, 1, 1, 1))
     x[0, 3, 5, 6] = np.nan
     out = np.asarray(K.conv2d(x, weight, bias, padding=1, activation="relu"))
     assert np.isnan(out[0, :, 4:7, 5:8]).all()
+
+
+@pytest.mark.parametrize("draw", ["normal", "uniform"])
+@pytest.mark.parametrize("setting", list(BOUND))
+@pytest.mark.parametrize("size", [(2, 16, 16, 16, 16), (2, 64, 64, 12, 12), (1, 512, 64, 8, 8)], ids=str)
+def test_error_bounds(size: tuple[int, ...], setting: str, draw: str) -> None:
+    """The table of docs/convolution.md: numbers around zero, and positive ones, whose sums do not cancel."""
+    x, weight, _, dout = arrays(size, (1, 1, 1, 1))
+    if draw == "uniform":
+        x, weight, dout = np.abs(x) % 1, np.abs(weight) % 1, np.abs(dout) % 1
+    K.set_conv_precision(setting)
+    try:
+        check(K.conv2d(x, weight, padding=1), exact(x, weight, (1, 1, 1, 1)))
+        check(K.conv2d_backward_input(dout, weight, x.shape, padding=1), exact_dx(dout, weight, (1, 1, 1, 1)))
+        check(K.conv2d_backward_weight(dout, x, weight.shape, padding=1), exact_dw(dout, x, (1, 1, 1, 1)))
+    finally:
+        K.set_conv_precision("fast")
+
+
+def test_the_setting_chooses_the_method() -> None:
+    x, weight, _, _ = arrays((2, 32, 32, 12, 12), (1, 1, 1, 1))
+    results = set()
+    assert weft.conv_precision() == "fast"
+    for setting in BOUND:
+        weft.set_conv_precision(setting)
+        assert weft.conv_precision() == weft.config()["conv_precision"] == setting
+        results.add(np.asarray(K.conv2d(x, weight, padding=1)).tobytes())
+    weft.set_conv_precision("fast")
+    assert len(results) == 3
+    with pytest.raises(ValueError, match="set_conv_precision: expected fast, accurate or direct, got 'exact'"):
+        weft.set_conv_precision("exact")

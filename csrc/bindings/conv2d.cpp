@@ -151,9 +151,22 @@ void bind_relu_max_pool2d(py::module_& m) {
       "made.\nValueError where dout or winner does not have the output's shape.");
 }
 
+void bind_precision(py::module_& m) {
+  m.def(
+      "set_conv_precision",
+      [](const std::string& precision) { set_conv_precision(parse_conv_precision(precision.c_str())); },
+      py::arg("precision"),
+      "Which methods a convolution may use, for the whole process: 'fast' (the default), 'accurate' or "
+      "'direct'.\n\n"
+      "Each call takes the setting along when it is made; a captured step keeps those that it was captured "
+      "with. ValueError for another name. See docs/convolution.md for the bounds of their errors.");
+  m.def("conv_precision", [] { return name(conv_precision()); }, "The setting of set_conv_precision.");
+}
+
 }  // namespace
 
 void bind_conv2d(py::module_& m) {
+  bind_precision(m);
   m.def(
       "conv2d",
       [](const ArrayLike& x, const ArrayLike& weight, const OptionalArray& bias, Pair stride,

@@ -21,17 +21,32 @@ namespace weft::cpu::WEFT_ISA {
 namespace {
 
 // Points along one axis of all tiles: the products are the square of this, where the definition has 9 P Q.
+template <class F>
 std::int64_t points(std::int64_t size) {
-  const Axis axis(size, F4::m);
-  return axis.count * F4::n - (axis.count - axis.wide);
+  const Axis axis(size, F::m);
+  return axis.count * F::n - (axis.count - axis.wide);
 }
 
-// Tiny images and few channels are quicker by other methods.
-bool takes(const Conv2dParams& p, DType dtype) {
-  const bool shape = dtype == DType::float32 && p.R == 3 && p.S == 3 && p.stride_h == 1 && p.stride_w == 1 &&
-                     p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1 && p.pad_top <= 2 &&
-                     p.pad_bottom <= 2 && p.pad_left <= 2 && p.pad_right <= 2;
-  return shape && p.C >= 16 && p.K >= 16 && 10 * points(p.P) * points(p.Q) < 6 * 9 * p.P * p.Q;
+bool right_shape(const Conv2dParams& p, DType dtype) {
+  return dtype == DType::float32 && p.R == 3 && p.S == 3 && p.stride_h == 1 && p.stride_w == 1 &&
+         p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1 && p.pad_top <= 2 && p.pad_bottom <= 2 &&
+         p.pad_left <= 2 && p.pad_right <= 2;
+}
+
+// Calls run(F4{}) or run(F2{}), or returns false: tiny images and few channels are quicker by other methods.
+// rows, columns: of the image that is cut into tiles.
+template <class Run>
+bool choose(const Conv2dParams& p, DType dtype, std::int64_t rows, std::int64_t columns, Run&& run) {
+  if (!right_shape(p, dtype) || p.C < 16 || p.K < 16 || p.precision == ConvPrecision::direct) return false;
+  const bool fast = p.precision == ConvPrecision::fast;
+  const std::int64_t products =
+      fast ? points<F4>(rows) * points<F4>(columns) : points<F2>(rows) * points<F2>(columns);
+  if (10 * products >= 6 * 9 * p.P * p.Q) return false;
+  if (fast)
+    run(F4{});
+  else
+    run(F2{});
+  return true;
 }
 
 Filters filters(const Conv2dParams& p, const void* weight, bool turned) {
@@ -43,7 +58,6 @@ Filters filters(const Conv2dParams& p, const void* weight, bool turned) {
 
 bool conv2d_winograd_forward(const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
-  if (!takes(p, a.dtype)) return false;
   const Images x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
   const Filters w = filters(p, a.weight, false);
   const Outputs out{static_cast<float*>(a.out),
@@ -52,27 +66,23 @@ bool conv2d_winograd_forward(const Conv2dForwardArgs& a) {
                     p.K,
                     p.P,
                     p.Q};
-  convolve<F4>(p.N, x, w, out);
-  return true;
+  return choose(p, a.dtype, p.P, p.Q, [&](auto f) { convolve<decltype(f)>(p.N, x, w, out); });
 }
 
 bool conv2d_winograd_backward_input(const Conv2dBackwardInputArgs& a) {
   const Conv2dParams& p = a.p;
-  if (!takes(p, a.dtype)) return false;
   const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 2 - p.pad_top, 2 - p.pad_left};
   const Filters w = filters(p, a.weight, true);
   const Outputs dx{static_cast<float*>(a.dx), nullptr, false, p.C, p.H, p.W};
-  convolve<F4>(p.N, dout, w, dx);
-  return true;
+  return choose(p, a.dtype, p.H, p.W, [&](auto f) { convolve<decltype(f)>(p.N, dout, w, dx); });
 }
 
 bool conv2d_winograd_backward_weight(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& p = a.p;
-  if (!takes(p, a.dtype)) return false;
   const Images x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
   const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 0, 0};
-  weight_gradient<F4>(p.N, x, dout, {static_cast<float*>(a.dw), static_cast<float*>(a.db), p.K, p.C});
-  return true;
+  const Gradient g{static_cast<float*>(a.dw), static_cast<float*>(a.db), p.K, p.C};
+  return choose(p, a.dtype, p.P, p.Q, [&](auto f) { weight_gradient<decltype(f)>(p.N, x, dout, g); });
 }
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -1,5 +1,8 @@
 #include "ops/conv2d.h"
 
+#include <atomic>
+#include <string_view>
+
 #include "backend.h"
 #include "core/stream.h"
 #include "ops/check.h"
@@ -61,7 +64,20 @@ void check_dout(const char* op, const Array& dout, const Conv2dParams& p) {
               " does not have the shape of the output ", out_shape(p));
 }
 
+std::atomic<ConvPrecision> precision_in_use{ConvPrecision::fast};
+constexpr const char* precision_names[] = {"fast", "accurate", "direct"};
+
 }  // namespace
+
+ConvPrecision conv_precision() { return precision_in_use.load(std::memory_order_relaxed); }
+void set_conv_precision(ConvPrecision precision) { precision_in_use = precision; }
+const char* name(ConvPrecision precision) { return precision_names[static_cast<int>(precision)]; }
+
+ConvPrecision parse_conv_precision(const char* text) {
+  for (int i = 0; i < 3; ++i)
+    if (std::string_view(precision_names[i]) == text) return static_cast<ConvPrecision>(i);
+  throw ValueError(str("set_conv_precision: expected fast, accurate or direct, got '", text, "'"));
+}
 
 Conv2dParams conv2d_params(const char* op, const Dims& x, const Dims& weight, const Conv2dOptions& given) {
   Conv2dOptions o = given;
@@ -94,6 +110,7 @@ Conv2dParams conv2d_params(const char* op, const Dims& x, const Dims& weight, co
   p.dilation_h = o.dilation_h;
   p.dilation_w = o.dilation_w;
   p.groups = o.groups;
+  p.precision = conv_precision();
   p.P = output_size(op, "H", p.H, p.R, p.pad_top, p.pad_bottom, p.stride_h, p.dilation_h, x, weight);
   p.Q = output_size(op, "W", p.W, p.S, p.pad_left, p.pad_right, p.stride_w, p.dilation_w, x, weight);
   return p;

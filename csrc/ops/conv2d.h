@@ -22,12 +22,27 @@ namespace weft {
 class Array;
 struct Dims;
 
+// Which methods a convolution may use; docs/convolution.md has the bounds of their errors. All are in the
+// inputs' precision, they differ in how often they round.
+enum class ConvPrecision {
+  fast,      // Winograd's filtering on tiles of 4 x 4 outputs too
+  accurate,  // on tiles of 2 x 2 at most: as close as the definition
+  direct,    // the definition's own products and sums
+};
+// Of the process, at first fast; each call takes it along when it is made, so that a replay repeats what was
+// recorded.
+ConvPrecision conv_precision();
+void set_conv_precision(ConvPrecision precision);
+const char* name(ConvPrecision precision);
+ConvPrecision parse_conv_precision(const char* text);  // ValueError
+
 struct Conv2dParams {
   std::int64_t N, C, H, W, K, R, S, P, Q;
   std::int64_t stride_h, stride_w;
   std::int64_t pad_top, pad_bottom, pad_left, pad_right;
   std::int64_t dilation_h, dilation_w;
   std::int64_t groups;
+  ConvPrecision precision;
 };
 
 struct Conv2dForwardArgs {

@@ -49,6 +49,7 @@ __all__ = [
     "bool",
     "cat",
     "config",
+    "conv_precision",
     "data",
     "empty",
     "enable_grad",
@@ -83,6 +84,7 @@ __all__ = [
     "randn",
     "randperm",
     "save",
+    "set_conv_precision",
     "set_fusion",
     "set_grad_enabled",
     "set_num_threads",
@@ -136,6 +138,21 @@ def get_num_threads() -> int:
     return kernels.num_threads()
 
 
+def set_conv_precision(precision: str) -> None:
+    """Which methods a convolution may use, for the whole process: "fast" (the default), "accurate" or "direct".
+
+    All of them compute in the inputs' precision; "fast" may use Winograd's filtering on tiles of 4 x 4 outputs, whose
+    largest error is about 3e-6 of the largest value, "accurate" only tiles of 2 x 2, which are as close as the
+    definition, "direct" neither. docs/convolution.md has the bounds. ValueError for another name.
+    """
+    kernels.set_conv_precision(precision)
+
+
+def conv_precision() -> str:
+    """The setting of set_conv_precision."""
+    return kernels.conv_precision()
+
+
 def config() -> dict[str, Any]:
     """What was built and what is in use."""
     return {
@@ -143,6 +160,7 @@ def config() -> dict[str, Any]:
         "isa": kernels.isa(),
         "available_isas": kernels.available_isas(),
         "threads": kernels.num_threads(),
+        "conv_precision": kernels.conv_precision(),
         "cuda_built": kernels.cuda_built(),
         "cuda_devices": kernels.cuda_device_count(),
     }

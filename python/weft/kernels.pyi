@@ -48,6 +48,7 @@ __all__: list[str] = [
     "conv2d_output_size",
     "conv2d_relu_max_pool2d",
     "conv2d_relu_max_pool2d_backward",
+    "conv_precision",
     "copy",
     "copy_into",
     "cos",
@@ -136,6 +137,7 @@ __all__: list[str] = [
     "round",
     "rsqrt",
     "scatter_add",
+    "set_conv_precision",
     "set_isa",
     "set_num_threads",
     "set_poison",
@@ -775,6 +777,11 @@ def conv2d_relu_max_pool2d_backward(
 
     dout and winner: of the output's shape. Only the products of gradients that passed ReLU and the maximum are made.
     ValueError where dout or winner does not have the output's shape.
+    """
+
+def conv_precision() -> str:
+    """
+    The setting of set_conv_precision.
     """
 
 def copy(x: ArrayLike) -> Array:
@@ -1533,6 +1540,13 @@ def scatter_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> No
 
     out: contiguous, any dtype but bool. x and index: one shape, out's but for the axis.
     ValueError for other shapes; IndexError for an index out of range.
+    """
+
+def set_conv_precision(precision: str) -> None:
+    """
+    Which methods a convolution may use, for the whole process: 'fast' (the default), 'accurate' or 'direct'.
+
+    Each call takes the setting along when it is made; a captured step keeps those that it was captured with. ValueError for another name. See docs/convolution.md for the bounds of their errors.
     """
 
 def set_isa(name: str) -> None:
