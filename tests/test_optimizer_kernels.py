@@ -186,3 +186,37 @@ def test_errors() -> None:
     for call in (lambda: K.sgd_step(frozen, g, lr, step), lambda: K.clip_grad_norm([frozen], 1)):
         with pytest.raises(ValueError, match="the output array is read-only"):
             call()
+
+
+@pytest.mark.parametrize("isa_name", K.available_isas())
+def test_a_second_rate_stands_for_momentum(isa_name: str) -> None:
+    with isa(isa_name):
+        for dtype in ("float32", "float64"):
+            grad = np.linspace(-1, 1, 37).astype(dtype)
+            results = []
+            for lr, momentum in ((K.full((), 0.1, "float64"), 0.7), (K.asarray(np.array([0.1, 0.7])), 0.3)):
+                state = [K.full((37,), 0.5, dtype) for _ in range(7)]
+                step = K.full((), 3, "int64")
+                K.sgd_step(state[0], grad, lr, step, state[1], momentum)
+                K.rmsprop_step(state[2], grad, state[3], lr, None, state[4], momentum=momentum)
+                K.adam_step(state[5], grad, state[6], K.full((37,), 0.5, dtype), lr, step, beta1=momentum)
+                results.append([s.tolist() for s in state])
+            assert results[0] == results[1]
+
+
+def test_rates_are_one_or_two_values_side_by_side() -> None:
+    x = K.zeros((3,))
+    with pytest.raises(ValueError, match=r"sgd_step: lr must be one value of shape \(\), got shape \(3,\)"):
+        K.sgd_step(x, x, K.zeros((3,), "float64"), K.ones((), "int64"))
+    with pytest.raises(ValueError, match="sgd_step: lr must be contiguous"):
+        K.sgd_step(x, x, K.zeros((4,), "float64")[::2], K.ones((), "int64"))
+
+
+def test_write_now() -> None:
+    rates = K.zeros((2,), "float64")
+    K.write_now(rates, [1.5, 2.5])
+    assert rates.tolist() == [1.5, 2.5]
+    with pytest.raises(TypeError, match="write_now: the array must be float64, got float32"):
+        K.write_now(K.zeros((2,)), [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"write_now: 1 values for an array of shape \(2,\)"):
+        K.write_now(rates, [1.0])

@@ -10,7 +10,8 @@ namespace {
 
 constexpr const char* common_doc =
     "\n\nparam, grad and the state arrays: one shape, float32 or float64; param and the state are updated in "
-    "place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not "
+    "place and must be contiguous. lr: float64, shape (), or (2,) where the second value "
+    "is read in place of momentum (beta1). step: int64, shape (), counts from 1, is not "
     "advanced. "
     "maximize: goes up the gradient.\nValueError for other shapes and for values out of range; TypeError for "
     "other dtypes.";

@@ -28,6 +28,19 @@ py::typing::Dict<py::str, py::int_> memory(const Replay& replay) {
   return result;
 }
 
+// Equal for arrays of equal shapes and dtypes.
+py::bytes signature(const std::vector<Array>& arrays) {
+  std::string key;
+  const auto append = [&key](std::int64_t value) {
+    key.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  for (const Array& x : arrays) {
+    append(static_cast<std::int64_t>(x.dtype()) * 16 + x.ndim());
+    for (std::int64_t size : x.shape()) append(size);
+  }
+  return key;
+}
+
 }  // namespace
 
 void bind_replay(py::module_& m) {
@@ -80,6 +93,17 @@ void bind_replay(py::module_& m) {
            "The pool: bytes reserved, in use at most (peak) and still held (allocated); how many blocks "
            "serve how "
            "many arrays.");
+  m.def("signature", &signature, py::arg("arrays"),
+        "Bytes that are equal for arrays of equal shapes and dtypes.");
+  m.def(
+      "write_now",
+      [](const Array& out, const std::vector<double>& values) {
+        write_now(out, values.data(), static_cast<std::int64_t>(values.size()));
+      },
+      py::arg("out"), py::arg("values"),
+      "Sets the elements of a float64 array at once, inside of a capture too, which does not record it: for "
+      "what "
+      "changes between replays. ValueError for another number of values, TypeError for another dtype.");
   m.def(
       "in_capture", [] { return Recording::current() != nullptr; },
       "Whether this thread records, or watches for it.");

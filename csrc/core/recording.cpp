@@ -126,6 +126,13 @@ void Recording::replay() {
   for (const auto& storage : updated_) ++storage->version;
 }
 
+void write_now(const Array& out, const double* values, std::int64_t count) {
+  check_type(out.dtype() == DType::float64, "write_now: the array must be float64, got ", name(out.dtype()));
+  check_value(out.is_contiguous() && out.numel() == count && out.storage()->writable, "write_now: ", count,
+              " values for an array of shape ", out.shape(), ", which must be contiguous and writable");
+  std::memcpy(out.raw(), values, static_cast<std::size_t>(count) * sizeof(double));
+}
+
 void host_read(const char* op) {
   Recording* recording = current_recording;
   if (!recording) return;

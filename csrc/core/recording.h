@@ -96,6 +96,10 @@ class Recording {
   std::vector<std::shared_ptr<Storage>> updated_;  // whose versions a replay counts up
 };
 
+// Sets the elements of a contiguous float64 array at once, in a recording too, which does not keep it: for
+// what the host changes between replays.
+void write_now(const Array& out, const double* values, std::int64_t count);
+
 // To be called where `op` looks at an array's elements on the host, or gives out their address for that.
 void host_read(const char* op);
 

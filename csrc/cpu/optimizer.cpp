@@ -27,7 +27,8 @@ void sgd(const SgdArgs& a) {
   auto *param = static_cast<T*>(a.param), *buffer = static_cast<T*>(a.momentum_buffer);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.weight_decay), a.maximize};
-  const T lr = static_cast<T>(a.lr[0]), momentum = static_cast<T>(a.momentum);
+  const T lr = static_cast<T>(a.lr[0]),
+          momentum = static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum);
   // At step 1 the buffer is overwritten, whatever it holds.
   const bool first = a.step[0] == 1, nesterov = a.nesterov;
   const T keep = static_cast<T>(1 - a.dampening);
@@ -73,7 +74,8 @@ void rmsprop(const RmspropArgs& a) {
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.weight_decay), a.maximize};
   const T alpha = static_cast<T>(a.alpha), rest = static_cast<T>(1 - a.alpha), eps = static_cast<T>(a.eps);
-  const T lr = static_cast<T>(a.lr[0]), momentum = static_cast<T>(a.momentum);
+  const T lr = static_cast<T>(a.lr[0]),
+          momentum = static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum);
   parallel_ranges(a.n, grain, 2 * a.n, [=](std::int64_t begin, std::int64_t end) {
     T* __restrict w = param, * __restrict s = squares, * __restrict m = means, * __restrict b = buffer;
     const T* __restrict d = grad;
@@ -109,12 +111,12 @@ void adam(const AdamArgs& a) {
   auto* second = static_cast<T*>(a.second_moment);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.decoupled ? 0 : a.weight_decay), a.maximize};
-  const double step = static_cast<double>(a.step[0]);
-  const T lr = static_cast<T>(a.lr[0] / (1 - __builtin_pow(a.beta1, step)));
+  const double step = static_cast<double>(a.step[0]), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
+  const T lr = static_cast<T>(a.lr[0] / (1 - __builtin_pow(beta1_now, step)));
   // sqrt(v / c) = sqrt(v) / sqrt(c): one division fewer.
   const T inverse_root = static_cast<T>(1 / __builtin_sqrt(1 - __builtin_pow(a.beta2, step)));
   const T shrink = a.decoupled ? static_cast<T>(1 - a.lr[0] * a.weight_decay) : T(1);
-  const T beta1 = static_cast<T>(a.beta1), rest1 = static_cast<T>(1 - a.beta1);
+  const T beta1 = static_cast<T>(beta1_now), rest1 = static_cast<T>(1 - beta1_now);
   const T beta2 = static_cast<T>(a.beta2), rest2 = static_cast<T>(1 - a.beta2), eps = static_cast<T>(a.eps);
   parallel_ranges(a.n, grain, 2 * a.n, [=](std::int64_t begin, std::int64_t end) {
     T* __restrict w = param, * __restrict m = first, * __restrict v = second;

@@ -50,10 +50,15 @@ Array check_step(const char* op, const Array& param, const Array& grad, const Ar
   check_same_shape(op, "param", param, "grad", grad);
   check_same_device(op, "param", param, "grad", grad);
   check_target(op, "param", param);
-  check_scalar(op, param, "lr", lr, DType::float64);
+  if (lr.shape() != Dims{2} || lr.dtype() != DType::float64)
+    check_scalar(op, param, "lr", lr, DType::float64);
+  check_value(lr.is_contiguous(), op, ": lr must be contiguous (strides ", lr.strides(), ")");
   if (step) check_scalar(op, param, "step", *step, DType::int64);
   return apart(param, contiguous(grad));
 }
+
+// The second of two rates, or null.
+const double* second_rate(const Array& lr) { return lr.ndim() == 1 ? lr.data<double>() + 1 : nullptr; }
 
 void* raw(const Array* x) { return x ? x->raw() : nullptr; }
 
@@ -77,6 +82,7 @@ void sgd_step(const Array& param, const Array& given, const Array* momentum_buff
                      o.momentum == 0 ? nullptr : raw(momentum_buffer),
                      lr.data<double>(),
                      step.data<std::int64_t>(),
+                     second_rate(lr),
                      o.momentum,
                      o.dampening,
                      o.weight_decay,
@@ -134,6 +140,7 @@ void rmsprop_step(const Array& param, const Array& given, const Array& square_av
                          raw(grad_average),
                          o.momentum == 0 ? nullptr : raw(momentum_buffer),
                          lr.data<double>(),
+                         second_rate(lr),
                          o.alpha,
                          o.eps,
                          o.weight_decay,
@@ -164,6 +171,7 @@ void adam_step(const Array& param, const Array& given, const Array& first_moment
                       second_moment.raw(),
                       lr.data<double>(),
                       step.data<std::int64_t>(),
+                      second_rate(lr),
                       o.beta1,
                       o.beta2,
                       o.eps,

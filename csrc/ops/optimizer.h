@@ -9,6 +9,9 @@
 //             sqrt(max(s - a^2, 0)) + eps);  momentum: b = momentum b + g/d, w -= lr b;  else w -= lr g/d
 //   adam      m = beta1 m + (1-beta1) g;  v = beta2 v + (1-beta2) g^2;
 //             w -= lr / (1-beta1^step) m / (sqrt(v / (1-beta2^step)) + eps)
+// lr is one value, or two: the second is then read in place of momentum (Adam: beta1), for schedules that
+// move both.
+//
 //   add_squares  total += sum of x^2, in double
 //   clip_scale  grad *= min(1, max_norm / (norm + 1e-6))
 //
@@ -32,6 +35,7 @@ struct SgdArgs {
   void* momentum_buffer;  // null where momentum = 0
   const double* lr;
   const std::int64_t* step;
+  const double* momentum_now;  // null: momentum
   double momentum, dampening, weight_decay;
   bool nesterov, maximize;
 };
@@ -55,6 +59,7 @@ struct RmspropArgs {
   void* grad_average;     // null unless centered
   void* momentum_buffer;  // null where momentum = 0
   const double* lr;
+  const double* momentum_now;  // null: momentum
   double alpha, eps, weight_decay, momentum;
   bool maximize;
 };
@@ -67,6 +72,7 @@ struct AdamArgs {
   void* second_moment;
   const double* lr;
   const std::int64_t* step;
+  const double* beta1_now;  // null: beta1
   double beta1, beta2, eps, weight_decay;
   bool decoupled;  // adamw
   bool maximize;

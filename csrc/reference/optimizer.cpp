@@ -20,7 +20,8 @@ void sgd_step(Stream&, const SgdArgs& a) {
     using T = typename decltype(type)::type;
     auto *w = static_cast<T*>(a.param), *b = static_cast<T*>(a.momentum_buffer);
     const auto* grad = static_cast<const T*>(a.grad);
-    const T lr = static_cast<T>(a.lr[0]), momentum = static_cast<T>(a.momentum);
+    const T lr = static_cast<T>(a.lr[0]),
+            momentum = static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum);
     const T keep = static_cast<T>(1 - a.dampening);
     for (std::int64_t i = 0; i < a.n; ++i) {
       T g = gradient(grad, w, i, a.maximize, a.weight_decay);
@@ -54,7 +55,8 @@ void rmsprop_step(Stream&, const RmspropArgs& a) {
     auto *mean = static_cast<T*>(a.grad_average), *b = static_cast<T*>(a.momentum_buffer);
     const auto* grad = static_cast<const T*>(a.grad);
     const T alpha = static_cast<T>(a.alpha), rest = static_cast<T>(1 - a.alpha);
-    const T lr = static_cast<T>(a.lr[0]), momentum = static_cast<T>(a.momentum);
+    const T lr = static_cast<T>(a.lr[0]),
+            momentum = static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum);
     for (std::int64_t i = 0; i < a.n; ++i) {
       const T g = gradient(grad, w, i, a.maximize, a.weight_decay);
       s[i] = alpha * s[i] + rest * g * g;
@@ -77,14 +79,14 @@ void adam_step(Stream&, const AdamArgs& a) {
     auto *w = static_cast<T*>(a.param), *m = static_cast<T*>(a.first_moment);
     auto* v = static_cast<T*>(a.second_moment);
     const auto* grad = static_cast<const T*>(a.grad);
-    const double step = static_cast<double>(a.step[0]);
-    const T lr = static_cast<T>(a.lr[0] / (1 - std::pow(a.beta1, step)));
+    const double step = static_cast<double>(a.step[0]), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
+    const T lr = static_cast<T>(a.lr[0] / (1 - std::pow(beta1_now, step)));
     const T correction = static_cast<T>(1 - std::pow(a.beta2, step));
     const T shrink = static_cast<T>(1 - a.lr[0] * a.weight_decay);
     for (std::int64_t i = 0; i < a.n; ++i) {
       const T g = gradient(grad, w, i, a.maximize, a.decoupled ? 0 : a.weight_decay);
       if (a.decoupled) w[i] *= shrink;
-      m[i] = static_cast<T>(a.beta1) * m[i] + static_cast<T>(1 - a.beta1) * g;
+      m[i] = static_cast<T>(beta1_now) * m[i] + static_cast<T>(1 - beta1_now) * g;
       v[i] = static_cast<T>(a.beta2) * v[i] + static_cast<T>(1 - a.beta2) * g * g;
       w[i] -= lr * m[i] / (std::sqrt(v[i] / correction) + static_cast<T>(a.eps));
     }

@@ -35,6 +35,7 @@ from weft.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
     from weft import data, models, nn, optim, train
+    from weft._capture import capture
     from weft.nn.fusion import set_fusion
     from weft.serialization import load, save
     from weft.summary import summary
@@ -47,6 +48,7 @@ __all__ = [
     "as_tensor",
     "autograd",
     "bool",
+    "capture",
     "cat",
     "config",
     "conv_precision",
@@ -111,6 +113,7 @@ bool = kernels.DType.bool
 # Loaded when they are first used: `import weft` stays quick.
 _SUBMODULES = ("data", "models", "nn", "optim", "train")
 _FUNCTIONS = {
+    "capture": "weft._capture",
     "summary": "weft.summary",
     "save": "weft.serialization",
     "load": "weft.serialization",

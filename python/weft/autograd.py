@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import weft.kernels as K
+from weft import _uses
 
 if TYPE_CHECKING:
     from weft.tensor import Tensor
@@ -406,6 +407,8 @@ def _accumulate(leaf: Any, gradient: K.Array) -> None:
     """leaf.grad += gradient, or = a copy of it."""
     if gradient.shape != leaf.array.shape:
         raise RuntimeError(f"backward: gradient {gradient.shape} for a leaf of shape {leaf.array.shape}")
+    if _uses.running and (uses := _uses.current()):
+        uses.gradient(leaf)
     if leaf.grad is not None:
         K.add(leaf.grad.array, gradient, leaf.grad.array)
         leaf.grad.array.bump_version()

@@ -144,6 +144,7 @@ __all__: list[str] = [
     "sgd_step",
     "sigmoid",
     "sign",
+    "signature",
     "silu",
     "sin",
     "softmax",
@@ -161,6 +162,7 @@ __all__: list[str] = [
     "var",
     "warp_images",
     "where",
+    "write_now",
     "zeros",
 ]
 
@@ -472,7 +474,7 @@ def adagrad_step(
     """
     s += g^2; w -= lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps), s = square_sum (Duchi et al. 2011).
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -493,7 +495,7 @@ def adam_step(
     """
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= lr / (1 - beta1^step) m / (sqrt(v / (1 - beta2^step)) + eps) (Kingma, Ba 2015). decoupled: AdamW, w -= lr weight_decay w instead of the decay in g (Loshchilov, Hutter 2019).
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -1512,7 +1514,7 @@ def rmsprop_step(
     """
     s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps), s = square_average (Hinton's lecture 6e, 2012). Given grad_average a, centered: a = alpha a + (1 - alpha) g, sqrt(s - a^2). With momentum: b = momentum b + g / (...), w -= lr b.
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -1579,7 +1581,7 @@ def sgd_step(
     """
     w -= lr g, with g = grad + weight_decay w. With momentum: b = momentum b + (1 - dampening) g (b = g at step 1), w -= lr b; nesterov: w -= lr (g + momentum b) (Sutskever et al. 2013).
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (), counts from 1, is not advanced. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -1598,6 +1600,11 @@ def sign(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     x: any shape and strides; any dtype but bool, kept. Integers wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
+    """
+
+def signature(arrays: collections.abc.Sequence[Array]) -> bytes:
+    """
+    Bytes that are equal for arrays of equal shapes and dtypes.
     """
 
 def silu(x: ArrayLike) -> Array:
@@ -1747,6 +1754,11 @@ def where(condition: ArrayLike, a: ArrayLike, b: ArrayLike) -> Array:
 
     condition: bool. a, b: one dtype; a Python number takes that of the other one. The three shapes broadcast as in NumPy.
     ValueError for shapes that do not; TypeError for other dtypes.
+    """
+
+def write_now(out: Array, values: collections.abc.Sequence[float]) -> None:
+    """
+    Sets the elements of a float64 array at once, inside of a capture too, which does not record it: for what changes between replays. ValueError for another number of values, TypeError for another dtype.
     """
 
 def zeros(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from weft import _uses
 from weft.nn import functional as F
 from weft.nn import layers
 from weft.nn.module import Module
@@ -109,6 +110,8 @@ def run(modules: Sequence[Any], plan: Plan, input: Any) -> Any:
     while at < len(modules):
         for group, pattern in plan[at]:
             if all(map(_untouched, group)) and pattern.accepts(*group):
+                if _uses.running and (uses := _uses.current()):
+                    uses.fusions.append("+".join(type(module).__name__ for module in group))
                 input = pattern.run(*group, input)
                 at += len(group)
                 break

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import weft.kernels as K
+from weft import _uses
 from weft.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -89,6 +90,8 @@ class Module:
         raise TypeError(f"{type(self).__name__}: forward() is not defined")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _uses.running and (uses := _uses.current()):
+            uses.module(self)
         if not (self._forward_pre_hooks or self._forward_hooks):
             return self.forward(*args, **kwargs)
         for hook in list(self._forward_pre_hooks.values()):

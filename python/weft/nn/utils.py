@@ -6,11 +6,15 @@ import math
 from collections.abc import Iterable
 
 import weft.kernels as K
+from weft import _uses
 from weft.tensor import Tensor
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[K.Array]:
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if _uses.running and (uses := _uses.current()):
+        for p in given:
+            uses.gradient(p)
     return [p.grad.array for p in given if p.grad is not None]
 
 

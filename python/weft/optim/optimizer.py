@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import weft.kernels as K
+from weft import _uses
 from weft.autograd import no_grad
 from weft.tensor import Tensor
 
@@ -40,7 +41,8 @@ class FlatGroup:
         self.values = K.zeros((size,), self.dtype)
         self.grads = K.zeros((size,), self.dtype)
         self.state: dict[str, K.Array] = {}
-        self.lr = K.zeros((), "float64")
+        self.rates = K.zeros((2,), "float64")  # learning rate and momentum (beta1), as the kernels read them
+        self.written: tuple[float, float] | None = None
         self.runs = [Run(0, len(params), K.zeros((), "int64"))] if params else []
         self.grad_views = [self.view(self.grads, i) for i in range(len(params))]
         for i, p in enumerate(params):
@@ -80,6 +82,8 @@ class FlatGroup:
                 f"optimizer: the memory of a parameter of shape {p.shape} was replaced (by to()?); "
                 "make the optimizer after moving the model"
             )
+        if _uses.running and (uses := _uses.current()):
+            uses.gradient(p)
         if p.grad is None:
             return False
         if p.grad.array.data_ptr != place.data_ptr:
@@ -148,8 +152,11 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or sets them to zero."""
+        uses = _uses.current() if _uses.running else None
         for group in self.param_groups:
             for p in group["params"]:
+                if uses:
+                    uses.leaf(p)
                 if set_to_none or p.grad is None:
                     p.grad = None
                 else:
@@ -158,9 +165,11 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of all parameters that have a gradient. closure: computes the loss again, which is returned."""
         loss = closure() if closure is not None else None
+        if _uses.running and (uses := _uses.current()):
+            uses.optimizer(self)
+        self._write_rates()
         with no_grad():
             for group, flat in zip(self.param_groups, self._flat, strict=True):
-                K.fill(flat.lr, float(group["lr"]))
                 for run in flat.collect():
                     K.add(run.step, 1, run.step)
                     self._update(group, flat, run)
@@ -168,6 +177,29 @@ class Optimizer:
                     if p.grad is not None:
                         p.array.bump_version()
         return loss
+
+    def _write_rates(self) -> None:
+        """Brings the groups' rates to where the kernels read them; a replay of a capture reads them anew."""
+        for group, flat in zip(self.param_groups, self._flat, strict=True):
+            rates = (float(group["lr"]), float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0)))
+            if rates != flat.written:
+                K.write_now(flat.rates, rates)
+                flat.written = rates
+
+    def _snapshot(self) -> list[Any]:
+        """All that a recorded step has fixed: the options but for the rates, the runs, the kinds of state."""
+        found: list[Any] = []
+        for group, flat in zip(self.param_groups, self._flat, strict=True):
+            for name, value in group.items():
+                if name == "momentum":
+                    found.append(bool(value))
+                elif name == "betas":
+                    found.append(value[1])
+                elif name not in ("params", "lr", "initial_lr"):
+                    found.append(value)
+            found += flat.runs
+            found += flat.state
+        return found
 
     def _initial_value(self, name: str) -> float:
         """What a kind of state begins with."""

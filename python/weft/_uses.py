@@ -1,0 +1,125 @@
+"""What the function inside of a capture uses of Python's world: a replay runs no Python, so a capture notes what it
+must restore, or watch for changes. Operations report here while `running` is not 0."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+running = 0  # captures that are being made, in all threads
+_local = threading.local()
+_lock = threading.Lock()
+
+
+def _fusion_enabled() -> bool:
+    fusion = sys.modules.get("weft.nn.fusion")  # without weft.nn nothing is fused
+    return fusion is None or bool(fusion.is_fusion_enabled())
+
+
+class Leaf:
+    """A tensor whose gradient the function touches, as it was before."""
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor, self.array, self.needs_grad = tensor, tensor.array, tensor.requires_grad
+        self.entry = tensor.grad
+        self.was_none = tensor.grad is None
+        self.place: int | None = None  # where the gradient lay that the function read from before
+        self.exit: Any = None
+
+    def holds(self) -> bool:
+        """Whether a replay would begin as the recording did."""
+        t = self.tensor
+        return (
+            (t.grad is None) is self.was_none
+            and t.requires_grad is self.needs_grad
+            and t.array is self.array
+            and (self.place is None or t.grad.array.data_ptr == self.place)
+        )
+
+
+class Uses:
+    """What one run of a function used."""
+
+    def __init__(self) -> None:
+        self.leaves: dict[int, Leaf] = {}
+        self.optimizers: dict[int, tuple[Any, Any]] = {}  # with a snapshot of what a recording fixes
+        self.modules: dict[int, tuple[Any, bool]] = {}  # with the mode
+        self.fusions: list[str] = []
+        self.fusion_enabled = _fusion_enabled()
+
+    def leaf(self, tensor: Any) -> None:
+        """Before the gradient of a leaf is changed."""
+        if id(tensor) not in self.leaves:
+            self.leaves[id(tensor)] = Leaf(tensor)
+
+    def gradient(self, tensor: Any) -> None:
+        """Before the gradient of a leaf, if any, is read or added to."""
+        self.leaf(tensor)
+        leaf = self.leaves[id(tensor)]
+        if tensor.grad is not None and tensor.grad is leaf.entry:
+            leaf.place = tensor.grad.array.data_ptr
+
+    def optimizer(self, optimizer: Any) -> None:
+        """Before a step."""
+        if id(optimizer) not in self.optimizers:
+            self.optimizers[id(optimizer)] = optimizer, optimizer._snapshot()
+
+    def module(self, module: Any) -> None:
+        """Before a module computes."""
+        if id(module) not in self.modules:
+            for m in module.modules():
+                self.modules[id(m)] = m, m.training
+
+    def finish(self) -> bool:
+        """After the run. Whether a replay can stand for the next one: not while state is still being made."""
+        self._leaves = list(self.leaves.values())
+        self._optimizers = list(self.optimizers.values())
+        self._modules = list(self.modules.values())
+        for leaf in self._leaves:
+            leaf.exit, leaf.entry = leaf.tensor.grad, None
+        return all(o._snapshot() == before for o, before in self._optimizers)
+
+    def ready(self) -> bool:
+        """Writes the present rates; whether all else is as it was when the recording began."""
+        if self.fusion_enabled is not _fusion_enabled():
+            return False
+        for leaf in self._leaves:
+            if not leaf.holds():
+                return False
+        for module, training in self._modules:
+            if module.training is not training:
+                return False
+        for optimizer, before in self._optimizers:
+            if optimizer._snapshot() != before:
+                return False
+            optimizer._write_rates()
+        return True
+
+    def leave(self) -> None:
+        """After a replay: what Python would have done."""
+        for leaf in self._leaves:
+            if leaf.tensor.grad is not leaf.exit:
+                leaf.tensor.grad = leaf.exit
+
+
+def current() -> Uses | None:
+    """Of the capture that this thread makes."""
+    return getattr(_local, "uses", None)
+
+
+class Noting:
+    """Within this context the thread's uses are noted."""
+
+    def __enter__(self) -> Uses:
+        global running
+        with _lock:
+            running += 1
+        _local.uses = uses = Uses()
+        return uses
+
+    def __exit__(self, *exception: Any) -> None:
+        global running
+        _local.uses = None
+        with _lock:
+            running -= 1
