@@ -3,6 +3,7 @@
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/math.h"
+#include "cpu/simd/stream.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -10,32 +11,49 @@ namespace weft::cpu::WEFT_ISA {
 namespace {
 
 constexpr std::int64_t grain = 16384;
-constexpr float sqrt_2_over_pi = 0.79788456f, inverse_sqrt_2pi = 0.39894228f;
+constexpr float sqrt_2_over_pi = 0.79788456f;
 
 // sqrt(2/pi) (x + 0.044715 x^3), gelu_tanh's inner function.
 [[gnu::always_inline]] inline float gelu_inner(float x) {
   return sqrt_2_over_pi * (x + 0.044715f * x * x * x);
 }
 
-// out[i] = f(x[i]). `cost` is what one element costs in units of a copied one.
+// store(i, f(i)) for i < n. `cost` is what one element costs in units of a copied one, `bytes` what is moved.
+template <class F>
+void fill(float* out, std::int64_t n, std::int64_t cost, std::int64_t bytes, F f) {
+  const bool streams = passes_cache(bytes) && is_line(out);
+  parallel_ranges(n, grain, n * cost, [=](std::int64_t begin, std::int64_t end) {
+    if (!streams) {
+#pragma GCC ivdep  // out may be x, never shifted
+      for (std::int64_t i = begin; i < end; ++i) out[i] = f(i);
+      return;
+    }
+    constexpr std::int64_t size = 1024;
+    alignas(64) float block[size];
+    for (std::int64_t first = begin; first < end; first += size) {
+      const std::int64_t count = min_of(size, end - first);
+      for (std::int64_t i = 0; i < count; ++i) block[i] = f(first + i);
+      stream_out(out + first, block, count);
+    }
+    stream_end();
+  });
+}
+
+// out[i] = f(x[i]).
 template <class F>
 void map(const ActivationArgs& a, std::int64_t cost, F f) {
-  auto* out = static_cast<float*>(a.out);
   const auto* x = static_cast<const float*>(a.x);
-  parallel_ranges(a.n, grain, a.n * cost, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) out[i] = f(x[i]);
-  });
+  const std::int64_t bytes = a.out == a.x ? 0 : 8 * a.n;
+  fill(static_cast<float*>(a.out), a.n, cost, bytes, [=](std::int64_t i) { return f(x[i]); });
 }
 
 // dx[i] = dout[i] f(saved[i]).
 template <class F>
 void map_backward(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
-  auto* dx = static_cast<float*>(a.dx);
   const auto* dout = static_cast<const float*>(a.dout);
   const auto* saved = static_cast<const float*>(a.saved);
-  parallel_ranges(a.n, grain, a.n * cost, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) dx[i] = dout[i] * f(saved[i]);
-  });
+  const std::int64_t bytes = a.dx == a.dout || a.dx == a.saved ? 0 : 12 * a.n;
+  fill(static_cast<float*>(a.dx), a.n, cost, bytes, [=](std::int64_t i) { return dout[i] * f(saved[i]); });
 }
 
 // Comparisons are written so that NaN takes the branch that keeps it.
@@ -48,9 +66,16 @@ void forward(const ActivationArgs& a) {
     case Activation::tanh: return map(a, 8, [](float x) { return tanh(x); });
     case Activation::relu: return map(a, 1, [](float x) { return x <= 0 ? 0.0f : x; });
     case Activation::leaky_relu: return map(a, 1, [=](float x) { return x > 0 ? x : alpha * x; });
-    case Activation::elu: return map(a, 8, [=](float x) { return x > 0 ? x : alpha * expm1(x); });
+    case Activation::elu:
+      return map(a, 8, [=](float x) {
+        const float y = alpha * expm1(x);
+        return x > 0 ? x : y;
+      });
     case Activation::softplus:
-      return map(a, 12, [=](float x) { return alpha * x > 20 ? x : log1p(exp(alpha * x)) * inverse; });
+      return map(a, 12, [=](float x) {
+        const float y = log1p(exp(alpha * x)) * inverse;
+        return alpha * x > 20 ? x : y;
+      });
     case Activation::gelu: return map(a, 12, [](float x) { return x * normal_cdf(x); });
     case Activation::gelu_tanh: return map(a, 12, [](float x) { return x * sigmoid(2 * gelu_inner(x)); });
     case Activation::silu: return map(a, 8, [](float x) { return x * sigmoid(x); });
@@ -67,12 +92,22 @@ void backward(const ActivationBackwardArgs& a) {
     case Activation::relu:
       return map_backward(a, 1, [](float y) { return y > 0 ? 1.0f : y <= 0 ? 0.0f : y; });
     case Activation::leaky_relu: return map_backward(a, 1, [=](float x) { return x > 0 ? 1.0f : alpha; });
-    case Activation::elu: return map_backward(a, 8, [=](float x) { return x > 0 ? 1.0f : alpha * exp(x); });
+    case Activation::elu:
+      return map_backward(a, 8, [=](float x) {
+        const float slope = alpha * exp(x);
+        return x > 0 ? 1.0f : slope;
+      });
     case Activation::softplus:
-      return map_backward(a, 8, [=](float x) { return alpha * x > 20 ? 1.0f : sigmoid(alpha * x); });
+      return map_backward(a, 8, [=](float x) {
+        const float slope = sigmoid(alpha * x);
+        return alpha * x > 20 ? 1.0f : slope;
+      });
     case Activation::gelu:
-      return map_backward(a, 16,
-                          [](float x) { return normal_cdf(x) + x * inverse_sqrt_2pi * exp(-0.5f * x * x); });
+      return map_backward(a, 16, [](float x) {
+        float half_density;
+        const float share = normal_cdf(x, half_density);
+        return share + x * sqrt_2_over_pi * half_density;
+      });
     case Activation::gelu_tanh:
       return map_backward(a, 16, [](float x) {
         const float t = tanh(gelu_inner(x)), slope = sqrt_2_over_pi * (1 + 3 * 0.044715f * x * x);

@@ -9,11 +9,12 @@
 //   sigmoid     3 ulp above -87; below, where the result is denormal, 0 may come early
 //   tanh        3 ulp
 //   erf         3 ulp
-//   normal_cdf  4 + x^2 ulp for x < 0, 2 for x >= 0
+//   exp_flushed 2 ulp; 0 below -87.33, infinity above 88.37
+//   normal_cdf  5 + x^2 ulp for -13 < x < 0, below it 0; 2 for x >= 0
 //
 // NaN gives NaN in all of them. Method: the argument is reduced to a short interval (exp by powers of two,
 // log to [sqrt 1/2, sqrt 2)), there a polynomial. exp's is the Taylor series; the others were fitted at
-// Chebyshev nodes in 40-digit arithmetic. Selections compile to blends.
+// Chebyshev nodes (scripts/fit_math.py). Selections compile to blends.
 #pragma once
 #include <cstdint>
 
@@ -54,6 +55,18 @@ WEFT_MATH float exp(float x) {
   const float half = n * 0.5f + 12582912.0f - 12582912.0f;
   const float y = (exp_tail(r) + r + 1.0f) * power_of_two(half) * power_of_two(n - half);
   return x == x ? y : x;
+}
+
+// exp without denormal results: 0 below -87.33, infinity above 88.37; between them as exp. 2^n comes from the
+// bits of the number that was rounded; n = -127 and 128 make its exponent that of 0 and of infinity.
+WEFT_MATH float exp_flushed(float x) {
+  constexpr float magic = 12582912.0f + 127.0f;
+  const float above = x < -88.0f ? -88.0f : x;
+  const float clamped = above > 88.8f ? 88.8f : above;
+  const float shifted = clamped * 1.44269504f + magic, n = shifted - magic;
+  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  const auto bits = static_cast<std::uint32_t>(float_to_bits(shifted)) << 23;
+  return (exp_tail(r) + r + 1.0f) * bits_to_float(static_cast<std::int32_t>(bits));
 }
 
 WEFT_MATH float expm1(float x) {
@@ -98,7 +111,7 @@ WEFT_MATH float log1p(float x) {
   return x == 0.0f || x > 3.4028235e38f ? x : y;  // the sign of a zero; infinity
 }
 
-WEFT_MATH float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
+WEFT_MATH float sigmoid(float x) { return 1.0f / (1.0f + exp_flushed(-x)); }
 
 WEFT_MATH float tanh(float x) {
   const float z = x * x;
@@ -109,23 +122,23 @@ WEFT_MATH float tanh(float x) {
   p = p * z - 3.3333328e-01f;
   const float near = x * (1.0f + z * p);  // keeps the sign of a zero
   const float size = __builtin_fabsf(x);
-  const float far = __builtin_copysignf(1.0f - 2.0f / (exp(2.0f * size) + 1.0f), x);
+  const float far = __builtin_copysignf(1.0f - 2.0f / (exp_flushed(2.0f * size) + 1.0f), x);
   return size < 0.625f ? near : far;
 }
 
-// erfc(x) e^(x^2) for x >= 0, by a polynomial in 1 / (1 + 0.35 x).
+// erfc(x) e^(x^2) for x >= 1/2, by a polynomial in 1 / (1 + 0.38 x).
 WEFT_MATH float scaled_erfc(float x) {
-  const float t = 1.0f / (1.0f + 0.35f * x);
-  float p = 3.6998797e-02f;
-  p = p * t - 1.5148726e-01f;
-  p = p * t + 1.6441028e-01f;
-  p = p * t - 5.6126225e-03f;
-  p = p * t + 6.922331e-02f;
-  p = p * t + 1.5526104e-01f;
-  p = p * t + 1.4812137e-01f;
-  p = p * t + 1.8853174e-01f;
-  p = p * t + 1.9706602e-01f;
-  p = p * t + 1.9748732e-01f;
+  const float t = 1.0f / (1.0f + 0.38f * x);
+  float p = 0.037697236f;
+  p = p * t - 0.11071072f;
+  p = p * t + 0.066777867f;
+  p = p * t + 0.0040274809f;
+  p = p * t + 0.082322391f;
+  p = p * t + 0.12423393f;
+  p = p * t + 0.16797142f;
+  p = p * t + 0.19891469f;
+  p = p * t + 0.21439196f;
+  p = p * t + 0.21439204f;
   return p * t;
 }
 
@@ -145,18 +158,52 @@ WEFT_MATH float erf_near(float x) {
 
 WEFT_MATH float erf(float x) {
   const float size = __builtin_fabsf(x);
-  const float far = 1.0f - exp(-size * size) * scaled_erfc(size);
+  const float far = 1.0f - exp_flushed(-size * size) * scaled_erfc(size);
   const float y = size < 1.0f ? erf_near(x) : __builtin_copysignf(far, x);
   return x == x ? y : x;
 }
 
-// The normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2, without cancellation for x < 0.
+// exp(-x^2 / 2) / 2; 0 where that is below the smallest normal number. As a power of two: the argument's own
+// rounding costs x^2 ulp in any way, so log 2 needs no second part.
+WEFT_MATH float half_bell(float x) {
+  constexpr float magic = 12582912.0f + 126.0f;
+  const float y = x * x * -0.72134752f;
+  const float clamped = y < -126.0f ? -126.0f : y;
+  const float shifted = clamped + magic;
+  const float r = clamped - (shifted - magic);
+  float p = 1.5453163e-04f;
+  p = p * r + 1.3390863e-03f;
+  p = p * r + 9.6180826e-03f;
+  p = p * r + 5.5503571e-02f;
+  p = p * r + 2.4022651e-01f;
+  p = p * r + 6.9314719e-01f;
+  p = p * r + 1.0f;
+  const auto bits = static_cast<std::uint32_t>(float_to_bits(shifted)) << 23;
+  return p * bits_to_float(static_cast<std::int32_t>(bits));
+}
+
+// The normal distribution function less 1/2, for x^2 <= 1/2.
+WEFT_MATH float normal_near(float x) {
+  const float z = x * x;
+  float p = 0.00010427798f;
+  p = p * z - 0.0011825359f;
+  p = p * z + 0.0099727083f;
+  p = p * z - 0.066490327f;
+  p = p * z + 0.39894228f;
+  return p * x;
+}
+
+// The normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2, without cancellation for x < 0;
+// half_density is exp(-x^2 / 2) / 2, of which the density is a multiple.
+WEFT_MATH float normal_cdf(float x, float& half_density) {
+  half_density = half_bell(x);
+  const float size = __builtin_fabsf(x), tail = half_density * scaled_erfc(size * 0.70710678f);
+  const float far = x < 0.0f ? tail : 1.0f - tail, near = 0.5f + normal_near(x);
+  return size < 0.70710678f ? near : far;  // NaN is far
+}
 WEFT_MATH float normal_cdf(float x) {
-  const float u = x * 0.70710678f, size = __builtin_fabsf(u);
-  const float tail = 0.5f * exp(-0.5f * x * x) * scaled_erfc(size);
-  const float far = x < 0.0f ? tail : 1.0f - tail;
-  const float y = u > -0.5f && u < 1.0f ? 0.5f + 0.5f * erf_near(u) : far;
-  return x == x ? y : x;
+  float half_density;
+  return normal_cdf(x, half_density);
 }
 
 #undef WEFT_MATH
