@@ -110,10 +110,11 @@ void convolve_by_panels(const In& x, const Filters& w, const Out& out, const Blo
   }
 }
 
-// N images; out is P x Q.
+// N images; out is P x Q. tiles: of a block, about.
 template <class F, class In, class Out>
-void convolve(std::int64_t N, const In& x, const Filters& w, const Out& out) {
-  const Blocks blocks(N, out.P, out.Q, F::m, tiles_of_block);
+void convolve(std::int64_t N, const In& x, const Filters& w, const Out& out,
+              std::int64_t tiles = tiles_of_block) {
+  const Blocks blocks(N, out.P, out.Q, F::m, tiles);
   const std::int64_t work = N * out.P * out.Q * w.ins * w.outs / 2;
   if (w.ins * w.outs * F::n * F::n <= small_weight)
     convolve_by_blocks<F>(x, w, out, blocks, work);

@@ -132,8 +132,8 @@ inline void input_rows(const float* t, std::int64_t columns, std::int64_t column
 }
 
 // V of one block of channels, for image `image` (counted in the block).
-template <class F>
-inline void transform_input(const Images& x, const Blocks& blocks, const Block& b, std::int64_t image,
+template <class F, class In>
+inline void transform_input(const In& x, const Blocks& blocks, const Block& b, std::int64_t image,
                             std::int64_t channel_block, const Operand& operand, float* v, float* scratch) {
   const std::int64_t rows = reach(blocks.rows, b.row, b.rows, F::n),
                      columns = reach(blocks.columns, b.column, b.columns, F::n);

@@ -98,10 +98,20 @@ inline void store_run(const float* from, std::int64_t pixels, float* to, std::in
   }
 }
 
+// Channels k0 .. of a box of one image, [rows][columns][L] at `pixels`, to their place.
+inline void store_box(const Outputs& out, std::int64_t n, std::int64_t k0, std::int64_t p0, std::int64_t rows,
+                      std::int64_t q0, std::int64_t columns, const float* pixels) {
+  const std::int64_t channels = min_of<std::int64_t>(L, out.K - k0);
+  float* to = out.data + ((n * out.K + k0) * out.P + p0) * out.Q + q0;
+  if (columns == out.Q) return store_run(pixels, rows * columns, to, out.P * out.Q, channels);
+  for (std::int64_t row = 0; row < rows; ++row)
+    store_run(pixels + row * columns * L, columns, to + row * out.Q, out.P * out.Q, channels);
+}
+
 // The channels `channel_block` of all outputs of a block. m: M of that channel block.
-template <class F>
-inline void transform_output(const Outputs& out, const Blocks& blocks, const Block& b,
-                             std::int64_t channel_block, const float* m, std::int64_t plane, float* pixels) {
+template <class F, class Out>
+inline void transform_output(const Out& out, const Blocks& blocks, const Block& b, std::int64_t channel_block,
+                             const float* m, std::int64_t plane, float* pixels) {
   const std::int64_t k0 = channel_block * L, channels = min_of<std::int64_t>(L, out.K - k0);
   const std::int64_t last_row = b.row + b.rows - 1, last_column = b.column + b.columns - 1;
   const std::int64_t p0 = blocks.rows.start(b.row), q0 = blocks.columns.start(b.column);
@@ -111,7 +121,6 @@ inline void transform_output(const Outputs& out, const Blocks& blocks, const Blo
   if (out.bias)
     for (std::int64_t c = 0; c < channels; ++c) bias[c] = out.bias[k0 + c];
   for (std::int64_t image = 0; image < b.images; ++image) {
-    float* to = out.data + (((b.image + image) * out.K + k0) * out.P + p0) * out.Q + q0;
     for (std::int64_t row = 0; row < b.rows; ++row) {
       std::int64_t wide, narrow;
       b.numbers(image, row, wide, narrow);
@@ -124,12 +133,7 @@ inline void transform_output(const Outputs& out, const Blocks& blocks, const Blo
                        blocks.columns.extent(b.column + column));
       }
     }
-    if (columns == out.Q) {
-      store_run(pixels, rows * columns, to, out.P * out.Q, channels);
-    } else {
-      for (std::int64_t row = 0; row < rows; ++row)
-        store_run(pixels + row * columns * L, columns, to + row * out.Q, out.P * out.Q, channels);
-    }
+    store_box(out, b.image + image, k0, p0, rows, q0, columns, pixels);
   }
 }
 

@@ -1,0 +1,12 @@
+// 7x7 convolution with stride 2 of images with up to four channels: the first layer of many networks.
+#pragma once
+#include "cpu/kernels.h"
+
+namespace weft::cpu::WEFT_ISA {
+
+// Each returns false for a problem that it does not take: then nothing was written.
+bool conv2d_stem_forward(const Conv2dForwardArgs& a);
+bool conv2d_stem_backward_input(const Conv2dBackwardInputArgs& a);
+bool conv2d_stem_backward_weight(const Conv2dBackwardWeightArgs& a);
+
+}  // namespace weft::cpu::WEFT_ISA
