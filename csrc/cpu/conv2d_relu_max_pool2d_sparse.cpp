@@ -28,6 +28,7 @@ namespace {
 #define WEFT_INLINE [[gnu::always_inline]] inline
 
 constexpr std::int64_t scratch_limit = 768 * 1024;  // bytes for one image: it should stay in the L2 cache
+constexpr std::int64_t batch_limit = 28 * 1024;     // bytes of the images that are listed together: L1
 constexpr int lanes = lanes_of<float>;
 typedef std::int32_t Ints __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
 typedef std::uint8_t Bytes __attribute__((vector_size(lanes), aligned(1), may_alias));
@@ -79,19 +80,18 @@ void collect(const List& list, const float* from, std::int64_t from_pitch, float
       const V g = list.gradient[i + w] - V{};
       const float* run = from + list.offset[i + w];
 #pragma GCC unroll 8
-      for (int r = 0; r < NR; ++r)
+      for (int r = 0; r < NR; ++r, run += from_pitch)
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v)
-          sum[w][r][v] += g * *reinterpret_cast<const V*>(run + r * from_pitch + v * size);
+        for (int v = 0; v < NV; ++v) sum[w][r][v] += g * *reinterpret_cast<const V*>(run + v * size);
     }
   if constexpr (ways == 2) {
     if (i < list.count) {
       const float* run = from + list.offset[i];
 #pragma GCC unroll 8
-      for (int r = 0; r < NR; ++r)
+      for (int r = 0; r < NR; ++r, run += from_pitch)
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v)
-          sum[0][r][v] += list.gradient[i] * *reinterpret_cast<const V*>(run + r * from_pitch + v * size);
+          sum[0][r][v] += list.gradient[i] * *reinterpret_cast<const V*>(run + v * size);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < NR; ++r)
@@ -104,6 +104,41 @@ void collect(const List& list, const float* from, std::int64_t from_pitch, float
     for (int v = 0; v < NV; ++v) *reinterpret_cast<V*>(sums + r * sums_pitch + v * size) = sum[0][r][v];
 }
 
+// The same for two lists, the second of which is for the runs one further down: NR + 1 runs in all.
+template <bool narrow, int NR, int NV>
+void collect_pair(const List& upper, const List& lower, const float* from, std::int64_t from_pitch,
+                  float* sums, std::int64_t sums_pitch) {
+  using V = typename RunVec<narrow>::type;
+  constexpr int size = sizeof(V) / sizeof(float);
+  V sum[NR + 1][NV];
+  float* to = sums;
+#pragma GCC unroll 8
+  for (int r = 0; r <= NR; ++r, to += sums_pitch)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) sum[r][v] = *reinterpret_cast<const V*>(to + v * size);
+  for (std::int64_t i = 0; i < upper.count; ++i) {
+    const V g = upper.gradient[i] - V{};
+    const float* run = from + upper.offset[i];
+#pragma GCC unroll 8
+    for (int r = 0; r < NR; ++r, run += from_pitch)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) sum[r][v] += g * *reinterpret_cast<const V*>(run + v * size);
+  }
+  for (std::int64_t i = 0; i < lower.count; ++i) {
+    const V g = lower.gradient[i] - V{};
+    const float* run = from + lower.offset[i];
+#pragma GCC unroll 8
+    for (int r = 0; r < NR; ++r, run += from_pitch)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) sum[r + 1][v] += g * *reinterpret_cast<const V*>(run + v * size);
+  }
+  to = sums;
+#pragma GCC unroll 8
+  for (int r = 0; r <= NR; ++r, to += sums_pitch)
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) *reinterpret_cast<V*>(to + v * size) = sum[r][v];
+}
+
 using Collect = void (*)(const List&, const float*, std::int64_t, float*, std::int64_t);
 template <bool narrow, int NR, int NV>
 constexpr Collect collect_or_null() {
@@ -112,17 +147,31 @@ constexpr Collect collect_or_null() {
   else
     return nullptr;
 }
+using CollectPair = void (*)(const List&, const List&, const float*, std::int64_t, float*, std::int64_t);
+template <bool narrow, int NR, int NV>
+constexpr CollectPair pair_or_null() {
+  if constexpr ((NR + 1) * NV <= max_sums)
+    return collect_pair<narrow, NR, NV>;
+  else
+    return nullptr;
+}
 template <bool narrow>
 struct Table {
-#define WEFT_ROW(NR)                 \
-  {nullptr,                          \
-   collect_or_null<narrow, NR, 1>(), \
-   collect_or_null<narrow, NR, 2>(), \
-   collect_or_null<narrow, NR, 3>(), \
-   collect_or_null<narrow, NR, 4>(), \
-   collect_or_null<narrow, NR, 5>()}
-  static constexpr Collect entries[max_runs + 1][max_vectors + 1] = {
-      {}, WEFT_ROW(1), WEFT_ROW(2), WEFT_ROW(3), WEFT_ROW(4), WEFT_ROW(5), WEFT_ROW(6), WEFT_ROW(7)};
+#define WEFT_ROW(f, NR)                                                                               \
+  {nullptr,           f<narrow, NR, 1>(), f<narrow, NR, 2>(), f<narrow, NR, 3>(), f<narrow, NR, 4>(), \
+   f<narrow, NR, 5>()}
+#define WEFT_ROWS(f) \
+  {{},               \
+   WEFT_ROW(f, 1),   \
+   WEFT_ROW(f, 2),   \
+   WEFT_ROW(f, 3),   \
+   WEFT_ROW(f, 4),   \
+   WEFT_ROW(f, 5),   \
+   WEFT_ROW(f, 6),   \
+   WEFT_ROW(f, 7)}
+  static constexpr Collect one[max_runs + 1][max_vectors + 1] = WEFT_ROWS(collect_or_null);
+  static constexpr CollectPair pair[max_runs + 1][max_vectors + 1] = WEFT_ROWS(pair_or_null);
+#undef WEFT_ROWS
 #undef WEFT_ROW
 };
 
@@ -145,9 +194,21 @@ struct Runs {
     for (std::int64_t r = 0; r < R; r += block_runs)
       for (std::int64_t v = 0; v < vectors; v += block_vectors) {
         const std::int64_t nr = min_of(block_runs, R - r), nv = min_of(block_vectors, vectors - v);
-        const Collect f = narrow ? Table<true>::entries[nr][nv] : Table<false>::entries[nr][nv];
+        const Collect f = narrow ? Table<true>::one[nr][nv] : Table<false>::one[nr][nv];
         f(list, from + r * from_pitch + v * size, from_pitch, sums + r * sums_pitch + v * size, sums_pitch);
       }
+  }
+
+  // The lower list is for the runs one further down.
+  void collect_pair(const List& upper, const List& lower, const float* from, std::int64_t from_pitch,
+                    float* sums, std::int64_t sums_pitch) const {
+    const bool whole = R <= max_runs && vectors <= max_vectors;
+    const CollectPair f = !whole   ? nullptr
+                          : narrow ? Table<true>::pair[R][vectors]
+                                   : Table<false>::pair[R][vectors];
+    if (f) return f(upper, lower, from, from_pitch, sums, sums_pitch);
+    collect(upper, from, from_pitch, sums, sums_pitch);
+    collect(lower, from, from_pitch, sums + sums_pitch, sums_pitch);
   }
 
   std::int64_t R, size, vectors, block_vectors, block_runs;
@@ -166,16 +227,24 @@ struct Plan {
         image_runs(p.R, (p.S + 1) * Cp),
         Hp(p.H + p.pad_top + p.pad_bottom),
         pitch(round_up((p.W + p.pad_left + p.pad_right) * Cp, 16)),
-        image(Hp * pitch + weight_runs.length() + image_runs.length()),
-        // Eight channels are half of a wide register: a second copy of the image, shifted by a pixel, keeps
-        // what begins at an odd column in whole cache lines too.
-        copies(Cp == 8 && lanes == 16 ? 2 : 1),
+        image(round_up(Hp * pitch + weight_runs.length() + image_runs.length(), 16)),
+        copies(lanes == 16 && (Cp == 8 || Cp == 1) ? 2 : 1),
+        images(copies * image + 16),
+        batch(max_of<std::int64_t>(1, min_of<std::int64_t>(4, batch_limit / (4 * images)))),
         weights(p.K * p.R * weight_runs.length()),
         positions(pool.PP * pool.PQ) {}
 
-  // Where the runs of window position (u, v) begin, from those of its window on.
+  // A run that begins in the middle of a cache line would cross into the next: so there is a second copy of
+  // the image, shifted by half a line. With eight channels it serves the odd columns, with one channel every
+  // other eight columns.
+  std::int64_t second_copy() const { return image + 8; }
+  // Where window o lies, where its runs begin, and from there on those of its position (u, v).
+  std::int64_t window(std::int64_t o) const { return o / pool.PQ * 2 * pitch + o % pool.PQ * 2 * Cp; }
+  std::int64_t corner(std::int64_t o) const {
+    return window(o) + (copies == 2 && Cp == 1 && o % pool.PQ * 2 % 16 >= 8 ? second_copy() : 0);
+  }
   std::int64_t shift(std::int64_t u, std::int64_t v) const {
-    return u * pitch + v * Cp + (copies == 2 && v ? image + 8 : 0);
+    return u * pitch + v * Cp + (copies == 2 && Cp == 8 && v ? second_copy() : 0);
   }
 
   const Conv2dParams& p;
@@ -183,26 +252,107 @@ struct Plan {
   std::int64_t Cp;
   Runs weight_runs, image_runs;
   std::int64_t Hp, pitch, image, copies;
+  std::int64_t images;   // elements of an image with its copy
+  std::int64_t batch;    // images of one list
   std::int64_t weights;  // elements of one group's dw
   std::int64_t positions;
 };
 
-// x (C,H,W) to the padded image with the channels last. What lies around stays zero.
-void channels_last(const Plan& plan, const float* x, float* image) {
+// The first `count` of a vector's numbers; 0 for the others.
+WEFT_INLINE Vec load_some(const float* from, std::int64_t count) {
+#if defined(WEFT_ISA_avx512)
+  return __builtin_ia32_loadups512_mask(from, Vec{}, static_cast<unsigned short>((1u << count) - 1));
+#else
+  float some[lanes] = {};
+  for (std::int64_t i = 0; i < count; ++i) some[i] = from[i];
+  return load(some);
+#endif
+}
+
+// Five to eight channels on vectors of sixteen: two rows of pixels are turned together. False elsewhere.
+#if defined(WEFT_ISA_avx512)
+typedef float Half __attribute__((vector_size(32), aligned(4), may_alias));
+
+bool turned_last(const Plan& plan, const float* x, float* image) {
   const Conv2dParams& p = plan.p;
-  for (std::int64_t c = 0; c < p.C; ++c)
-    for (std::int64_t h = 0; h < p.H; ++h, x += p.W) {
-      float* to = image + (h + p.pad_top) * plan.pitch + p.pad_left * plan.Cp + c;
-      for (std::int64_t w = 0; w < p.W; ++w) to[w * plan.Cp] = x[w];
-      if (plan.copies == 2) {
-        to += plan.image + 8;
-        for (std::int64_t w = 0; w < p.W; ++w) to[w * plan.Cp] = x[w];
+  if (plan.Cp != 8) return false;
+  for (std::int64_t h = 0; h < p.H; h += 2)
+    for (std::int64_t w = 0; w < p.W; w += 16) {
+      const std::int64_t count = min_of<std::int64_t>(16, p.W - w);
+      const bool second = h + 1 < p.H;
+      Vec r[16];
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i)
+        r[i] = i % 8 < p.C && (i < 8 || second) ? load_some(x + (i % 8 * p.H + h + i / 8) * p.W + w, count)
+                                                : Vec{};
+      transpose(r);
+      float* to = image + (h + p.pad_top) * plan.pitch + (p.pad_left + w) * 8;
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i, to += 8) {
+        if (i >= count) break;
+        const Half upper = __builtin_shufflevector(r[i], r[i], 0, 1, 2, 3, 4, 5, 6, 7);
+        const Half lower = __builtin_shufflevector(r[i], r[i], 8, 9, 10, 11, 12, 13, 14, 15);
+        *reinterpret_cast<Half*>(to) = upper;
+        *reinterpret_cast<Half*>(to + plan.second_copy()) = upper;
+        if (!second) continue;
+        *reinterpret_cast<Half*>(to + plan.pitch) = lower;
+        *reinterpret_cast<Half*>(to + plan.pitch + plan.second_copy()) = lower;
       }
     }
+  return true;
+}
+
+bool turned_first(const Plan& plan, const float* image, float* x) {
+  const Conv2dParams& p = plan.p;
+  if (plan.Cp != 8) return false;
+  for (std::int64_t h = 0; h < p.H; h += 2)
+    for (std::int64_t w = 0; w < p.W; w += 16) {
+      const std::int64_t count = min_of<std::int64_t>(16, p.W - w);
+      const auto mask = static_cast<unsigned short>((1u << count) - 1);
+      const bool second = h + 1 < p.H;
+      const float* from = image + (h + p.pad_top) * plan.pitch + (p.pad_left + w) * 8;
+      Vec r[16];
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i, from += 8) {
+        r[i] = Vec{};
+        if (i >= count) continue;
+        const Half upper = *reinterpret_cast<const Half*>(from);
+        const Half lower = second ? *reinterpret_cast<const Half*>(from + plan.pitch) : Half{};
+        r[i] = __builtin_shufflevector(upper, lower, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      }
+      transpose(r);
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i)
+        if (i % 8 < p.C && (i < 8 || second))
+          __builtin_ia32_storeups512_mask(x + (i % 8 * p.H + h + i / 8) * p.W + w, r[i], mask);
+    }
+  return true;
+}
+#else
+bool turned_last(const Plan&, const float*, float*) { return false; }
+bool turned_first(const Plan&, const float*, float*) { return false; }
+#endif
+
+// x (C,H,W) to the padded image with the channels last. What lies around stays zero.
+void channels_last(const Plan& plan, const float* x, float* image) {
+  if (turned_last(plan, x, image)) return;
+  const Conv2dParams& p = plan.p;
+  for (std::int64_t copy = 0; copy < plan.copies; ++copy)
+    for (std::int64_t c = 0; c < p.C; ++c)
+      for (std::int64_t h = 0; h < p.H; ++h) {
+        const float* from = x + (c * p.H + h) * p.W;
+        float* to =
+            image + copy * plan.second_copy() + (h + p.pad_top) * plan.pitch + p.pad_left * plan.Cp + c;
+        if (plan.Cp == 1)
+          for (std::int64_t w = 0; w < p.W; ++w) to[w] = from[w];
+        else
+          for (std::int64_t w = 0; w < p.W; ++w) to[w * plan.Cp] = from[w];
+      }
 }
 
 // The way back, without the padding.
 void channels_first(const Plan& plan, const float* image, float* x) {
+  if (turned_first(plan, image, x)) return;
   const Conv2dParams& p = plan.p;
   for (std::int64_t c = 0; c < p.C; ++c)
     for (std::int64_t h = 0; h < p.H; ++h, x += p.W) {
@@ -227,16 +377,6 @@ void pack_weights(const Plan& plan, const float* weight, float* to) {
 
 // --- the live gradients ---
 
-// The first `count` of a vector's numbers; 0 for the others.
-WEFT_INLINE Vec load_some(const float* from, std::int64_t count) {
-#if defined(WEFT_ISA_avx512)
-  return __builtin_ia32_loadups512_mask(from, Vec{}, static_cast<unsigned short>((1u << count) - 1));
-#else
-  float some[lanes] = {};
-  for (std::int64_t i = 0; i < count; ++i) some[i] = from[i];
-  return load(some);
-#endif
-}
 WEFT_INLINE Ints load_codes(const std::uint8_t* from, std::int64_t count) {
   Bytes bytes{};
   if (count >= lanes)
@@ -277,18 +417,22 @@ WEFT_INLINE std::int64_t append(const Vec& g, const Ints& offset, float* gradien
 struct Workspace {
   explicit Workspace(const Plan& plan)
       : row(round_up(plan.positions, lanes)),
+        rows(round_up(plan.p.K, lanes) * row),
         list(round_up(plan.p.K, lanes) + lanes),
-        image(plan.copies * plan.image + 8),
+        image(plan.batch * plan.images),
         dimage(plan.image),
-        passed(round_up(plan.p.K, lanes) * row),
-        place(round_up(plan.p.K, lanes) * row),
-        gradient(row + lanes),
-        offset(row + lanes),
+        passed(plan.batch * rows),
+        place(plan.batch * rows),
+        gradient(plan.batch * row + lanes),
+        offset(plan.batch * row + lanes),
         list_gradient(2 * lanes * list),
-        list_offset(2 * lanes * list) {}
-  std::int64_t row, list;
+        list_offset(2 * lanes * list) {
+    zero(image.data(), plan.batch * plan.images);
+    zero(passed.data(), plan.batch * rows);
+  }
+  std::int64_t row, rows, list;
   Scratch<float> image, dimage;
-  Scratch<float> passed;        // [k][window]: the gradients that pass, else 0
+  Scratch<float> passed;        // [image][k][window]: the gradients that pass, else 0
   Scratch<std::int32_t> place;  // and the winners' places in their windows, 0 to 3
   Scratch<float> gradient;
   Scratch<std::int32_t> offset;
@@ -299,7 +443,7 @@ struct Workspace {
 // The gradients of one image that pass their windows; their sum for each k is added to db. Returns whether
 // all of them are finite.
 bool pass_windows(const Plan& plan, const float* dout, const std::uint8_t* winner, const Workspace& w,
-                  float* db) {
+                  float* passed, std::int32_t* places, float* db) {
   const Vec nan = broadcast(__builtin_nanf("")), one = broadcast(1.0f);
   Vec all{};
   for (std::int64_t k = 0; k < plan.p.K; ++k, dout += plan.positions, winner += plan.positions) {
@@ -313,8 +457,8 @@ bool pass_windows(const Plan& plan, const float* dout, const std::uint8_t* winne
       const Vec g =
           (code & (winner_cut - 4)) != 0 ? Vec{} : d * slope;  // a place outside of the window: none
       total += g;
-      store(w.passed.data() + k * w.row + o, g);
-      *reinterpret_cast<Ints*>(w.place.data() + k * w.row + o) = code & 3;
+      store(passed + k * w.row + o, g);
+      *reinterpret_cast<Ints*>(places + k * w.row + o) = code & 3;
     }
     float sum = 0;
     for (int i = 0; i < lanes; ++i) sum += total[i];
@@ -326,27 +470,33 @@ bool pass_windows(const Plan& plan, const float* dout, const std::uint8_t* winne
   return sum == 0;
 }
 
-// dw of one image, added to sums [k][r][run]. windows: where each window's runs begin.
-void add_weight_gradient(const Plan& plan, const std::int32_t* windows, const Workspace& w, float* sums) {
+// dw of some images, added to sums [k][r][run]. corners: where each window's runs begin.
+void add_weight_gradient(const Plan& plan, std::int64_t images, const std::int32_t* corners,
+                         const Workspace& w, float* sums) {
   const std::int64_t length = plan.weight_runs.length(), size = plan.p.R * length;
   const auto down = static_cast<std::int32_t>(plan.shift(1, 0)),
              right = static_cast<std::int32_t>(plan.shift(0, 1));
   for (std::int64_t k = 0; k < plan.p.K; ++k) {
     std::int64_t count = 0;
-    for (std::int64_t o = 0; o < plan.positions; o += lanes) {
-      const Ints place = *reinterpret_cast<const Ints*>(w.place.data() + k * w.row + o);
-      const Ints offset =
-          *reinterpret_cast<const Ints*>(windows + o) + (-(place & 1) & right) + (-(place >> 1) & down);
-      count += append(load(w.passed.data() + k * w.row + o), offset, w.gradient.data() + count,
-                      w.offset.data() + count);
+    for (std::int64_t n = 0; n < images; ++n) {
+      const std::int64_t at = n * w.rows + k * w.row;
+      const auto image = static_cast<std::int32_t>(n * plan.images);
+      for (std::int64_t o = 0; o < plan.positions; o += lanes) {
+        const Ints place = *reinterpret_cast<const Ints*>(w.place.data() + at + o);
+        const Ints corner = *reinterpret_cast<const Ints*>(corners + o) + image;
+        const Ints offset = corner + (-(place & 1) & right) + (-(place >> 1) & down);
+        count += append(load(w.passed.data() + at + o), offset, w.gradient.data() + count,
+                        w.offset.data() + count);
+      }
     }
     plan.weight_runs.collect({w.gradient.data(), w.offset.data(), count}, w.image.data(), plan.pitch,
                              sums + k * size, length);
   }
 }
 
-// The lists of `lanes` windows from o on, two for each: the k whose winner is in its upper, in its lower row.
-void lists_of_windows(const Plan& plan, std::int64_t o, const Workspace& w,
+// The lists of `lanes` windows of image n from o on, two for each: the k whose winner is in its upper, in its
+// lower row.
+void lists_of_windows(const Plan& plan, std::int64_t n, std::int64_t o, const Workspace& w,
                       std::int64_t (&counts)[2 * lanes]) {
   const auto size = static_cast<std::int32_t>(plan.p.R * plan.image_runs.length());
   const auto right = static_cast<std::int32_t>(plan.p.K * size);
@@ -357,8 +507,9 @@ void lists_of_windows(const Plan& plan, std::int64_t o, const Workspace& w,
     Vec g[lanes], places[lanes];
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
-      g[i] = load(w.passed.data() + (k + i) * w.row + o);
-      places[i] = load(reinterpret_cast<const float*>(w.place.data()) + (k + i) * w.row + o);
+      const std::int64_t at = n * w.rows + (k + i) * w.row + o;
+      g[i] = load(w.passed.data() + at);
+      places[i] = load(reinterpret_cast<const float*>(w.place.data()) + at);
     }
     transpose(g);
     transpose(places);
@@ -373,30 +524,32 @@ void lists_of_windows(const Plan& plan, std::int64_t o, const Workspace& w,
   }
 }
 
-// dx of one image, with its padding and the channels last.
-void image_gradient(const Plan& plan, const float* weights, const std::int32_t* corners, const Workspace& w) {
+// dx of image n of the batch, with its padding and the channels last.
+void image_gradient(const Plan& plan, std::int64_t n, const float* weights, const Workspace& w) {
   const std::int64_t length = plan.image_runs.length();
   for (std::int64_t o = 0; o < plan.positions; o += lanes) {
     std::int64_t counts[2 * lanes];
-    lists_of_windows(plan, o, w, counts);
+    lists_of_windows(plan, n, o, w, counts);
     const std::int64_t windows = min_of<std::int64_t>(lanes, plan.positions - o);
-    for (std::int64_t i = 0; i < 2 * windows; ++i)
-      plan.image_runs.collect(
-          {w.list_gradient.data() + i * w.list, w.list_offset.data() + i * w.list, counts[i]}, weights,
-          length, w.dimage.data() + corners[o + i / 2] + i % 2 * plan.pitch, plan.pitch);
+    for (std::int64_t i = 0; i < windows; ++i) {
+      const float* gradient = w.list_gradient.data() + 2 * i * w.list;
+      const std::int32_t* offset = w.list_offset.data() + 2 * i * w.list;
+      plan.image_runs.collect_pair({gradient, offset, counts[2 * i]},
+                                   {gradient + w.list, offset + w.list, counts[2 * i + 1]}, weights, length,
+                                   w.dimage.data() + plan.window(o + i), plan.pitch);
+    }
   }
 }
 
 // The same for gradients that are not all finite: times the zeros around the weights they would make NaN.
-void image_gradient_of_taps(const Plan& plan, const float* weight, const std::int32_t* corners,
-                            const Workspace& w) {
+void image_gradient_of_taps(const Plan& plan, std::int64_t n, const float* weight, const Workspace& w) {
   const Conv2dParams& p = plan.p;
   for (std::int64_t k = 0; k < p.K; ++k)
     for (std::int64_t o = 0; o < plan.positions; ++o) {
-      const float g = w.passed[k * w.row + o];
+      const std::int64_t at = n * w.rows + k * w.row + o, place = w.place[at];
+      const float g = w.passed[at];
       if (g == 0) continue;
-      const std::int64_t place = w.place[k * w.row + o];
-      float* to = w.dimage.data() + corners[o] + (place >> 1) * plan.pitch + (place & 1) * plan.Cp;
+      float* to = w.dimage.data() + plan.window(o) + (place >> 1) * plan.pitch + (place & 1) * plan.Cp;
       for (std::int64_t c = 0; c < p.C; ++c)
         for (std::int64_t r = 0; r < p.R; ++r)
           for (std::int64_t s = 0; s < p.S; ++s)
@@ -430,24 +583,31 @@ bool takes(const Conv2dReluMaxPool2dBackwardArgs& a) {
          p.K > 0;
 }
 
-// One image: dw and db added to sums ([k][r][run], then [k]), dx stored.
-void one_image(const Plan& plan, const Conv2dReluMaxPool2dBackwardArgs& a, std::int64_t n,
-               const float* weights, const std::int32_t* corners, const Workspace& w, float* sums) {
+// Images [first, last): dw and db added to sums ([k][r][run], then [k]), dx stored.
+void some_images(const Plan& plan, const Conv2dReluMaxPool2dBackwardArgs& a, std::int64_t first,
+                 std::int64_t last, const float* weights, const std::int32_t* corners, const Workspace& w,
+                 float* sums) {
   const Conv2dParams& p = plan.p;
-  const std::int64_t image = n * p.C * p.H * p.W, outs = n * p.K * plan.positions;
-  const bool finite =
-      pass_windows(plan, static_cast<const float*>(a.dout) + outs, a.winner + outs, w, sums + plan.weights);
-  if (a.dw) {
-    channels_last(plan, static_cast<const float*>(a.x) + image, w.image.data());
-    add_weight_gradient(plan, corners, w, sums);
+  const std::int64_t image = p.C * p.H * p.W, outs = p.K * plan.positions;
+  bool finite[4];
+  for (std::int64_t n = first; n < last; ++n) {
+    const std::int64_t at = (n - first) * w.rows;
+    finite[n - first] = pass_windows(plan, static_cast<const float*>(a.dout) + n * outs, a.winner + n * outs,
+                                     w, w.passed.data() + at, w.place.data() + at, sums + plan.weights);
+    if (a.dw)
+      channels_last(plan, static_cast<const float*>(a.x) + n * image,
+                    w.image.data() + (n - first) * plan.images);
   }
+  if (a.dw) add_weight_gradient(plan, last - first, corners, w, sums);
   if (!a.dx) return;
-  zero(w.dimage.data(), plan.image);
-  if (finite)
-    image_gradient(plan, weights, corners, w);
-  else
-    image_gradient_of_taps(plan, static_cast<const float*>(a.weight), corners, w);
-  channels_first(plan, w.dimage.data(), static_cast<float*>(a.dx) + image);
+  for (std::int64_t n = first; n < last; ++n) {
+    zero(w.dimage.data(), plan.image);
+    if (finite[n - first])
+      image_gradient(plan, n - first, weights, w);
+    else
+      image_gradient_of_taps(plan, n - first, static_cast<const float*>(a.weight), w);
+    channels_first(plan, w.dimage.data(), static_cast<float*>(a.dx) + n * image);
+  }
 }
 
 }  // namespace
@@ -457,25 +617,23 @@ bool conv2d_relu_max_pool2d_sparse(const Conv2dReluMaxPool2dBackwardArgs& a) {
   const Plan plan(a);
   const Conv2dParams& p = plan.p;
   const std::int64_t taps = p.C * p.R * p.S, packed = a.dx ? 2 * p.K * p.R * plan.image_runs.length() : 0;
-  if (4 * ((plan.copies + 1) * plan.image + packed + plan.weights + 2 * p.K * plan.positions) > scratch_limit)
+  if (4 * (plan.batch * plan.images + plan.image + packed + plan.weights + 2 * p.K * plan.positions) >
+      scratch_limit)
     return false;
   const Scratch<float> weights(packed);
   if (a.dx) pack_weights(plan, static_cast<const float*>(a.weight), weights.data());
   const Scratch<std::int32_t> corners(round_up(plan.positions, lanes));  // of the windows in the image
-  for (std::int64_t o = 0; o < plan.positions; ++o)
-    corners[o] =
-        static_cast<std::int32_t>(o / plan.pool.PQ * 2 * plan.pitch + o % plan.pool.PQ * 2 * plan.Cp);
+  for (std::int64_t o = 0; o < plan.positions; ++o) corners[o] = static_cast<std::int32_t>(plan.corner(o));
   const std::int64_t groups = min_of<std::int64_t>(p.N, 16), stride = p.K * taps + p.K;
   const Scratch<float> partial(groups * stride);
   const std::int64_t work = p.N * p.K * plan.positions * taps / 8;
   parallel_tasks(groups, work, [&](std::int64_t group) {
     const Workspace w(plan);
     const Scratch<float> sums(plan.weights + p.K);
-    zero(w.image.data(), plan.copies * plan.image + 8);
     zero(sums.data(), plan.weights + p.K);
-    zero(w.passed.data(), round_up(p.K, lanes) * w.row);
-    for (std::int64_t n = group * p.N / groups; n < (group + 1) * p.N / groups; ++n)
-      one_image(plan, a, n, weights.data(), corners.data(), w, sums.data());
+    const std::int64_t end = (group + 1) * p.N / groups;
+    for (std::int64_t n = group * p.N / groups; n < end; n += plan.batch)
+      some_images(plan, a, n, min_of(n + plan.batch, end), weights.data(), corners.data(), w, sums.data());
     float* own = partial.data() + group * stride;
     if (a.dw) unpack_weights(plan, sums.data(), own);
     for (std::int64_t k = 0; k < p.K; ++k) own[p.K * taps + k] = sums[plan.weights + k];
