@@ -356,6 +356,7 @@ bool conv2d_relu_max_pool2d_direct(const Conv2dReluMaxPool2dArgs& a) {
   if (a.dtype != DType::float32 || p.groups != 1 || p.stride_h != 1 || p.stride_w != 1 || p.dilation_h != 1 ||
       p.dilation_w != 1 || pool.h != 2 || pool.w != 2 || p.C == 0)
     return false;
+  if (p.R == 3 && p.S == 3 && p.C >= 32 && p.K >= 32) return false;  // fewer multiplications by Winograd
   const std::int64_t Hp = p.H + p.pad_top + p.pad_bottom, Wp = p.W + p.pad_left + p.pad_right;
   if (4 * (p.C * Hp * (Wp + 4 * width) + 2 * width * pool.PP * pool.PQ) > scratch_limit) return false;
   // Which share of the lanes does work.
