@@ -132,6 +132,7 @@ class Capture:
 
     def __init__(self, function: Callable[..., Any], copy_outputs: bool = True, strict: bool = True) -> None:
         self.function, self.copy_outputs, self.strict = function, copy_outputs, strict
+        self.most = 64  # signatures kept; the oldest goes first
         self.__doc__ = getattr(function, "__doc__", None)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Hashable, _Entry] = {}
@@ -156,6 +157,8 @@ class Capture:
                 K.copy_into(buffer, array)
             result = self._run(entry, bool(kwargs))
             self._entries[key] = entry
+            if len(self._entries) > self.most:
+                del self._entries[next(iter(self._entries))]
             return result
 
     def _run(self, entry: _Entry, has_kwargs: bool) -> Any:
@@ -174,8 +177,10 @@ class Capture:
             finally:
                 replay.end()
         entry.warm, entry.reason = True, replay.reason
+        if record and not self.strict and entry.reason is None:
+            entry.reason = uses.python_state()
         result, outputs = self._results(entry, result)
-        if uses.finish() and replay.complete:
+        if uses.finish() and replay.complete and entry.reason is None:
             replay.set_inputs(entry.buffers)
             replay.set_outputs(outputs)
             entry.replay, entry.uses = replay, uses
@@ -227,7 +232,8 @@ def capture(
 
     copy_outputs: results are copies; else they are the recording's own memory, which the next call overwrites.
     strict: reading an element on the host inside (item(), float(), numpy(), if tensor) is a RuntimeError; else such a
-    function runs as it is, and `reason` says why. RuntimeError for an argument that requires a gradient; results are
+    function runs as it is, and `reason` says why; so does one that draws random numbers in Python or counts in a
+    module's attribute. RuntimeError for an argument that requires a gradient; results are
     detached. Each call holds a lock: a capture may be called from several threads, one after the other.
     """
     if function is None:

@@ -3,9 +3,12 @@ must restore, or watch for changes. Operations report here while `running` is no
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 from typing import Any
+
+import numpy as np
 
 running = 0  # captures that are being made, in all threads
 _local = threading.local()
@@ -15,6 +18,17 @@ _lock = threading.Lock()
 def _fusion_enabled() -> bool:
     fusion = sys.modules.get("weft.nn.fusion")  # without weft.nn nothing is fused
     return fusion is None or bool(fusion.is_fusion_enabled())
+
+
+def plain(module: Any) -> dict[str, Any]:
+    """A module's public attributes that are plain values, but for its mode."""
+    kinds = (bool, int, float, str, tuple, type(None))
+    return {k: v for k, v in vars(module).items() if isinstance(v, kinds) and k[0] != "_" and k != "training"}
+
+
+def _random_state() -> Any:
+    _, words, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 (whether somebody else used it)
+    return random.getstate(), words.tolist(), rest  # type: ignore[union-attr]
 
 
 class Leaf:
@@ -44,7 +58,8 @@ class Uses:
     def __init__(self) -> None:
         self.leaves: dict[int, Leaf] = {}
         self.optimizers: dict[int, tuple[Any, Any]] = {}  # with a snapshot of what a recording fixes
-        self.modules: dict[int, tuple[Any, bool]] = {}  # with the mode
+        self.modules: dict[int, tuple[Any, bool, dict[str, Any]]] = {}  # with the mode and the plain attributes
+        self._random = _random_state()
         self.fusions: list[str] = []
         self.fusion_enabled = _fusion_enabled()
 
@@ -69,7 +84,7 @@ class Uses:
         """Before a module computes."""
         if id(module) not in self.modules:
             for m in module.modules():
-                self.modules[id(m)] = m, m.training
+                self.modules[id(m)] = m, m.training, plain(m)
 
     def finish(self) -> bool:
         """After the run. Whether a replay can stand for the next one: not while state is still being made."""
@@ -80,6 +95,17 @@ class Uses:
             leaf.exit, leaf.entry = leaf.tensor.grad, None
         return all(o._snapshot() == before for o, before in self._optimizers)
 
+    def python_state(self) -> str | None:
+        """What Python changed in the run, as far as can be seen; a replay would leave it as it is."""
+        if _random_state() != self._random:
+            return "random numbers were drawn in Python"
+        for module, _, before in self.modules.values():
+            after = plain(module)
+            if after != before:
+                names = sorted(k for k in {*before, *after} if before.get(k) != after.get(k) or k not in after)
+                return f"{type(module).__name__} changes its attribute {names[0]} in Python"
+        return None
+
     def ready(self) -> bool:
         """Writes the present rates; whether all else is as it was when the recording began."""
         if self.fusion_enabled is not _fusion_enabled():
@@ -87,7 +113,7 @@ class Uses:
         for leaf in self._leaves:
             if not leaf.holds():
                 return False
-        for module, training in self._modules:
+        for module, training, _ in self._modules:
             if module.training is not training:
                 return False
         for optimizer, before in self._optimizers:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._capture import Capture
+from weft._uses import plain
 from weft.autograd import no_grad
 from weft.nn import Module
 from weft.nn.utils import clip_grad_norm_
 from weft.optim import Optimizer
 from weft.optim.lr_scheduler import ReduceLROnPlateau
 from weft.tensor import Tensor, as_tensor
+from weft.train.callbacks import Callback, ProgressBar
 
 Metric = Callable[[Tensor, Tensor], float]
 
@@ -30,7 +33,10 @@ class Trainer:
     loss: called as loss(model(inputs), targets), the mean over the batch. scheduler: stepped after each epoch, or with
     scheduler_interval="step" after each batch; a ReduceLROnPlateau gets the validation (else training) loss. metrics:
     by name, each called as metric(outputs, targets), averaged over samples. clip_norm: the largest L2 norm of all
-    gradients together. callbacks: see weft.train.Callback.
+    gradients together. callbacks: see weft.train.Callback. capture: whether batches after the first two of a shape are
+    replays (see weft.capture), with the same bits: quicker, but Python inside of the model runs only when recording. A
+    model whose Python decides anew for each batch needs capture=False; one that reads elements on the host, or has
+    hooks, is noticed and runs as it is.
 
     epoch, step: how many epochs and batches were trained. history: one dict of results for each epoch.
     """
@@ -46,6 +52,7 @@ class Trainer:
         metrics: dict[str, Metric] | None = None,
         clip_norm: float | None = None,
         callbacks: Sequence[Any] = (),
+        capture: bool = True,
     ) -> None:
         if scheduler_interval not in ("epoch", "step"):
             raise ValueError(f"Trainer: scheduler_interval must be 'epoch' or 'step', got {scheduler_interval!r}")
@@ -58,6 +65,7 @@ class Trainer:
         self.metrics = dict(metrics or {})
         self.clip_norm = clip_norm
         self.callbacks = list(callbacks)
+        self.steps = _Steps(self, capture)
         self.epoch = 0
         self.step = 0
         self.epochs = 0  # the goal of the present fit()
@@ -95,9 +103,11 @@ class Trainer:
         lr = self.optimizer.param_groups[0]["lr"]
         start = time.perf_counter()
         self.model.train()
+        self.steps.look()
         sums = _Averages()
         for inputs, targets in train:
             self._call("on_batch_begin")
+            self.steps.look(between_batches=True)
             loss, outputs = self._train_step(inputs, targets)
             sums.add(len(targets), {"loss": loss, **self._measure(outputs, targets)})
             self.step += 1
@@ -130,22 +140,23 @@ class Trainer:
         else:
             self.scheduler.step()
 
-    def _train_step(self, inputs: Any, targets: Any) -> tuple[float, Tensor]:
+    @property
+    def uncaptured(self) -> str | None:
+        """Why batches are not replayed, or None where they are (or will be, from the third on)."""
+        return self.steps.reason
+
+    def _train_step(self, inputs: Any, targets: Any) -> tuple[float, Any]:
         state = K.default_generator().get_state()  # to draw the same dropout again when looking for a fault
-        self.optimizer.zero_grad()
-        outputs = self.model(inputs)
-        loss = self.loss(outputs, targets)
+        loss, norm, outputs = self.steps.gradients(inputs, targets)
         value = float(loss.item())
         if not math.isfinite(value):
+            self.optimizer.zero_grad()
             K.default_generator().set_state(state)
             raise NonFiniteLossError(self._fault(f"the loss is {value}", self._first_bad_output(inputs)))
-        loss.backward()
-        norm = float(clip_grad_norm_(self.model.parameters(), math.inf).item())  # inf: only measured
-        if not math.isfinite(norm):
-            raise NonFiniteLossError(self._fault(f"the gradient's norm is {norm}", self._first_bad_gradient()))
-        if self.clip_norm is not None and norm > self.clip_norm:
-            clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        size = float(norm.item())
+        if not math.isfinite(size):
+            raise NonFiniteLossError(self._fault(f"the gradient's norm is {size}", self._first_bad_gradient()))
+        self.steps.update(self.clip_norm if self.clip_norm is not None and size > self.clip_norm else None)
         return value, outputs
 
     # --- faults ---
@@ -195,17 +206,17 @@ class Trainer:
 
     # --- using the model ---
 
-    def _measure(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    def _measure(self, outputs: Any, targets: Any) -> dict[str, float]:
         return {name: metric(outputs, targets) for name, metric in self.metrics.items()}
 
     def evaluate(self, data: Iterable[Any]) -> dict[str, float]:
         """Loss and metrics over all batches of `data`, weighted by their sizes; in evaluation mode, without a tape."""
         sums = _Averages()
         with _Evaluation(self.model):
+            self.steps.look()
             for inputs, targets in data:
-                outputs = self.model(inputs)
-                loss = float(self.loss(outputs, targets).item())
-                sums.add(len(targets), {"loss": loss, **self._measure(outputs, targets)})
+                loss, outputs = self.steps.judge(inputs, targets)
+                sums.add(len(targets), {"loss": float(loss.item()), **self._measure(outputs, targets)})
         if not sums.count:
             raise ValueError("evaluate: the data has no batch")
         return sums.means()
@@ -233,6 +244,87 @@ class Trainer:
         from weft.train.checkpoint import load_checkpoint
 
         load_checkpoint(path, self)
+
+
+class _Steps:
+    """The parts of a batch between which the host looks at numbers, each replayed where that can be."""
+
+    def __init__(self, trainer: Trainer, capture: bool) -> None:
+        self._trainer = trainer
+        self._why_not = None if capture else "capture=False"
+        self._parts = [Capture(part, strict=False) for part in (self._gradients, self._update, self._judge)]
+        for part in self._parts:
+            part.most = 8  # shapes of batches whose recordings are kept
+        self._watched: list[Any] = []
+        self._hooked: str | None = None
+
+    @property
+    def reason(self) -> str | None:
+        return self._why_not or self._hooked or next((p.reason for p in self._parts if p.reason), None)
+
+    def gradients(self, inputs: Any, targets: Any) -> Any:
+        """Loss, norm of all gradients, outputs (None where no metric wants them)."""
+        return self._run(0, inputs, targets, bool(self._trainer.metrics))
+
+    def update(self, clip_norm: float | None) -> None:
+        """The optimizer's step; before it all gradients are scaled where clip_norm is given."""
+        self._run(1, clip_norm)
+
+    def judge(self, inputs: Any, targets: Any) -> Any:
+        """Loss and outputs, for evaluation."""
+        return self._run(2, inputs, targets)
+
+    def _run(self, part: int, *args: Any) -> Any:
+        capture = self._parts[part]
+        if self._why_not is not None or self._hooked is not None:
+            return capture.function(*args)
+        return capture(*args)
+
+    def look(self, between_batches: bool = False) -> None:
+        """Looks for what a capture cannot see: forgets all recordings where the model's Python changed."""
+        trainer = self._trainer
+        if between_batches and not any(_acts_on_batches(c) for c in trainer.callbacks):
+            return
+        watched: list[Any] = [trainer.model, trainer.loss, trainer.optimizer]
+        hooks = False
+        for module in trainer.model.modules():
+            watched += [module, plain(module)]
+            hooks = hooks or bool(module._forward_hooks or module._forward_pre_hooks)
+            for p in module.parameters(recurse=False):
+                watched.append(p.requires_grad)
+                hooks = hooks or bool(p._hooks)
+        if watched != self._watched:
+            self._watched = watched
+            for part in self._parts:
+                part.reset()
+        self._hooked = "a module or parameter has hooks, which are Python" if hooks else None
+
+    def _gradients(self, inputs: Any, targets: Any, want_outputs: bool) -> Any:
+        trainer = self._trainer
+        trainer.optimizer.zero_grad()
+        outputs = trainer.model(inputs)
+        loss = trainer.loss(outputs, targets)
+        loss.backward()
+        norm = clip_grad_norm_(trainer.model.parameters(), math.inf)  # inf: only measured
+        return loss, norm, outputs if want_outputs else None
+
+    def _update(self, clip_norm: float | None) -> None:
+        trainer = self._trainer
+        if clip_norm is not None:
+            clip_grad_norm_(trainer.model.parameters(), clip_norm)
+        trainer.optimizer.step()
+
+    def _judge(self, inputs: Any, targets: Any) -> Any:
+        outputs = self._trainer.model(inputs)
+        return self._trainer.loss(outputs, targets), outputs
+
+
+def _acts_on_batches(callback: Any) -> bool:
+    kind = type(callback)
+    if kind is ProgressBar:
+        return False
+    events = ("on_batch_begin", "on_batch_end")
+    return any(getattr(kind, event, None) is not getattr(Callback, event) for event in events)
 
 
 class _Averages:
