@@ -97,6 +97,27 @@ def test_lp(every_isa: str, rng: np.random.Generator, norm: float, dtype: str) -
             assert_close(dx, wanted, dtype=dtype, terms=16)
 
 
+@pytest.mark.parametrize("name", ["max_pool2d", "min_pool2d"])
+def test_nan_and_infinity_in_windows_of_three(every_isa: str, rng: np.random.Generator, name: str) -> None:
+    for shape in ((2, 2, 5, 2), (1, 2, 6, 5), (2, 1, 9, 17), (1, 1, 7, 40), (1, 1, 150, 33)):
+        x = np.round(rng.normal(size=shape) * 2).astype(np.float32)
+        x[rng.uniform(size=shape) < 0.1] = np.nan
+        x[rng.uniform(size=shape) < 0.5] = -np.inf if name == "max_pool2d" else np.inf
+        x[..., :2, :2] = -np.inf if name == "max_pool2d" else np.inf  # a corner of nothing else
+        for stride in (1, 2):
+            out, index = getattr(K, name)(x, 3, stride, 1)
+            expected, expected_index = reference(getattr(K, name), wide(x), 3, stride, 1)
+            assert_close(out, expected, dtype="float32")
+            assert_close(index, expected_index)
+
+
+def test_planes_that_pass_the_cache(every_isa: str) -> None:
+    x = np.tile(np.random.default_rng(0).normal(size=(1, 64, 56, 56)).astype(np.float32), (52, 1, 1, 1))
+    out, index = K.max_pool2d(x, 2)
+    one, one_index = K.max_pool2d(x[:1].copy(), 2)
+    assert (np.asarray(out) == np.asarray(one)).all() and (np.asarray(index) == np.asarray(one_index)).all()
+
+
 def test_lp_gradient_of_zeros() -> None:
     x = np.zeros((1, 1, 2, 2))
     assert not np.asarray(K.lp_pool2d_backward(np.ones((1, 1, 1, 1)), x, K.lp_pool2d(x, 2, 2), 2, 2)).any()

@@ -1,7 +1,11 @@
 // Pooling, spread over threads by plane; see ops/pool2d.h. Windows of 2x2 with stride 2 are read in pieces of
-// 16, 8 or 4 outputs, the last piece overlapping the one before; other windows go tap by tap over whole rows.
+// 16, 8 or 4 outputs, the last piece overlapping the one before; windows of 3x3 have a file of their own;
+// other windows go tap by tap over whole rows.
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/pool2d_3x3.h"
+#include "cpu/rows.h"
+#include "cpu/simd/stream.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -66,18 +70,44 @@ struct MaxRow2x2 {
   }
 };
 
+// Where a plane of results is made: at its place, or in a buffer that leaves it past the cache
+// (simd/stream.h).
+template <class T>
+class PlaneOut {
+ public:
+  [[gnu::always_inline]] PlaneOut(T* place, std::int64_t n, bool streams)
+      : place_(place), n_(n), streams_(streams && n <= most && n % 16 == 0 && is_line(place)) {}
+  [[gnu::always_inline]] ~PlaneOut() {
+    if (!streams_) return;
+    stream_out(reinterpret_cast<float*>(place_), reinterpret_cast<const float*>(buffer_), n_);
+    stream_end();
+  }
+  PlaneOut(const PlaneOut&) = delete;
+  PlaneOut& operator=(const PlaneOut&) = delete;
+  [[gnu::always_inline]] T* data() { return streams_ ? buffer_ : place_; }
+
+ private:
+  static constexpr std::int64_t most = 4096;
+  T* place_;
+  std::int64_t n_;
+  bool streams_;
+  alignas(64) T buffer_[most];
+};
+
 template <bool minimum>
 void max_2x2(const MaxPool2dArgs& a) {
   const Pool2dParams& p = a.p;
   const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
+  const bool streams = passes_cache(planes * (4 * in + 8 * outs));
   parallel_tasks(planes, planes * in, [&](std::int64_t plane) {
     const float* x = static_cast<const float*>(a.x) + plane * in;
+    PlaneOut<float> out(static_cast<float*>(a.out) + plane * outs, outs, streams);
+    PlaneOut<std::int32_t> index(a.index + plane * outs, outs, streams);
     for (std::int64_t i = 0; i < p.P; ++i) {
-      const std::int64_t at = plane * outs + i * p.Q;
       const MaxRow2x2<minimum> row{x + 2 * i * p.W,
                                    x + (2 * i + 1) * p.W,
-                                   static_cast<float*>(a.out) + at,
-                                   a.index + at,
+                                   out.data() + i * p.Q,
+                                   index.data() + i * p.Q,
                                    static_cast<std::int32_t>(2 * i * p.W),
                                    static_cast<std::int32_t>(p.W)};
       for_each_piece(p.Q, row);
@@ -231,6 +261,26 @@ bool avg_2x2(const AvgPool2dArgs& a, bool backward) {
   return true;
 }
 
+// One window, the whole plane: its mean, or an equal share for each element.
+bool avg_plane(const AvgPool2dArgs& a, bool backward) {
+  const Pool2dParams& p = a.p;
+  if (a.dtype != DType::float32 || !p.adaptive || p.P != 1 || p.Q != 1) return false;
+  const std::int64_t in = p.H * p.W, planes = p.N * p.C;
+  const float divisor = static_cast<float>(in);
+  const auto* src = static_cast<const float*>(a.src);
+  auto* dst = static_cast<float*>(a.dst);
+  parallel_ranges(planes, rows_per_task(in), planes * in, [=](std::int64_t begin, std::int64_t end) {
+    if (!backward)
+      for (std::int64_t i = begin; i < end; ++i) dst[i] = row_sum(src + i * in, in) / divisor;
+    else
+      for (std::int64_t i = begin; i < end; ++i) {
+        const float share = src[i] / divisor;
+        for (std::int64_t j = 0; j < in; ++j) dst[i * in + j] = share;
+      }
+  });
+  return true;
+}
+
 template <class T>
 [[gnu::always_inline]] inline T* plane_of(T* data, DType dtype, std::int64_t elements) {
   const std::int64_t size = dtype == DType::float32 ? 4 : 8;
@@ -255,6 +305,7 @@ void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) {
   if (a.index && !a.p.adaptive) {
     if (a.dtype == DType::float64)
       return a.minimum ? max_windows<true, double>(a) : max_windows<false, double>(a);
+    if (max_pool2d_3x3_forward(a)) return;
     if (is_2x2(a.p)) return a.minimum ? max_2x2<true>(a) : max_2x2<false>(a);
     return a.minimum ? max_windows<true, float>(a) : max_windows<false, float>(a);
   }
@@ -282,7 +333,7 @@ void max_pool2d_backward(Stream&, const MaxPool2dBackwardArgs& a) {
 }
 
 void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
-  if (avg_2x2(a, false)) return;
+  if (avg_plane(a, false) || avg_2x2(a, false) || avg_pool2d_3x3(a, false)) return;
   by_plane(a, [&](AvgPool2dArgs& one, std::int64_t in, std::int64_t out) {
     one.src = plane_of(a.src, a.dtype, in);
     one.dst = plane_of(a.dst, a.dtype, out);
@@ -291,7 +342,7 @@ void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
 }
 
 void avg_pool2d_backward(Stream& stream, const AvgPool2dArgs& a) {
-  if (avg_2x2(a, true)) return;
+  if (avg_plane(a, true) || avg_2x2(a, true) || avg_pool2d_3x3(a, true)) return;
   by_plane(a, [&](AvgPool2dArgs& one, std::int64_t in, std::int64_t out) {
     one.src = plane_of(a.src, a.dtype, out);
     one.dst = plane_of(a.dst, a.dtype, in);
