@@ -34,7 +34,12 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((1, 130, 40, 41, 8, 3, 3), {"padding": 1}),  # too large for a padded copy in the cache
     ((1, 3, 100, 300, 4, 3, 3), {"stride": 2}),  # several pieces of columns
     ((3, 40, 9, 37, 30, 1, 1), {}),  # 1x1: several panels of columns and blocks of channels
-    ((2, 70, 12, 41, 33, 3, 3), {"stride": 2, "padding": 1}),  # rows of more than one vector, every second number
+    ((2, 70, 12, 41, 33, 3, 3), {"stride": 2, "padding": 1}),  # windows: rows of more than one vector
+    ((9, 16, 7, 7, 16, 3, 3), {"stride": 2, "padding": 1}),  # windows: panels that lie in several images
+    ((2, 17, 9, 21, 18, 5, 5), {"padding": 2}),  # windows with stride 1
+    ((3, 16, 11, 14, 17, 3, 2), {"stride": (3, 2), "padding": (1, 0, 2, 1), "dilation": (2, 1)}),
+    ((2, 16, 9, 9, 16, 2, 2), {"stride": 3}),  # pixels that no tap meets
+    ((2, 20, 9, 8, 24, 1, 1), {"stride": 2, "padding": 1}),
     ((2, 130, 6, 7, 230, 3, 3), {"stride": 2, "padding": 1}),  # a weight too large for sums of groups of images
     ((3, 1, 6, 6, 4, 1, 6), {}),  # a row kernel whose width has no weight kernel of its own
 ]

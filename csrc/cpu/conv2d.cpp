@@ -4,6 +4,7 @@
 //   depthwise   one input channel a group: rows times a number, no matrix product could be filled
 //   winograd    3x3, stride 1, many channels: a quarter of the multiplications (conv2d_winograd.cpp)
 //   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
+//   windows     many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
 //   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
 //   im2col      everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
 //   reference   an activation that the others don't have, empty problems
@@ -11,6 +12,7 @@
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_im2col.h"
 #include "cpu/conv2d_stem.h"
+#include "cpu/conv2d_windows.h"
 #include "cpu/conv2d_winograd.h"
 #include "cpu/denormals.h"
 #include "cpu/kernels.h"
@@ -34,7 +36,7 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
   const bool afterwards = a.activation != Activation::none && a.activation != Activation::relu;
   if (afterwards) plain.activation = Activation::none;
   if (!conv2d_depthwise_forward(plain) && !conv2d_winograd_forward(plain) && !conv2d_stem_forward(plain) &&
-      !conv2d_direct_forward(plain))
+      !conv2d_windows_forward(plain) && !conv2d_direct_forward(plain))
     conv2d_im2col_forward(plain);
   if (afterwards)
     activation_forward(
@@ -45,7 +47,7 @@ void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
   const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_input(stream, a);
   if (conv2d_depthwise_backward_input(a) || conv2d_winograd_backward_input(a) ||
-      conv2d_stem_backward_input(a) || conv2d_direct_backward_input(a))
+      conv2d_stem_backward_input(a) || conv2d_windows_backward_input(a) || conv2d_direct_backward_input(a))
     return;
   conv2d_im2col_backward_input(a);
 }
@@ -54,7 +56,7 @@ void conv2d_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a) {
   const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_weight(stream, a);
   if (conv2d_depthwise_backward_weight(a) || conv2d_winograd_backward_weight(a) ||
-      conv2d_stem_backward_weight(a) || conv2d_direct_backward_weight(a))
+      conv2d_stem_backward_weight(a) || conv2d_windows_backward_weight(a) || conv2d_direct_backward_weight(a))
     return;
   conv2d_im2col_backward_weight(a);
 }

@@ -12,6 +12,7 @@
 #include "cpu/conv2d_im2col.h"
 
 #include "cpu/conv2d_columns.h"
+#include "cpu/conv2d_gradient.h"
 #include "cpu/gemm/multiply.h"
 #include "cpu/scratch.h"
 #include "cpu/simd/lanes.h"
@@ -37,16 +38,6 @@ struct Shape {
   bool direct;                // the image itself is the matrix of columns
   std::int64_t rows, pieces;  // output rows of a piece, pieces of an image
 };
-
-// The even lanes of a and b.
-template <class T>
-[[gnu::always_inline]] inline typename VecOf<T>::type even_lanes(typename VecOf<T>::type a,
-                                                                 typename VecOf<T>::type b) {
-  typename LaneIndex<T>::type index;
-#pragma GCC unroll 16
-  for (int l = 0; l < lanes_of<T>; ++l) index[l] = 2 * l;
-  return __builtin_shuffle(a, b, index);
-}
 
 // to[i] = from[i * stride] for i < n; nothing behind from[(n - 1) * stride] is read.
 template <class T>
@@ -206,23 +197,6 @@ void backward_input(const Conv2dBackwardInputArgs& a) {
   });
 }
 
-// How the weight's gradient is cut: images into groups, whose sums are added afterwards, as far as these sums
-// stay small; and the input channels into blocks, which have nothing in common. All by the problem alone.
-struct Cut {
-  Cut(const Conv2dParams& p, const Shape& shape) {
-    constexpr std::int64_t tasks = 16, small = 1 << 18;
-    const std::int64_t fit = max_of<std::int64_t>(1, small / (p.K * shape.taps));
-    groups = min_of(p.N, min_of(tasks, fit));
-    const std::int64_t wanted = ceil_div(tasks, groups * p.groups);
-    // A block is at least one panel of columns wide.
-    const std::int64_t narrowest = ceil_div(32, p.R * p.S);
-    channels = max_of(min_of(narrowest, shape.c), ceil_div(ceil_div(shape.c, wanted), narrowest) * narrowest);
-    channels = min_of(channels, shape.c);
-    blocks = ceil_div(shape.c, channels);
-  }
-  std::int64_t groups, channels, blocks;
-};
-
 // dw of one image for `count` input channels from c0 on of the group g, added to (or, with beta = 0, written
 // to) the sums.
 template <class T>
@@ -243,35 +217,12 @@ void add_image(const Conv2dBackwardWeightArgs& a, const Shape& shape, std::int64
   }
 }
 
-// db[k]: the sum of dout over images and positions.
-template <class T>
-void sum_bias(const Conv2dBackwardWeightArgs& a) {
-  using Vec = typename VecOf<T>::type;
-  constexpr std::int64_t L = lanes_of<T>;
-  const Conv2dParams& p = a.p;
-  const std::int64_t plane = p.P * p.Q;
-  parallel_tasks(p.K, p.N * p.K * plane, [&](std::int64_t k) {
-    T total = 0;
-    for (std::int64_t n = 0; n < p.N; ++n) {
-      const T* from = static_cast<const T*>(a.dout) + (n * p.K + k) * plane;
-      Vec sum[4] = {};
-      std::int64_t i = 0;
-      for (; i + 4 * L <= plane; i += 4 * L)
-        for (int j = 0; j < 4; ++j) sum[j] += *reinterpret_cast<const Vec*>(from + i + j * L);
-      for (; i < plane; i += L) sum[0] += load_some<T>(from + i, min_of(L, plane - i));
-      const Vec v = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-      for (int l = 0; l < L; ++l) total += v[l];
-    }
-    static_cast<T*>(a.db)[k] = total;
-  });
-}
-
 template <class T>
 void backward_weight(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& p = a.p;
   const Shape shape(p);
-  const Cut cut(p, shape);
-  const std::int64_t weights = p.K * shape.taps, size = ceil_div(p.N, cut.groups);
+  const GradientCut cut(p);
+  const std::int64_t weights = p.K * shape.taps;
   auto* dw = static_cast<T*>(a.dw);
   const Scratch<T> partial(cut.groups > 1 ? cut.groups * weights : 0);
   parallel_tasks(cut.groups * p.groups * cut.blocks, work_of(p, shape), [&](std::int64_t task) {
@@ -280,22 +231,12 @@ void backward_weight(const Conv2dBackwardWeightArgs& a) {
     const std::int64_t taps = count * p.R * p.S;
     const Scratch<T> columns(shape.direct ? 0 : max_of(piece, taps * p.Q));
     T* sums = cut.groups > 1 ? partial.data() + group * weights : dw;
-    const std::int64_t first = group * size, last = min_of(p.N, first + size);
-    if (first >= last)
-      for (std::int64_t k = 0; k < shape.k; ++k)
-        for (std::int64_t i = 0; i < taps; ++i) sums[(g * shape.k + k) * shape.taps + c0 * p.R * p.S + i] = 0;
+    const std::int64_t first = p.N * group / cut.groups, last = p.N * (group + 1) / cut.groups;
     for (std::int64_t n = first; n < last; ++n)
       add_image<T>(a, shape, n, g, c0, count, n > first ? 1 : 0, sums, columns.data());
   });
-  if (a.db) sum_bias<T>(a);
-  if (cut.groups == 1) return;
-  parallel_ranges(weights, 4096, cut.groups * weights, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      T total = 0;
-      for (std::int64_t g = 0; g < cut.groups; ++g) total += partial[g * weights + i];
-      dw[i] = total;
-    }
-  });
+  if (a.db) conv2d_sum_bias<T>(a);
+  if (cut.groups > 1) conv2d_sum_groups<T>(partial.data(), cut.groups, weights, dw);
 }
 
 }  // namespace

@@ -61,6 +61,16 @@ template <class T>
   return __builtin_shuffle(a, b, index);
 }
 
+// The even lanes of a and b.
+template <class T>
+[[gnu::always_inline]] inline typename VecOf<T>::type even_lanes(typename VecOf<T>::type a,
+                                                                 typename VecOf<T>::type b) {
+  typename LaneIndex<T>::type index;
+#pragma GCC unroll 16
+  for (int l = 0; l < lanes_of<T>; ++l) index[l] = 2 * l;
+  return __builtin_shuffle(a, b, index);
+}
+
 // The square matrix whose rows are r becomes its transpose: each round joins row i with row i + L/2.
 template <class T>
 [[gnu::always_inline]] inline void transpose(typename VecOf<T>::type (&r)[lanes_of<T>]) {
