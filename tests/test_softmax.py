@@ -82,3 +82,15 @@ def test_errors() -> None:
         K.softmax(np.ones(()))
     with pytest.raises(ValueError, match=r"softmax_backward: dout \(2,\) and out \(3,\) must have the same shape"):
         K.softmax_backward(np.ones(2), np.ones(3))
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_rows_of_every_length(every_isa: str, rng: np.random.Generator, log: bool) -> None:
+    function = K.log_softmax if log else K.softmax
+    for n in [*range(1, 40), 63, 64, 65, 79, 80, 81, 129, 1000]:
+        x = rng.normal(scale=4, size=(3, n)).astype(np.float32)
+        x[0, n // 2] = -np.inf if n > 1 else 0  # a class that is masked
+        expected = reference(function, x.astype(np.float64), -1)
+        assert_close(function(x, -1), expected, factor=4)
+        x[1, n - 1] = np.nan
+        assert np.isnan(np.asarray(function(x, -1))).tolist() == [[False] * n, [True] * n, [False] * n]

@@ -167,10 +167,9 @@ void cross_entropy_forward(Stream& stream, const CrossEntropyArgs& a) {
   const Scratch<double> losses(tasks), totals(tasks);
   parallel_tasks(tasks, a.N * a.C * 8, [&](std::int64_t task) {
     double sum = 0, total = 0;
+    rows_log_sum_exp(logits + task * rows * a.C, min_of(rows, a.N - task * rows), a.C, lse + task * rows);
     for (std::int64_t row = task * rows; row < min_of(a.N, (task + 1) * rows); ++row) {
       const float* x = logits + row * a.C;
-      const float largest = row_max(x, a.C);
-      lse[row] = largest + log(row_sum_exp(x, largest, a.C));
       const std::int64_t t = a.target[row];
       const bool counts = t != a.ignore_index;
       const float loss = counts ? row_loss(a, x, t, lse[row]) : 0.0f;
@@ -208,7 +207,7 @@ void cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& a) {
         continue;
       }
       const float own = (1 - e) * (w ? w[t] : 1.0f), all = d * (own + even * weights), shift = lse[row];
-      for (std::int64_t c = 0; c < a.C; ++c) dx[c] = all * exp(x[c] - shift);
+      for (std::int64_t c = 0; c < a.C; ++c) dx[c] = all * exp_flushed(x[c] - shift);
       if (e > 0)
         for (std::int64_t c = 0; c < a.C; ++c) dx[c] -= d * even * (w ? w[c] : 1.0f);
       dx[t] -= d * own;

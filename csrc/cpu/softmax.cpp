@@ -10,22 +10,28 @@ namespace weft::cpu::WEFT_ISA {
 
 namespace {
 
-void forward_row(bool log_of, std::int64_t n, const float* x, float* out) {
-  const float largest = row_max(x, n);
-  if (log_of) {
-    const float shift = largest + log(row_sum_exp(x, largest, n));
-    for (std::int64_t i = 0; i < n; ++i) out[i] = x[i] - shift;
-    return;
+void forward_rows(bool log_of, std::int64_t rows, std::int64_t n, const float* x, float* out) {
+  constexpr std::int64_t group = 64;
+  for (std::int64_t first = 0; log_of && first < rows; first += group) {
+    float lse[group];
+    const std::int64_t count = min_of(group, rows - first);
+    rows_log_sum_exp(x + first * n, count, n, lse);
+    for (std::int64_t j = 0; j < count; ++j) {
+      const float shift = lse[j], *from = x + (first + j) * n;
+      float* to = out + (first + j) * n;
+      for (std::int64_t i = 0; i < n; ++i) to[i] = from[i] - shift;
+    }
   }
-  for (std::int64_t i = 0; i < n; ++i) out[i] = exp(x[i] - largest);
-  const float inverse = 1 / row_sum(out, n);
-  for (std::int64_t i = 0; i < n; ++i) out[i] *= inverse;
+  for (std::int64_t row = 0; !log_of && row < rows; ++row, x += n, out += n) {
+    const float inverse = 1 / row_exp<true>(x, row_max(x, n), n, out);
+    for (std::int64_t i = 0; i < n; ++i) out[i] *= inverse;
+  }
 }
 
 void backward_row(bool log_of, std::int64_t n, const float* dout, const float* out, float* dx) {
   if (log_of) {
     const float sum = row_sum(dout, n);
-    for (std::int64_t i = 0; i < n; ++i) dx[i] = dout[i] - exp(out[i]) * sum;
+    for (std::int64_t i = 0; i < n; ++i) dx[i] = dout[i] - exp_flushed(out[i]) * sum;
     return;
   }
   const float sum = row_dot(dout, out, n);
@@ -45,7 +51,7 @@ void forward_stretch(const SoftmaxArgs& a, const float* x, float* out, std::int6
     const float* from = x + i * a.inner;
     float* to = out + i * a.inner;
     for (std::int64_t j = 0; j < count; ++j) {
-      to[j] = exp(from[j] - largest[j]);
+      to[j] = exp_flushed(from[j] - largest[j]);
       sum[j] += to[j];
     }
   }
@@ -70,7 +76,7 @@ void backward_stretch(const SoftmaxBackwardArgs& a, const float* dout, const flo
   for (std::int64_t i = 0; i < a.n; ++i)
     for (std::int64_t j = 0; j < count; ++j) {
       const float y = out[i * a.inner + j], dy = dout[i * a.inner + j];
-      dx[i * a.inner + j] = a.log ? dy - exp(y) * sum[j] : y * (dy - sum[j]);
+      dx[i * a.inner + j] = a.log ? dy - exp_flushed(y) * sum[j] : y * (dy - sum[j]);
     }
 }
 
@@ -93,8 +99,7 @@ void softmax_forward(Stream& stream, const SoftmaxArgs& a) {
   if (a.inner == 1)
     parallel_ranges(a.outer, rows_per_task(a.n), a.outer * a.n * 8,
                     [&](std::int64_t begin, std::int64_t end) {
-                      for (std::int64_t row = begin; row < end; ++row)
-                        forward_row(a.log, a.n, x + row * a.n, out + row * a.n);
+                      forward_rows(a.log, end - begin, a.n, x + begin * a.n, out + begin * a.n);
                     });
   else
     for_each_stretch(a.outer, a.n, a.inner, [&](std::int64_t at, std::int64_t count) {
