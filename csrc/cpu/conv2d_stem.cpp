@@ -18,7 +18,7 @@ namespace weft::cpu::WEFT_ISA {
 
 namespace {
 
-constexpr std::int64_t stem_tiles = 40;  // of a block: a row of the usual image
+constexpr std::int64_t stem_tiles = 80;  // of a block: two rows of the usual image
 
 // Fewer output channels or tiles than these are quicker by other methods.
 bool takes(const Conv2dParams& p, DType dtype) {

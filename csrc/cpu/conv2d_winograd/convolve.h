@@ -62,9 +62,10 @@ void convolve_by_blocks(const In& x, const Filters& w, const Out& out, const Blo
                         u_of(p) + c * panel_vectors(w.outs, p) * L, u_plane);
   });
   const Operand v_shape(w.ins, blocks.largest), m_shape(panel, blocks.largest);
+  const std::int64_t scratch_size = max_of(input_scratch<F>(blocks), output_scratch<F>(blocks));
   parallel_tasks(blocks.count, work, [&](std::int64_t i) {
     const Scratch<float> v(planes * v_shape.plane), m(planes * m_shape.plane);
-    const Scratch<float> scratch(max_of(input_scratch<F>(blocks), output_scratch<F>(blocks)));
+    const Scratch<float> scratch(scratch_size);
     const Block b = blocks[i];
     for (std::int64_t channel_block = 0; channel_block < v_shape.blocks; ++channel_block)
       transform_block<F>(x, blocks, b, channel_block, v_shape, v.data(), scratch.data());
@@ -85,16 +86,17 @@ void convolve_by_panels(const In& x, const Filters& w, const Out& out, const Blo
   const std::int64_t stage = min_of(blocks.count, max_of<std::int64_t>(1, stage_size / v_size));
   const std::int64_t u_plane = plane_stride(slice * 2);
   const Scratch<float> v(stage * v_size);
+  const std::int64_t input_size = input_scratch<F>(blocks), output_size = output_scratch<F>(blocks);
   for (std::int64_t first = 0; first < blocks.count; first += stage) {
     const std::int64_t count = min_of(stage, blocks.count - first);
     parallel_tasks(count * v_shape.blocks, work, [&](std::int64_t i) {
-      const Scratch<float> scratch(input_scratch<F>(blocks));
+      const Scratch<float> scratch(input_size);
       const std::int64_t block = i / v_shape.blocks;
       transform_block<F>(x, blocks, blocks[first + block], i % v_shape.blocks, v_shape,
                          v.data() + block * v_size, scratch.data());
     });
     parallel_tasks(ceil_div(w.outs, panel), work, [&](std::int64_t p) {
-      const Scratch<float> u(planes * u_plane), m(count * m_size), scratch(output_scratch<F>(blocks));
+      const Scratch<float> u(planes * u_plane), m(count * m_size), scratch(output_size);
       const int vectors = panel_vectors(w.outs, p);
       for (std::int64_t c0 = 0; c0 < w.ins; c0 += slice) {
         const std::int64_t c1 = min_of(c0 + slice, w.ins);

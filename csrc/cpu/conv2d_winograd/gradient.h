@@ -40,21 +40,15 @@ struct GradientPlan {
 
 // S of one pair += (first: =) the products of one block.
 template <class F>
-void add_products(const GradientPlan<F>& plan, const Block& b, int vectors, const float* v, const float* d,
-                  float* s, bool add) {
+void add_products(const GradientPlan<F>& plan, const Block& b, std::int64_t channels, int vectors,
+                  const float* v, const float* d, float* s, bool add) {
   for (int i = 0; i < F::n; ++i)
     for (int j = 0; j < F::n; ++j) {
       const int plane = i * F::n + j;
       const Range range = b.range(i == F::n - 1, j == F::n - 1);
-      const float* from = v + plane * plan.v.plane + range.begin * L;
-      const float* by = d + plane * plan.d.plane + range.begin * L;
-      float* to = s + plane * plan.plane;
-      for (int c = 0; c < L; c += gradient_rows) {
-        if (vectors == 2)
-          multiply_channels<2>(range.end - range.begin, from + c, by, plan.d.tiles * L, to + c * panel, add);
-        else
-          multiply_channels<1>(range.end - range.begin, from + c, by, plan.d.tiles * L, to + c * L, add);
-      }
+      multiply_block(range.end - range.begin, channels, vectors, v + plane * plan.v.plane + range.begin * L,
+                     d + plane * plan.d.plane + range.begin * L, plan.d.tiles * L, s + plane * plan.plane,
+                     add);
     }
 }
 
@@ -99,8 +93,9 @@ void add_blocks(const GradientPlan<F>& plan, const Gradient& g, const In& x, con
       const std::int64_t p = pair / plan.v.blocks, c = pair % plan.v.blocks;
       const Scratch<float> own(alone && last - first == 1 ? plan.sums : 0);
       float* sums = own.data() ? own.data() : s + pair * plan.sums;
-      add_products(plan, b, panel_vectors(g.K, p), plan.v.at(v.data(), c, 0), plan.d.at(d.data(), 2 * p, 0),
-                   sums, index > first);
+      const std::int64_t channels = min_of<std::int64_t>(L, g.C - c * L);
+      add_products(plan, b, channels, panel_vectors(g.K, p), plan.v.at(v.data(), c, 0),
+                   plan.d.at(d.data(), 2 * p, 0), sums, index > first);
       if (alone && index == last - 1) finish_pair(plan, g, pair, sums);
     });
   }

@@ -163,8 +163,13 @@ template <class F>
 [[gnu::always_inline]] inline void dout_line(const float* from, std::int64_t step, std::int64_t extent,
                                              Vec (&out)[F::n]) {
   Vec dy[F::m];
+  if (extent == F::m) {
 #pragma GCC unroll 4
-  for (int i = 0; i < F::m; ++i) dy[i] = i < extent ? load(from + i * step) : Vec{};
+    for (int i = 0; i < F::m; ++i) dy[i] = load(from + i * step);
+  } else {
+#pragma GCC unroll 4
+    for (int i = 0; i < F::m; ++i) dy[i] = i < extent ? load(from + i * step) : Vec{};
+  }
   F::dout(dy, out);
 }
 

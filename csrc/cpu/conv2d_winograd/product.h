@@ -3,7 +3,7 @@
 //
 // The layouts of V, U, M, D are those that the inner loops read: nothing is packed. A kernel keeps MR x NV
 // vectors of the result in registers; one step loads NV vectors and broadcasts MR numbers.
-//   AVX-512   M: up to 14 tiles x 2 vectors (28 + 2 + 1 of 32 registers)   S: 8 channels x 2 vectors
+//   AVX-512   M: up to 14 tiles x 2 vectors (28 + 2 + 1 of 32 registers)   S: 8 or 4 channels x 2 vectors
 //   others    M: up to  6 tiles x 2 vectors (12 + 2 + 1 of 16)             S: 4 channels x 2 vectors
 #pragma once
 #include "cpu/conv2d_winograd/tiles.h"
@@ -12,7 +12,6 @@
 namespace weft::cpu::WEFT_ISA {
 
 constexpr int product_rows = vector_registers == 32 ? 14 : 6;
-constexpr int gradient_rows = vector_registers == 32 ? 8 : 4;
 constexpr int panel = 2 * L;  // output channels of a panel of U
 
 // v: MR tiles, channel blocks `v_block` floats apart. u: [depth][NV L]. m: MR tiles, channel blocks `m_block`
@@ -71,12 +70,11 @@ inline void multiply_range(Range range, int vectors, std::int64_t depth, const f
   }
 }
 
-// s [gradient_rows][NV L] = (add: +=) sum over tiles of v[tile][gradient_rows of L] d[tile][L]; d's channel
-// blocks are d_block floats apart.
-template <int NV>
+// s [MR][NV L] = (add: +=) sum over tiles of v[tile][MR of L] d[tile][L]; d's channel blocks are d_block
+// floats apart.
+template <int MR, int NV>
 void multiply_channels(std::int64_t tiles, const float* v, const float* d, std::int64_t d_block, float* s,
                        bool add) {
-  constexpr int MR = gradient_rows;
   Vec sum[MR][NV];
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i)
@@ -98,6 +96,23 @@ void multiply_channels(std::int64_t tiles, const float* v, const float* d, std::
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) store(s + (i * NV + j) * L, sum[i][j]);
+}
+
+// All of `channels` (at most L) channels. vectors: of the panel, 1 or 2.
+inline void multiply_block(std::int64_t tiles, std::int64_t channels, int vectors, const float* v,
+                           const float* d, std::int64_t d_block, float* s, bool add) {
+  constexpr int most = vector_registers == 32 ? 8 : 4;
+  for (std::int64_t c = 0; c < channels;) {
+    const bool full = channels - c > 4 && most == 8;
+    float* to = s + c * vectors * L;
+    if (vectors == 2)
+      full ? multiply_channels<most, 2>(tiles, v + c, d, d_block, to, add)
+           : multiply_channels<4, 2>(tiles, v + c, d, d_block, to, add);
+    else
+      full ? multiply_channels<most, 1>(tiles, v + c, d, d_block, to, add)
+           : multiply_channels<4, 1>(tiles, v + c, d, d_block, to, add);
+    c += full ? most : 4;
+  }
 }
 
 }  // namespace weft::cpu::WEFT_ISA
