@@ -120,8 +120,8 @@ PATHS = [
     ("in place", "nt", (31, 10, 84)),  # one narrow panel
     ("in place", "tn", (120, 401, 64)),
     ("in place", "tt", (45, 47, 1100)),  # slices of K
-    ("packed", "nn", (515, 530, 517)),
-    ("packed", "tt", (515, 530, 517)),
+    ("packed", "nn", (37, 2700, 517)),
+    ("packed", "tt", (2605, 47, 517)),  # several blocks of rows
     ("packed", "nt", (61, 6200, 401)),  # two strips of columns
 ]
 

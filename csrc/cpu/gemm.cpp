@@ -1,10 +1,9 @@
-// Matrix product; see ops/gemm.h. The policy stands in choose(): the first method that takes the problem does
-// it.
+// Matrix product; see ops/gemm.h. The policy stands in choose(): the first method that takes the problem is used.
 //
-//   rows       up to 8 rows, a large B whose columns lie together: memory's speed            (gemm/rows.h)
-//   dots       few rows, A and B with their steps of K side by side (B = W^T)                (gemm/dots.h)
-//   in place   small: A and B are read where they lie (gemm/in_place.h) packed     large: blocks of A and B
-//   are copied into the order of the tiles               (gemm/packed.h)
+//   rows       up to 8 rows, a large B whose columns lie together: memory's speed    (gemm/rows.h)
+//   dots       few rows, A and B with their steps of K side by side (B = W^T)        (gemm/dots.h)
+//   in place   A and B within a few MiB: they are read where they lie                (gemm/in_place.h)
+//   packed     large: blocks of A and B are copied into the order of the tiles       (gemm/packed.h)
 //
 // Empty products and C with gaps in both directions go to the naive kernel.
 #include "cpu/gemm/dots.h"
@@ -21,11 +20,11 @@ namespace {
 
 template <class T>
 void choose(const Problem<T>& g) {
-  constexpr std::int64_t cached = (512 << 10) / sizeof(T), small = std::int64_t{1} << 27;
+  constexpr std::int64_t cached = (512 << 10) / sizeof(T), small = 5 << 18;
   const std::int64_t dots_rows = g.K >= 256 ? 24 : 8;
   if (g.M <= most_rows && g.b_column == 1 && g.N * g.K > cached) return multiply_rows(g);
   if (g.M <= dots_rows && g.a_column == 1 && g.b_row == 1) return multiply_dots(g);
-  if (g.M <= 2 * tile_rows || g.M * g.N * g.K <= small) return multiply_in_place(g);
+  if (g.M <= 2 * tile_rows || max_of(g.M, g.N) * g.K <= small) return multiply_in_place(g);
   multiply_packed(g);
 }
 
