@@ -13,6 +13,7 @@ from typing import Any
 import weft.kernels as K
 from bench import machine, mnist, models, ops, overhead, peers, report, torch_peer
 from bench.measure import QUICK, Case, Effort, Row, measure
+from weft.limits import Limits, machine_limits
 
 SUITES = {"ops": ops.cases, "models": models.cases, "overhead": overhead.cases, "mnist": mnist.cases}
 
@@ -29,6 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--modes", help=f"PyTorch's modes, of {', '.join(torch_peer.MODES)} "
                         "(default: the first two); the best one counts")  # fmt: skip
     parser.add_argument("--json", type=Path, help="write the rows there")
+    parser.add_argument("--plot", type=Path, help="draw the operations under the machine's roofline there (PNG)")
     arguments = parser.parse_args(argv)
     default = list(SUITES) if arguments.vs else [suite for suite in SUITES if suite != "mnist"]
     arguments.suites = arguments.suites or default
@@ -41,14 +43,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(case: Case, effort: Effort) -> Row:
+def run(case: Case, effort: Effort, limits: Limits) -> Row:
     """Measures one row."""
     row = case.row
-    row.values = case.measure() if case.measure else measure(case.contestants(), effort)
+    with machine.Others() as others:
+        row.values = case.measure() if case.measure else measure(case.contestants(), effort)
+    row.others = others.share
+    if row.unit == "s" and row.flop and row.suite != "overhead":
+        row.percent = 100 * limits.seconds(row.flop, row.bytes) / row.ours
     return row
 
 
-def run_suites(arguments: argparse.Namespace) -> list[Row]:
+def run_suites(arguments: argparse.Namespace, limits: Limits) -> list[Row]:
     effort = QUICK if arguments.quick else Effort()
     rows = []
     for suite in arguments.suites:
@@ -57,7 +63,7 @@ def run_suites(arguments: argparse.Namespace) -> list[Row]:
             if arguments.figures and row.figure is None and row.at_most is None:
                 continue
             if re.search(arguments.filter, f"{row.name} {row.shape}"):
-                rows.append(run(case, effort))
+                rows.append(run(case, effort, limits))
                 print(report.line(row), flush=True)
     return rows
 
@@ -69,18 +75,25 @@ def main(argv: list[str] | None = None) -> int:
         peers.choose(arguments.vs)
     peers.set_threads(arguments.threads)
     about = machine.describe()
+    limits = machine_limits()
     print(f"{about['processor']}, {about['threads']} threads, {about['isa']}, commit {about['commit']}")
-    print("x: how many times better than the best peer\n")
-    rows = run_suites(arguments)
+    print(f"limits: {limits.flops / 1e9:.1f} GFLOP/s in registers, {limits.bandwidth / 1e9:.1f} GB/s of memory")
+    print("%: of the limit, x: how many times better than the best peer\n")
+    rows = run_suites(arguments, limits)
     if arguments.vs:
         print("\n" + report.closing(rows))
     if arguments.json:
         result: dict[str, Any] = {
             "machine": about,
+            "limits": limits._asdict(),
             "rows": [{**asdict(row), "ratio": row.ratio(), "reached": row.reached()} for row in rows],
         }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.plot:
+        from bench import plot
+
+        plot.draw(rows, limits, arguments.plot)
     return 0
 
 

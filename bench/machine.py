@@ -37,9 +37,34 @@ def commit() -> str:
     return name
 
 
+class Others:
+    """A context that finds out how many processors other programs kept busy: then the numbers are not worth much."""
+
+    share = 0.0
+
+    def __enter__(self) -> Others:
+        self._before = self._times()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, busy, own = (after - before for before, after in zip(self._before, self._times(), strict=True))
+        self.share = max(0.0, (busy - own) / wall) if wall > 0 else 0.0
+
+    @staticmethod
+    def _times() -> tuple[float, float, float]:
+        """Seconds: of the clock, of all processors together, of this process and its children."""
+        own = os.times()
+        try:
+            user, nice, system, _, _, irq, softirq, steal = Path("/proc/stat").read_text().split()[1:9]
+        except (OSError, ValueError):
+            return own.elapsed, sum(own[:4]), sum(own[:4])
+        ticks = sum(int(value) for value in (user, nice, system, irq, softirq, steal))
+        return own.elapsed, ticks / os.sysconf("SC_CLK_TCK"), sum(own[:4])
+
+
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in ("weft", "numpy", "torch"):
+    for package in ("weft", "numpy", "torch", "jax"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -32,32 +32,33 @@ class Row:
     shape: str
     flop: float = 0.0  # floating-point operations of one run, by the formula whatever the method
     bytes: float = 0.0  # bytes that one run must move at least: inputs once, outputs once
-    figure: float | None = None  # the ratio to the best peer to reach
+    figure: float | None = None  # the ratio to PyTorch's best mode to reach
     at_most: float | None = None  # or the value not to exceed
     unit: str = "s"  # of the values: s, MB
     values: dict[str, float] = field(default_factory=dict)
     percent: float | None = None  # of the machine's limit
+    others: float = 0.0  # processors that other programs kept busy meanwhile
     about: dict[str, Any] = field(default_factory=dict)  # what else the measurement gave
 
     @property
     def ours(self) -> float:
         return min(value for name, value in self.values.items() if name.startswith("weft"))
 
-    def best_peer(self) -> tuple[str, float] | None:
-        """The best contestant that is not weft."""
-        peers = [(name, value) for name, value in self.values.items() if not name.startswith("weft")]
-        return min(peers, key=lambda peer: peer[1]) if peers else None
+    def best_peer(self, name: str = "") -> tuple[str, float] | None:
+        """The best contestant that is not weft; with a name, of that peer's modes."""
+        peers = {key: value for key, value in self.values.items() if not key.startswith("weft") and key.startswith(name)}
+        return min(peers.items(), key=lambda peer: peer[1]) if peers else None
 
-    def ratio(self) -> float | None:
+    def ratio(self, name: str = "") -> float | None:
         """How many times better than the best peer."""
-        peer = self.best_peer()
+        peer = self.best_peer(name)
         return peer[1] / self.ours if peer else None
 
     def reached(self) -> bool | None:
-        """Whether the row's figure is reached; None where it has none or no peer ran."""
+        """Whether the row's figure, a ratio to PyTorch, is reached; None where it has none or PyTorch did not run."""
         if self.at_most is not None:
             return self.ours <= self.at_most
-        ratio = self.ratio()
+        ratio = self.ratio("torch")
         return ratio >= self.figure if self.figure is not None and ratio is not None else None
 
 

@@ -8,11 +8,11 @@ from bench.measure import Row
 
 
 def amount(value: float, unit: str) -> str:
-    if unit != "s":
-        return f"{value:.1f} {unit}"
-    if value >= 1:
-        return f"{value:.2f} s"
-    return f"{value * 1e3:.3f} ms" if value >= 1e-4 else f"{value * 1e6:.2f} us"
+    """Three digits and a unit."""
+    if unit == "s":
+        value, unit = (value, "s") if value >= 1 else (value * 1e3, "ms") if value >= 1e-3 else (value * 1e6, "us")
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2
+    return f"{value:.{digits}f} {unit}"
 
 
 def rate(row: Row) -> str:
@@ -27,7 +27,7 @@ def rate(row: Row) -> str:
 def target(row: Row) -> str:
     if row.at_most is not None:
         return f"at most {amount(row.at_most, row.unit)}"
-    return f"{row.figure:g}x" if row.figure is not None else ""
+    return f"{row.figure:g}" if row.figure is not None else ""
 
 
 def verdict(row: Row) -> str:
@@ -38,7 +38,8 @@ def verdict(row: Row) -> str:
 def line(row: Row) -> str:
     peer, ratio = row.best_peer(), row.ratio()
     beside = f"{amount(peer[1], row.unit):>10} {peer[0]:19} {ratio:6.2f}x" if peer else ""
-    wanted = f"  figure: {target(row)} {verdict(row)}" if target(row) else ""
+    wanted = f"  figure: {target(row)} {verdict(row)}" if row.reached() is not None else ""
+    wanted += f"  (other programs kept {row.others:.1f} processors busy)" if row.others > 0.2 else ""
     return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{wanted}"
 
 
@@ -47,7 +48,7 @@ def closing(rows: Sequence[Row]) -> str:
     lines = [f"{'figures':60} {'to reach':>17} {'measured':>12}"]
     judged = [row for row in rows if row.reached() is not None]
     for row in judged:
-        measured = amount(row.ours, row.unit) if row.at_most is not None else f"{row.ratio():.2f}x"
+        measured = amount(row.ours, row.unit) if row.at_most is not None else f"{row.ratio('torch'):.2f}"
         lines.append(f"{f'{row.name}, {row.shape}':60} {target(row):>17} {measured:>12}  {verdict(row)}")
     lines.append(f"{sum(bool(row.reached()) for row in judged)} of {len(judged)} reached")
     return "\n".join(lines)

@@ -8,59 +8,83 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
+
+from bench import report
+from bench.measure import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu.json"
 README = ROOT / "README.md"
 
 
-def milliseconds(seconds: float) -> str:
-    ms = seconds * 1e3
-    return f"{ms:.3f}" if ms < 1 else f"{ms:.2f}" if ms < 10 else f"{ms:.1f}"
+def rows_of(result: dict[str, Any]) -> list[Row]:
+    names = {field.name for field in fields(Row)}
+    return [Row(**{key: value for key, value in row.items() if key in names}) for row in result["rows"]]
 
 
-def row_table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| what | size | weft, ms | best peer, ms | | times faster |", "|---|---|---:|---:|---|---:|"]
-    for row in rows:
-        peers = {name: s for name, s in row['values'].items() if name != "weft"}
-        name, seconds = min(peers.items(), key=lambda item: item[1]) if peers else ("", 0.0)
-        beside = f"{milliseconds(seconds)} | {name} | {seconds / row['values']['weft']:.2f}" if peers else " | | "
-        lines.append(f"| {row['name']} | {row['shape']} | {milliseconds(row['values']['weft'])} | {beside} |")
-    return "\n".join(lines)
+def cells(row: Row, peer_name: str = "") -> list[str]:
+    """What, size, ours, the best peer's, its name, how many times better."""
+    peer, ratio = row.best_peer(peer_name), row.ratio(peer_name)
+    beside = [report.amount(peer[1], row.unit), peer[0], f"{ratio:.2f}"] if peer else ["", "", ""]
+    return [row.name, row.shape, report.amount(row.ours, row.unit), *beside]
 
 
-def machine_line(machine: dict[str, Any]) -> str:
-    torch = machine["versions"].get("torch", "none")
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Columns of numbers, all from the third on, are aligned right."""
+    rule = ["---" if i < 2 or name in ("", "reached") else "---:" for i, name in enumerate(head)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])
+
+
+HEAD = ["what", "size", "weft", "best peer", "", "times better"]
+
+
+def figures_table(rows: Sequence[Row]) -> str:
+    judged = [row for row in rows if row.reached() is not None]
+    lines = [[*cells(row, "torch"), report.target(row), report.verdict(row)] for row in judged]
+    return table([*HEAD, "figure", "reached"], lines)
+
+
+def row_table(rows: Sequence[Row]) -> str:
+    """Without the rows of the table of figures."""
+    others = [row for row in rows if row.reached() is None]
+    percent = [f"{row.percent:.0f}%" if row.percent is not None else "" for row in others]
+    return table([*HEAD, "of the limit"], [[*cells(row), share] for row, share in zip(others, percent, strict=True)])
+
+
+def machine_line(machine: dict[str, Any], limits: dict[str, float]) -> str:
     return (
-        f"{machine['processor']}, {machine['threads']} threads, {machine['isa']}; PyTorch {torch}; "
-        f"{machine['date']}, commit {machine['commit']}."
+        f"{machine['processor']}, {machine['threads']} threads, {machine['isa']}: {limits['flops'] / 1e9:,.0f} GFLOP/s "
+        f"of multiply-adds in registers, {limits['bandwidth'] / 1e9:.0f} GB/s of memory. "
+        f"PyTorch {machine['versions'].get('torch', 'none')}; {machine['date']}, commit {machine['commit']}."
     )
 
 
-def mnist_line(mnist: dict[str, Any]) -> str:
+def mnist_line(about: dict[str, Any]) -> str:
     return (
-        f"LeNet-5 ({mnist['parameters']:,} parameters) reaches **{100 * mnist['test_accuracy']:.2f}%** "
-        f"on MNIST's test set after {mnist['epochs']} epochs with seed {mnist['seed']}. Training takes "
-        f"{mnist['train_seconds']:.0f} s ({mnist['images_per_second']:,.0f} images per second), "
-        f"the whole process {mnist['process_seconds']:.0f} s."
+        f"LeNet-5 ({about['parameters']:,} parameters) reaches **{100 * about['test_accuracy']:.2f}%** "
+        f"on MNIST's test set after {about['epochs']} epochs with seed {about['seed']}. Training takes "
+        f"{about['train_seconds']:.1f} s ({about['images_per_second']:,.0f} images per second), "
+        f"the whole process {about['process_seconds']:.1f} s."
     )
 
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
-    suites = {suite: [r for r in result["rows"] if r["suite"] == suite] for suite in ("models", "ops")}
-    made = {suite: row_table(rows) for suite, rows in suites.items() if rows}
-    made["machine"] = machine_line(result["machine"])
-    if "mnist" in result:
-        made["mnist"] = mnist_line(result["mnist"])
+    rows = rows_of(result)
+    made = {"figures": figures_table(rows), "machine": machine_line(result["machine"], result["limits"])}
+    for suite in ("models", "ops"):
+        made[suite] = row_table([row for row in rows if row.suite == suite])
+    made.update(("mnist", mnist_line(row.about)) for row in rows if row.suite == "mnist")
     return made
 
 
 def write(text: str, made: dict[str, str]) -> str:
-    for name, table in made.items():
+    for name, content in made.items():
         pattern = re.compile(rf"(<!-- bench:{name} -->\n).*?(\n?<!-- /bench:{name} -->)", re.DOTALL)
-        text = pattern.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2].lstrip()}", text)
+        text = pattern.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2].lstrip()}", text)
     return text
 
 

@@ -11,6 +11,7 @@
 #include "ops/elementwise.h"
 #include "ops/gemm.h"
 #include "ops/index.h"
+#include "ops/limits.h"
 #include "ops/loss.h"
 #include "ops/optimizer.h"
 #include "ops/pool2d.h"
@@ -72,6 +73,8 @@
   KERNEL(adam_step,                AdamArgs)                    \
   KERNEL(add_squares,              AddSquaresArgs)              \
   KERNEL(clip_scale,               ClipScaleArgs)               \
+  /* limits.h */                                                \
+  KERNEL(fma_loop,                 FmaLoopArgs)                 \
   /* data.h */                                                  \
   KERNEL(gather_images,            GatherImagesArgs)            \
   KERNEL(warp_images,              WarpImagesArgs)

@@ -73,6 +73,7 @@ __all__: list[str] = [
     "fill_uniform",
     "floor",
     "floor_divide",
+    "fma_loop",
     "full",
     "gather",
     "gather_images",
@@ -968,6 +969,12 @@ def floor_divide(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Ar
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
+    """
+
+def fma_loop(iterations: int) -> Array:
+    """
+    Multiplies and adds in registers on every thread, for nothing: timing it gives the peak of the instruction set in use. Returns the floating-point operations that each thread did, float64 of shape (num_threads(),).
+    ValueError for negative iterations.
     """
 
 def full(shape: Ints, value: typing.Any, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:

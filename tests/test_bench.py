@@ -1,0 +1,142 @@
+"""The benchmarks' machinery on tiny rows, so that it cannot rot. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import weft.kernels as K
+from bench import __main__ as command
+from bench import mnist, overhead, peers, report, tables
+from bench.measure import Contestant, Effort, Row, in_turn, measure
+from weft.limits import Limits, machine_limits
+
+SMALL = "gemm 64x120|conv2d 5x5 1->6|(relu|_pool2d 2x2|gelu, backward) 64|entropy.* 64x10|batch 1$|batch 4"
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One run of each contestant."""
+    monkeypatch.setattr(command, "QUICK", Effort(rounds=1, least=0.0, budget=0.0))
+    monkeypatch.setattr(command, "machine_limits", lambda: Limits(1e11, 1e10))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_rows_json_and_picture(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out, picture = tmp_path / "new" / "rows.json", tmp_path / "roofline.png"
+    arguments = ["ops", "models", "overhead", "--quick", "--filter", SMALL, "--json", str(out), "--plot", str(picture)]
+    assert command.main(arguments) == 0
+    result = json.loads(out.read_text())
+    assert len(result["rows"]) >= 10
+    for row in result["rows"]:
+        assert all(value > 0 for value in row["values"].values())
+        assert any(name.startswith("weft") for name in row["values"])
+    assert {row["suite"] for row in result["rows"]} == {"ops", "models", "overhead"}
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    made = tables.tables(result)
+    assert "| gemm | 64x120x400 |" in made["figures"] + made["ops"]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_closing_table_beside_torch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(peers, "_wanted", set(peers._wanted))
+    command.main(["--vs", "torch", "--quick", "--modes", "eager", "--filter", "one eager add|gemm 64x|installed"])
+    printed = capsys.readouterr().out
+    assert "numpy" not in printed
+    closing = printed[printed.index("figures") :].splitlines()
+    assert [line.split("  ")[0] for line in closing[1:4]] == [
+        "gemm, 64x120x400",
+        "one eager add, 4",
+        "installed size, files",
+    ]
+    assert closing[-1].endswith("of 3 reached")
+
+
+def test_each_row_of_every_suite_has_its_own_name() -> None:
+    for quick in (True, False):
+        names = [
+            (case.row.name, case.row.shape) for suite in command.SUITES.values() for case in suite(quick, ["eager"])
+        ]
+        assert len(names) == len(set(names))
+
+
+def test_arguments_that_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in ((["speed"], "'speed' is none of"), (["--modes", "fast"], "'fast' is none of")):
+        with pytest.raises(SystemExit):
+            command.parse(arguments)
+        assert message in capsys.readouterr().err
+
+
+def test_contestants_take_turns() -> None:
+    calls: list[str] = []
+    contestants = [Contestant(name, lambda name=name: calls.append(name)) for name in "ab"]
+    values = measure(contestants, Effort(rounds=4, least=0.0, budget=1.0))
+    assert set(values) == {"a", "b"}
+    assert "".join(calls[-8:]) == "abbaabba"
+    runs = in_turn([lambda: 1, lambda: 2])
+    assert [runs() for _ in range(3)] == [1, 2, 1]
+
+
+def test_ratios_and_verdicts() -> None:
+    row = Row(
+        "ops", "gemm", "1x1x1", figure=2.0, values={"weft eager": 2.0, "weft captured": 1.0, "torch": 1.9, "numpy": 5}
+    )
+    assert row.ours == 1.0
+    assert row.best_peer() == ("numpy", 1.1)
+    assert row.ratio("torch") == 1.9
+    assert row.reached() is False
+    assert Row("o", "import", "", at_most=0.15, values={"weft": 0.1}).reached() is True
+    assert Row("o", "alone", "", figure=1.0, values={"weft": 0.1}).reached() is None
+    assert [report.amount(v, "s") for v in (2.0, 2e-3, 2e-6)] == ["2.00 s", "2.00 ms", "2.00 us"]
+
+
+def test_seconds_to_accuracy_of_a_process() -> None:
+    lines = "print('epoch 1/2: test accuracy 98.00%'); print('epoch 2/2: test accuracy 99.05%')"
+    reached, whole = mnist.train(["-c", lines])
+    assert 0 < reached <= whole
+    assert mnist.train(["-c", "print('epoch 1/1: test accuracy 99.04%')"])[0] == float("inf")
+    with pytest.raises(RuntimeError, match="failed"):
+        mnist.train(["-c", "raise SystemExit(1)"])
+
+
+def test_new_processes_measure_import_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_wanted", {"numpy"})
+    assert 0 < overhead.import_seconds("weft") < 60
+    assert set(overhead.peak_memory()) == {"weft"}
+    assert overhead.installed("weft") > 0.5
+
+
+def test_tables_are_written_between_their_markers() -> None:
+    text = "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb\n<!-- bench:y -->\nkept\n<!-- /bench:y -->\n"
+    written = tables.write(text, {"x": "new | 1"})
+    assert written == text.replace("old", "new | 1")
+    assert tables.write(written, {"x": "new | 1"}) == written
+
+
+def test_the_readme_has_the_tables_of_the_committed_results() -> None:
+    result = json.loads(tables.RESULTS.read_text())
+    readme = tables.README.read_text()
+    assert tables.write(readme, tables.tables(result)) == readme
+
+
+def test_limits_are_measured_and_kept(every_isa: str) -> None:
+    limits = machine_limits()
+    assert limits.flops > 1e7
+    assert limits.bandwidth > 1e7
+    assert machine_limits() is limits
+    assert limits.seconds(2 * limits.flops, limits.bandwidth) == pytest.approx(2)
+    assert limits.seconds(0, 3 * limits.bandwidth) == pytest.approx(3)
+
+
+def test_fma_loop_counts_its_operations(every_isa: str) -> None:
+    flop = np.asarray(K.fma_loop(100))
+    assert flop.shape == (K.num_threads(),)
+    assert (flop >= 200).all()
+    assert (np.asarray(K.fma_loop(200)) == 2 * flop).all()
+    with pytest.raises(ValueError, match=r"fma_loop: iterations must not be negative, got -1"):
+        K.fma_loop(-1)
