@@ -46,8 +46,8 @@ class Row:
 
     def best_peer(self, name: str = "") -> tuple[str, float] | None:
         """The best contestant that is not weft; with a name, of that peer's modes."""
-        peers = {key: value for key, value in self.values.items() if not key.startswith("weft") and key.startswith(name)}
-        return min(peers.items(), key=lambda peer: peer[1]) if peers else None
+        peers = [(key, value) for key, value in self.values.items() if key.startswith(name) and key[:4] != "weft"]
+        return min(peers, key=lambda peer: peer[1]) if peers else None
 
     def ratio(self, name: str = "") -> float | None:
         """How many times better than the best peer."""

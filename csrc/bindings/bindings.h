@@ -6,6 +6,7 @@
 #define WEFT_BINDINGS(FAMILY) \
   FAMILY(array)               \
   FAMILY(runtime)             \
+  FAMILY(profile)             \
   FAMILY(elementwise)         \
   FAMILY(activation)          \
   FAMILY(reduce)              \

@@ -49,6 +49,7 @@ struct Launch {
   std::size_t args;   // offset in the recording's arguments
   const void* data;   // the arguments; set when the recording ends
   std::size_t bytes;  // of the arrays it touches, each counted once
+  int site;           // where in the program it was recorded (core/profile.h)
 };
 
 class Recording {

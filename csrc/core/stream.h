@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/array.h"
+#include "core/profile.h"
 #include "core/recording.h"
 
 namespace weft {
@@ -24,16 +25,24 @@ class Stream {
               std::initializer_list<const Array*> arrays) {
     static_assert(std::is_trivially_copyable_v<Args>, "the arguments of a kernel are plain data");
     if (Recording* recording = Recording::active())
-      recording->add({name, &run_again<Args>, reinterpret_cast<void (*)()>(kernel), 0, nullptr, 0}, &args,
-                     sizeof(Args), arrays);
-    kernel(*this, args);
+      recording->add(
+          {name, &run_again<Args>, reinterpret_cast<void (*)()>(kernel), 0, nullptr, 0, current_site()},
+          &args, sizeof(Args), arrays);
+    run(name, kernel, args, -1);
   }
 
  private:
   template <class Args>
   static void run_again(Stream& stream, const Launch& launch) {
-    reinterpret_cast<void (*)(Stream&, const Args&)>(launch.kernel)(stream,
-                                                                    *static_cast<const Args*>(launch.data));
+    stream.run(launch.name, reinterpret_cast<void (*)(Stream&, const Args&)>(launch.kernel),
+               *static_cast<const Args*>(launch.data), launch.site);
+  }
+
+  template <class Args>
+  void run(const char* name, void (*kernel)(Stream&, const Args&), const Args& args, int site) {
+    if (!profiling.load(std::memory_order_relaxed)) return kernel(*this, args);
+    const ProfiledLaunch launch(name, reinterpret_cast<void (*)()>(kernel), &args, site);
+    kernel(*this, args);
   }
 
   Device device_;

@@ -24,10 +24,7 @@ WEFT_DECLARE_TABLE(avx512)
 
 namespace {
 
-struct Isa {
-  const char* name;
-  const Backend* table;
-};
+using Isa = NamedTable;
 
 std::vector<Isa> find_isas() {
   std::vector<Isa> found = {{"reference", &reference::table}, {"baseline", &baseline::table}};
@@ -68,6 +65,8 @@ std::atomic<const Isa*>& active() {
 }
 
 }  // namespace
+
+const std::vector<NamedTable>& tables() { return isas(); }
 
 const Backend& backend() { return *active().load(std::memory_order_relaxed)->table; }
 

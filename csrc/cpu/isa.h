@@ -12,6 +12,13 @@ namespace weft::cpu {
 
 const Backend& backend();
 
+// The table of each of them, by name.
+struct NamedTable {
+  const char* name;
+  const Backend* table;
+};
+const std::vector<NamedTable>& tables();
+
 // "reference", "baseline", "avx2", "avx512": those built in that this processor can run, best last.
 std::vector<std::string> available_isas();
 // At first WEFT_ISA, else the best.

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from weft import data, models, nn, optim, train
     from weft._capture import capture
     from weft.nn.fusion import set_fusion
+    from weft.profiler import profile
     from weft.serialization import load, save
     from weft.summary import summary
 
@@ -81,6 +82,7 @@ __all__ = [
     "ones_like",
     "operations",
     "optim",
+    "profile",
     "rand",
     "randint",
     "randn",
@@ -114,6 +116,7 @@ bool = kernels.DType.bool
 _SUBMODULES = ("data", "models", "nn", "optim", "train")
 _FUNCTIONS = {
     "capture": "weft._capture",
+    "profile": "weft.profiler",
     "summary": "weft.summary",
     "save": "weft.serialization",
     "load": "weft.serialization",

@@ -90,6 +90,7 @@ __all__: list[str] = [
     "isa",
     "isfinite",
     "isnan",
+    "kernel_sources",
     "l1_loss",
     "le",
     "leaky_relu",
@@ -142,6 +143,7 @@ __all__: list[str] = [
     "set_isa",
     "set_num_threads",
     "set_poison",
+    "set_site_hook",
     "sgd_step",
     "sigmoid",
     "sign",
@@ -154,7 +156,9 @@ __all__: list[str] = [
     "sqrt",
     "square",
     "stack",
+    "start_profile",
     "step",
+    "stop_profile",
     "sub",
     "sum",
     "sum_squares",
@@ -1112,6 +1116,11 @@ def isnan(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
+def kernel_sources() -> list[tuple[str, str, str]]:
+    """
+    Of every kernel: its name, and file:line of its entry point in csrc/cpu and in csrc/reference.
+    """
+
 def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Array:
     """
     |input - target|; the derivative at 0 is 0.
@@ -1573,6 +1582,11 @@ def set_poison(on: bool) -> None:
     Fills every new array with NaN bytes, so that tests see an element that no kernel wrote.
     """
 
+def set_site_hook(function: collections.abc.Callable) -> None:
+    """
+    A function without arguments that is asked at each recorded launch where it comes from, and gives an int.
+    """
+
 def sgd_step(
     param: ArrayLike,
     grad: ArrayLike,
@@ -1678,12 +1692,22 @@ def stack(arrays: collections.abc.Sequence[ArrayLike], axis: int = 0) -> Array:
     ValueError for no arrays or different shapes; TypeError for different dtypes.
     """
 
+def start_profile() -> None:
+    """
+    Records every launch of every thread from now on; see weft.profile. RuntimeError if it does so already.
+    """
+
 def step(x: ArrayLike) -> Array:
     """
     1 where x > 0, else 0 (McCulloch, Pitts 1943).
 
     x: any shape, float32 or float64. Returns an array of the same shape and dtype.
     TypeError for another dtype.
+    """
+
+def stop_profile() -> list[tuple[str, int, str, int, int, int, int, float, float]]:
+    """
+    Ends it. For each launch: operation, index of the kernel in kernel_sources() (-1: none), instruction set, thread, site (-1: none), begin and end in nanoseconds since the start, floating-point operations, bytes. RuntimeError if nothing is recorded.
     """
 
 def sub(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:

@@ -1,0 +1,65 @@
+// What weft.profile is made of.
+#include "core/profile.h"
+
+#include <pybind11/typing.h>
+
+#include "bindings/bindings.h"
+
+namespace weft {
+
+namespace {
+
+// A Python function; kept for ever, because launches may come after the interpreter began to end.
+PyObject* hook = nullptr;
+
+int ask_python() {
+  if (!Py_IsInitialized()) return -1;
+  const py::gil_scoped_acquire acquire;
+  if (!hook) return -1;
+  return py::reinterpret_borrow<py::function>(hook)().cast<int>();
+}
+
+using Launch =
+    std::tuple<std::string, int, std::string, int, int, std::int64_t, std::int64_t, double, double>;
+
+std::vector<Launch> stop() {
+  std::vector<Launch> found;
+  for (const Span& s : stop_profile())
+    found.emplace_back(s.name, s.entry, s.isa ? s.isa : "", s.thread, s.site, s.begin, s.end, s.flop,
+                       s.bytes);
+  return found;
+}
+
+std::vector<std::tuple<std::string, std::string, std::string>> sources() {
+  std::vector<std::tuple<std::string, std::string, std::string>> found;
+  for (const KernelSource& s : kernel_sources()) found.emplace_back(s.name, s.cpu, s.reference);
+  return found;
+}
+
+}  // namespace
+
+void bind_profile(py::module_& m) {
+  m.def("start_profile", &start_profile,
+        "Records every launch of every thread from now on; see weft.profile. RuntimeError if it does so "
+        "already.");
+  m.def("stop_profile", &stop,
+        "Ends it. For each launch: operation, index of the kernel in kernel_sources() (-1: none), "
+        "instruction set, "
+        "thread, site (-1: none), begin and end in nanoseconds since the start, floating-point operations, "
+        "bytes. "
+        "RuntimeError if nothing is recorded.");
+  m.def("kernel_sources", &sources,
+        "Of every kernel: its name, and file:line of its entry point in csrc/cpu and in csrc/reference.");
+  m.def(
+      "set_site_hook",
+      [](const py::typing::Callable<int()>& function) {
+        Py_XDECREF(hook);
+        hook = py::object(function).release().ptr();
+        set_site_hook(&ask_python);
+      },
+      py::arg("function"),
+      "A function without arguments that is asked at each recorded launch where it comes from, and gives an "
+      "int.");
+}
+
+}  // namespace weft
