@@ -95,14 +95,14 @@ def torch_fused(layer: shapes.Conv, mode: str, backward: bool) -> Run | None:
     return lambda: torch.autograd.grad(out, (x, w, b), dout, retain_graph=True)
 
 
-def case(layer: shapes.Conv, backward: bool, modes: list[str], fused: bool = False) -> Case:
+def case(layer: shapes.Conv, backward: bool, fused: bool = False) -> Case:
     per_output = layer.c // layer.groups * layer.kernel**2
     outputs = layer.batch * layer.k * layer.out**2
     read = layer.batch * layer.c * layer.size**2 + layer.k * per_output
     # Backward reads both inputs and dout and writes both gradients.
     moved = 4 * (2 * read + outputs if backward else read + (outputs / 4 if fused else outputs))
 
-    def contestants() -> list[Contestant]:
+    def contestants(modes: list[str]) -> list[Contestant]:
         if fused:
             ours = weft_fused_backward(layer) if backward else weft_fused_forward(layer)
             theirs = peers.torch_runs(modes, lambda mode: torch_fused(layer, mode, backward))
@@ -127,9 +127,9 @@ def case(layer: shapes.Conv, backward: bool, modes: list[str], fused: bool = Fal
     return Case(row, contestants)
 
 
-def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+def cases(quick: bool) -> Iterator[Case]:
     for fused, layers in ((False, shapes.CONVOLUTIONS), (True, shapes.FUSED)):
         for layer in layers:
             if layer.quick or not quick:
                 for backward in (False, True):
-                    yield case(layer, backward, modes, fused)
+                    yield case(layer, backward, fused)

@@ -68,8 +68,8 @@ class Case:
     quantity: it gives the row's values."""
 
     row: Row
-    contestants: Callable[[], list[Contestant]] = list
-    measure: Callable[[], dict[str, float]] | None = None
+    contestants: Callable[[list[str]], list[Contestant]] = lambda modes: []  # given PyTorch's modes
+    measure: Callable[[list[str]], dict[str, float]] | None = None
 
 
 def sets(size: float) -> int:

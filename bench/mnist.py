@@ -64,6 +64,6 @@ def measure(row: Row, modes: list[str]) -> dict[str, float]:
     return values
 
 
-def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+def cases(quick: bool) -> Iterator[Case]:
     row = Row("mnist", f"LeNet-5 on MNIST to {WANTED}%", "whole process", figure=shapes.MNIST_FIGURE)
-    yield Case(row, measure=lambda: measure(row, modes))
+    yield Case(row, measure=lambda modes: measure(row, modes))

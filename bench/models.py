@@ -28,11 +28,12 @@ class Net(NamedTuple):
         return 3 * self.forward_flop - self.first_layer_flop
 
 
-def training_case(net: Net, batch: int, modes: list[str]) -> Case:
-    def contestants() -> list[Contestant]:
+def training_case(net: Net, batch: int) -> Case:
+    def contestants(modes: list[str]) -> list[Contestant]:
         images, labels = data(batch, *net.image)
         return [
             Contestant("weft eager", weft_step(net.ours(), images, labels)),
+            Contestant("weft captured", weft_step(net.ours(), images, labels, captured=True)),
             *peers.torch_runs(modes, lambda mode: torch_peer.training_step(net.theirs(), images, labels, mode)),
         ]
 
@@ -43,16 +44,30 @@ def training_case(net: Net, batch: int, modes: list[str]) -> Case:
     return Case(row, contestants)
 
 
-def inference_case(net: Net, batch: int, modes: list[str]) -> Case:
-    def contestants() -> list[Contestant]:
+def inference_case(net: Net, batch: int) -> Case:
+    def contestants(modes: list[str]) -> list[Contestant]:
         images, _ = data(batch, *net.image)
         return [
             Contestant("weft eager", weft_inference(net.ours(), images)),
+            Contestant("weft captured", weft_inference(net.ours(), images, captured=True)),
             *peers.torch_runs(modes, lambda mode: torch_peer.inference(net.theirs(), images, mode)),
         ]
 
     row = Row("models", f"{net.name}, inference", f"batch {batch}", flop=net.forward_flop * batch)
     return Case(row, contestants)
+
+
+RESNET_FLOP = {32: 2.0 * 555_422_720, 224: 2.0 * 1_814_073_344}  # forward, one image
+RESNET_FIRST = {32: 2.0 * 32**2 * 64 * 27, 224: 2.0 * 112**2 * 64 * 147}
+
+
+def resnet(size: int, batch: int, classes: int) -> Net:
+    small = size == 32
+    return Net(
+        f"ResNet-18 {size}x{size}", lambda: weft.models.ResNet18(classes, small_images=small),
+        lambda: torch_peer.resnet18(classes, small), (3, size, size), RESNET_FLOP[size], RESNET_FIRST[size],
+        [batch], {batch: shapes.RESNET_STEP_FIGURE},
+    )  # fmt: skip
 
 
 def nets(quick: bool) -> list[Net]:
@@ -64,11 +79,12 @@ def nets(quick: bool) -> list[Net]:
             [1, 64] if quick else [1, 16, 64, 256, 1024], shapes.LENET_STEP_FIGURES),
         Net("MLP 784-512-512-10", lambda: weft.models.MLP([784, 512, 512, 10]),
             lambda: torch_peer.mlp(784, 512, 512, 10), (784,), mlp, 2.0 * 784 * 512, [64] if quick else [1, 64, 512]),
+        *([] if quick or not hasattr(weft.models, "ResNet18") else [resnet(32, 32, 10), resnet(224, 8, 1000)]),
     ]  # fmt: skip
 
 
-def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+def cases(quick: bool) -> Iterator[Case]:
     for net in nets(quick):
         for batch in net.batches:
-            yield training_case(net, batch, modes)
-            yield inference_case(net, batch, modes)
+            yield training_case(net, batch)
+            yield inference_case(net, batch)

@@ -30,10 +30,10 @@ def simple(function: Callable[..., object], mode: str, *inputs: np.ndarray, copi
     return in_turn([partial(chosen, *each) for each in theirs])
 
 
-def gemm(size: shapes.Gemm, modes: list[str]) -> Case:
+def gemm(size: shapes.Gemm) -> Case:
     m, n, k = size.m, size.n, size.k
 
-    def contestants() -> list[Contestant]:
+    def contestants(modes: list[str]) -> list[Contestant]:
         a, b = normal(m, k), normal(k, n)
         found = [Contestant("weft", partial(K.matmul, K.asarray(a), K.asarray(b)))]
         if peers.have("torch"):
@@ -54,11 +54,11 @@ def gemm(size: shapes.Gemm, modes: list[str]) -> Case:
 
 def pointwise(
     name: str, function: Callable[..., object], theirs: Callable[[Any], Callable[..., Any]], shape: tuple[int, ...],
-    modes: list[str], inputs: int = 1, moved: float = 8.0, figure: float | None = None,
+    inputs: int = 1, moved: float = 8.0, figure: float | None = None,
 ) -> Case:  # fmt: skip
     """`function` of weft, and what `theirs` picks from torch, on `inputs` arrays; `moved` bytes for each element."""
 
-    def contestants() -> list[Contestant]:
+    def contestants(modes: list[str]) -> list[Contestant]:
         copies = sets(moved * math.prod(shape))
         arrays = [normal(*shape) for _ in range(inputs)]
         ours = [[K.asarray(array.copy()) for array in arrays] for _ in range(copies)]
@@ -74,8 +74,8 @@ def pointwise(
     return Case(row, contestants)
 
 
-def activation_backward(kind: str, shape: tuple[int, ...], modes: list[str]) -> Case:
-    def contestants() -> list[Contestant]:
+def activation_backward(kind: str, shape: tuple[int, ...]) -> Case:
+    def contestants(modes: list[str]) -> list[Contestant]:
         x, dout = normal(*shape), normal(*shape)
         saved = np.asarray(getattr(K, kind)(x)) if kind != "gelu" else x
         ours = partial(K.activation_backward, kind, K.asarray(dout), K.asarray(saved))
@@ -96,8 +96,8 @@ def activation_backward(kind: str, shape: tuple[int, ...], modes: list[str]) -> 
     return Case(Row("ops", f"{kind}, backward", text(shape), flop=elements, bytes=12.0 * elements), contestants)
 
 
-def pool_backward(name: str, shape: tuple[int, ...], modes: list[str]) -> Case:
-    def contestants() -> list[Contestant]:
+def pool_backward(name: str, shape: tuple[int, ...]) -> Case:
+    def contestants(modes: list[str]) -> list[Contestant]:
         x = K.asarray(normal(*shape))
         dout = normal(*shape[:2], shape[2] // 2, shape[3] // 2)
         ddout = K.asarray(dout)
@@ -121,8 +121,8 @@ def pool_backward(name: str, shape: tuple[int, ...], modes: list[str]) -> Case:
     return Case(Row("ops", f"{name} 2x2, backward", text(shape), flop=elements / 4, bytes=moved), contestants)
 
 
-def cross_entropy(batch: int, classes: int, figure: float | None, modes: list[str]) -> Case:
-    def contestants() -> list[Contestant]:
+def cross_entropy(batch: int, classes: int, figure: float | None) -> Case:
+    def contestants(modes: list[str]) -> list[Contestant]:
         copies = sets(8.0 * batch * classes)
         logits, target = normal(batch, classes), np.arange(batch) % classes
         one, y = K.asarray(np.float32(1)), K.asarray(target)
@@ -156,11 +156,11 @@ def cross_entropy(batch: int, classes: int, figure: float | None, modes: list[st
     return Case(row, contestants)
 
 
-def optimizer(name: str, moved: float, modes: list[str]) -> Case:
+def optimizer(name: str, moved: float) -> Case:
     """One step over ResNet-18's parameters in one buffer."""
     n = shapes.RESNET18_PARAMETERS
 
-    def contestants() -> list[Contestant]:
+    def contestants(modes: list[str]) -> list[Contestant]:
         w, g = normal(n), normal(n)
         param, grad, first, second = (K.asarray(array) for array in (w.copy(), g, np.zeros_like(w), np.zeros_like(w)))
         lr, step = K.asarray(np.float64(1e-6)), K.asarray(np.int64(2))
@@ -187,7 +187,7 @@ def optimizer(name: str, moved: float, modes: list[str]) -> Case:
     return Case(Row("ops", f"{label}, one step", f"{n}", flop=n * moved / 4, bytes=n * moved), contestants)
 
 
-def memory_bound(quick: bool, modes: list[str]) -> Iterator[Case]:
+def memory_bound(quick: bool) -> Iterator[Case]:
     large = shapes.QUICK_IMAGES if quick else shapes.LARGE_IMAGES
     figure = None if quick else shapes.ACTIVATION_FIGURE
     pools = {  # bytes for each element: the maximum and its index, 4 each, for a quarter of the positions
@@ -202,26 +202,26 @@ def memory_bound(quick: bool, modes: list[str]) -> Iterator[Case]:
     }
     for shape, wanted in ((large, figure), (shapes.LENET_IMAGES, None)):
         for kind, theirs in activations.items():
-            yield pointwise(kind, getattr(K, kind), theirs, shape, modes, figure=wanted)
+            yield pointwise(kind, getattr(K, kind), theirs, shape, figure=wanted)
         for kind, (moved, ours, theirs) in pools.items():
             run = partial(ours, kernel_size=2)
-            yield pointwise(f"{kind} 2x2", run, theirs, shape, modes, moved=moved, figure=wanted)
+            yield pointwise(f"{kind} 2x2", run, theirs, shape, moved=moved, figure=wanted)
     for kind in ("relu", "gelu"):
-        yield activation_backward(kind, large, modes)
+        yield activation_backward(kind, large)
     for kind in pools:
-        yield pool_backward(kind, large, modes)
-    yield pointwise("add", K.add, lambda torch: torch.add, large, modes, inputs=2, moved=12.0)
-    yield pointwise("sum", K.sum, lambda torch: torch.sum, large, modes, moved=4.0)
-    yield pointwise("softmax", K.softmax, lambda torch: partial(torch.softmax, dim=-1), (1024, 1000), modes)
+        yield pool_backward(kind, large)
+    yield pointwise("add", K.add, lambda torch: torch.add, large, inputs=2, moved=12.0)
+    yield pointwise("sum", K.sum, lambda torch: torch.sum, large, moved=4.0)
+    yield pointwise("softmax", K.softmax, lambda torch: partial(torch.softmax, dim=-1), (1024, 1000))
 
 
-def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
+def cases(quick: bool) -> Iterator[Case]:
     for size in shapes.GEMMS:
         if size.quick or not quick:
-            yield gemm(size, modes)
-    yield from convolutions.cases(quick, modes)
-    yield from memory_bound(quick, modes)
+            yield gemm(size)
+    yield from convolutions.cases(quick)
+    yield from memory_bound(quick)
     for batch, classes, figure in shapes.LOGITS:
-        yield cross_entropy(batch, classes, figure, modes)
-    yield optimizer("SGD", 20.0, modes)
-    yield optimizer("Adam", 28.0, modes)
+        yield cross_entropy(batch, classes, figure)
+    yield optimizer("SGD", 20.0)
+    yield optimizer("Adam", 28.0)

@@ -24,8 +24,8 @@ TINY = (8, 16, 4)  # features of the tiny perceptron
 TINY_BATCH = 4
 
 
-def one_add(modes: list[str]) -> Case:
-    def contestants() -> list[Contestant]:
+def one_add() -> Case:
+    def contestants(modes: list[str]) -> list[Contestant]:
         values = np.ones(4, np.float32)
         a, b = weft.tensor(values), weft.tensor(values)
 
@@ -38,18 +38,20 @@ def one_add(modes: list[str]) -> Case:
     return Case(Row("overhead", "one eager add", "4", flop=4, bytes=48, figure=1), contestants)
 
 
-def tiny_step(modes: list[str]) -> Iterator[Case]:
+def tiny_step(captured: bool, figure: float) -> Case:
     """Forward, loss, backward and update of a tiny perceptron."""
 
-    def contestants() -> list[Contestant]:
+    def contestants(modes: list[str]) -> list[Contestant]:
         images, labels = data(TINY_BATCH, TINY[0], classes=TINY[-1])
         return [
-            Contestant("weft eager", weft_step(weft.models.MLP(TINY), images, labels)),
-            *peers.torch_runs(modes, lambda m: torch_peer.training_step(torch_peer.mlp(*TINY), images, labels, m)),
+            Contestant("weft", weft_step(weft.models.MLP(TINY), images, labels, captured)),
+            *peers.torch_runs(
+                modes, lambda mode: torch_peer.training_step(torch_peer.mlp(*TINY), images, labels, mode)
+            ),
         ]
 
-    name, shape = f"tiny MLP {'-'.join(map(str, TINY))}, training step", f"batch {TINY_BATCH}"
-    yield Case(Row("overhead", f"{name}, not captured", shape, figure=1), contestants)
+    name = f"tiny MLP {'-'.join(map(str, TINY))}, training step, {'' if captured else 'not '}captured"
+    return Case(Row("overhead", name, f"batch {TINY_BATCH}", figure=figure), contestants)
 
 
 def in_new_process(code: str) -> float:
@@ -89,7 +91,7 @@ PEAK_MEMORY = """
 """
 WEFT_MEMORY = PEAK_MEMORY.format(
     imports="import weft; from bench.steps import weft_step",
-    step="weft_step(weft.models.LeNet5(), images, np.arange(1024) % 10)",
+    step="weft_step(weft.models.LeNet5(), images, np.arange(1024) % 10, captured=True)",
 )
 TORCH_MEMORY = PEAK_MEMORY.format(
     imports="from bench import torch_peer",
@@ -106,23 +108,24 @@ def packages() -> list[str]:
     return ["weft", "torch"] if peers.have("torch") else ["weft"]
 
 
-def peak_memory() -> dict[str, float]:
+def peak_memory(modes: list[str]) -> dict[str, float]:
     """Megabytes that a process held at most, training LeNet-5 on batches of 1024."""
     programs = {"weft": WEFT_MEMORY, "torch": TORCH_MEMORY}
     return {name: in_new_process(programs[name]) / 1e3 for name in packages()}
 
 
-def cases(quick: bool, modes: list[str]) -> Iterator[Case]:
-    yield one_add(modes)
-    yield from tiny_step(modes)
+def cases(quick: bool) -> Iterator[Case]:
+    yield one_add()
+    yield tiny_step(False, 1)
+    yield tiny_step(True, 10)
     rounds = 1 if quick else 5
     yield Case(
         Row("overhead", "import", "new process", at_most=0.15),
-        measure=lambda: medians({p: partial(import_seconds, p) for p in packages()}, rounds),
+        measure=lambda modes: medians({p: partial(import_seconds, p) for p in packages()}, rounds),
     )
     yield Case(
         Row("overhead", "installed size", "files", at_most=10, unit="MB"),
-        measure=lambda: {package: installed(package) for package in packages()},
+        measure=lambda modes: {package: installed(package) for package in packages()},
     )
     yield Case(
         Row("overhead", "LeNet-5 training, peak resident memory", "batch 1024", figure=1, unit="MB"),

@@ -35,12 +35,19 @@ def verdict(row: Row) -> str:
     return "" if reached is None else "yes" if reached else "no"
 
 
+def notes(row: Row) -> str:
+    """The figure to reach, our other modes, and what disturbed the measurement."""
+    found = [f"figure: {target(row)} {verdict(row)}"] if row.reached() is not None else []
+    modes = [(name[5:], value) for name, value in row.values.items() if name.startswith("weft ")]
+    found += [f"({', '.join(f'{name} {amount(value, row.unit)}' for name, value in modes)})"] if modes else []
+    found += [f"(other programs kept {row.others:.1f} processors busy)"] if row.others > 0.2 else []
+    return "  ".join(["", *found])
+
+
 def line(row: Row) -> str:
     peer, ratio = row.best_peer(), row.ratio()
     beside = f"{amount(peer[1], row.unit):>10} {peer[0]:19} {ratio:6.2f}x" if peer else ""
-    wanted = f"  figure: {target(row)} {verdict(row)}" if row.reached() is not None else ""
-    wanted += f"  (other programs kept {row.others:.1f} processors busy)" if row.others > 0.2 else ""
-    return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{wanted}"
+    return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{notes(row)}"
 
 
 def closing(rows: Sequence[Row]) -> str:

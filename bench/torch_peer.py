@@ -56,6 +56,33 @@ def mlp(*sizes: int) -> Any:
     return torch.nn.Sequential(*layers[:-1])
 
 
+def resnet18(classes: int, small_images: bool) -> Any:
+    """He, Zhang, Ren, Sun, "Deep residual learning for image recognition", 2016; its first layer for 32x32 images is
+    the paper's for CIFAR."""
+    nn = torch.nn
+
+    class Block(nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self, before: int, after: int, stride: int) -> None:
+            super().__init__()
+            self.path = nn.Sequential(
+                nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+                nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after),
+            )  # fmt: skip
+            same = stride == 1 and before == after
+            self.skip = nn.Identity() if same else nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)
+            )  # fmt: skip
+
+        def forward(self, x: Any) -> Any:
+            return torch.relu(self.path(x) + self.skip(x))
+
+    first = nn.Conv2d(3, 64, 3, 1, 1, bias=False) if small_images else nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+    layers = [first, nn.BatchNorm2d(64), nn.ReLU(), *([] if small_images else [nn.MaxPool2d(3, 2, 1)])]
+    for before, after in ((64, 64), (64, 128), (128, 256), (256, 512)):
+        layers += [Block(before, after, 1 if before == after else 2), Block(after, after, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes))
+
+
 def training_step(model: Any, images: np.ndarray, labels: np.ndarray, mode: str) -> Callable[[], object] | None:
     """None where the mode has no meaning for the model or its compilation fails."""
     x, y = in_format(mode, images), torch.from_numpy(labels)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 import weft.kernels as K
+import weft.profiler  # noqa: F401 (recorded launches know their line of Python)
 from weft import _uses, autograd
 from weft.tensor import Tensor
 
