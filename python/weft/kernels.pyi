@@ -1582,7 +1582,7 @@ def set_poison(on: bool) -> None:
     Fills every new array with NaN bytes, so that tests see an element that no kernel wrote.
     """
 
-def set_site_hook(function: collections.abc.Callable) -> None:
+def set_site_hook(function: collections.abc.Callable[[], int]) -> None:
     """
     A function without arguments that is asked at each recorded launch where it comes from, and gives an int.
     """

@@ -53,14 +53,9 @@ def _best(run: Callable[[], object], rounds: int) -> float:
 
 
 def _peak() -> float:
-    def loop(iterations: int) -> float:
-        return _best(lambda: K.fma_loop(iterations), 3)
-
-    iterations = 1000
-    while (seconds := loop(iterations)) < 0.005:
-        iterations = int(iterations * max(2.0, min(100.0, 0.006 / seconds)))
+    iterations = 4_000_000  # some milliseconds: starting threads takes microseconds
     flop = float(np.asarray(K.fma_loop(iterations)).sum())
-    return flop / min(loop(iterations) for _ in range(5))
+    return flop / _best(lambda: K.fma_loop(iterations), 8)
 
 
 def _bandwidth(threads: int) -> float:
