@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -370,3 +373,28 @@ def test_names_and_docstrings_stay() -> None:
         return x
 
     assert (documented.__name__, documented.__doc__) == ("documented", "What it does.")
+
+
+FORK = """
+import os, signal
+import numpy as np, weft
+weft.set_num_threads(2)
+w = weft.tensor(np.ones((512, 512), np.float32))
+run = weft.capture(lambda x: (x @ w).sum())
+x = np.ones((512, 512), np.float32)
+for _ in range(3):
+    run(x)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)  # a child that hangs ends, and fails
+    os._exit(0 if run(2 * x).item() == 2 * 512**3 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+assert run(x).item() == 512**3
+"""
+
+
+def test_a_child_process_replays_what_its_parent_captured() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, env=dict(os.environ)
+    )
+    assert done.returncode == 0, done.stderr

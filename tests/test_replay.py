@@ -1,6 +1,8 @@
 """Recording and replay (weft.kernels.Replay): the kernels, their memory, and what is refused."""
 
 import gc
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -285,3 +287,28 @@ def test_a_dropped_recording_ends():
     gc.collect()
     assert not K.in_capture()
     assert K.add(1.0, 2.0).item() == 3
+
+
+FIRST_USE = """
+import weft.kernels as K
+replay = K.Replay()
+replay.begin()
+out = K.uniform((4,))
+replay.end()
+replay.set_outputs([out])
+first = out.tolist()
+assert replay.call([])[0].tolist() != first
+K.manual_seed(0)
+assert replay.call([])[0].tolist() == first
+"""
+
+
+def test_the_default_generator_may_be_used_for_the_first_time():
+    done = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_generator_made_inside_begins_anew_in_each_replay():
+    replay, first = record(lambda: K.uniform((4,), generator=K.Generator(3)))
+    for _ in range(2):
+        np.testing.assert_array_equal(replay.call([])[0].numpy(), first[0])

@@ -36,7 +36,10 @@ std::uint64_t Generator::offset() const {
 }
 
 Generator& default_generator() {
-  static auto* generator = new Generator(0);
+  static auto* generator = [] {
+    const Unrecorded made_once;
+    return new Generator(0);
+  }();
   return *generator;
 }
 

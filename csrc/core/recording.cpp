@@ -126,6 +126,16 @@ void Recording::replay() {
   for (const auto& storage : updated_) ++storage->version;
 }
 
+Unrecorded::Unrecorded() : recording_(current_recording), active_(recording_active) {
+  current_recording = nullptr;
+  recording_active = false;
+}
+
+Unrecorded::~Unrecorded() {
+  current_recording = recording_;
+  recording_active = active_;
+}
+
 void write_now(const Array& out, const double* values, std::int64_t count) {
   check_type(out.dtype() == DType::float64, "write_now: the array must be float64, got ", name(out.dtype()));
   check_value(out.is_contiguous() && out.numel() == count && out.storage()->writable, "write_now: ", count,

@@ -97,6 +97,19 @@ class Recording {
   std::vector<std::shared_ptr<Storage>> updated_;  // whose versions a replay counts up
 };
 
+// While it lives the thread is in no recording: for what is made once and stays.
+class Unrecorded {
+ public:
+  Unrecorded();
+  ~Unrecorded();
+  Unrecorded(const Unrecorded&) = delete;
+  Unrecorded& operator=(const Unrecorded&) = delete;
+
+ private:
+  Recording* recording_;
+  bool active_;
+};
+
 // Sets the elements of a contiguous float64 array at once, in a recording too, which does not keep it: for
 // what the host changes between replays.
 void write_now(const Array& out, const double* values, std::int64_t count);

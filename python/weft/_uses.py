@@ -6,12 +6,14 @@ from __future__ import annotations
 import random
 import sys
 import threading
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
 running = 0  # captures that are being made, in all threads
 _local = threading.local()
+_training, _array, _grad, _requires_grad = map(attrgetter, ("training", "array", "grad", "requires_grad"))
 _lock = threading.Lock()
 
 
@@ -41,15 +43,9 @@ class Leaf:
         self.place: int | None = None  # where the gradient lay that the function read from before
         self.exit: Any = None
 
-    def holds(self) -> bool:
-        """Whether a replay would begin as the recording did."""
-        t = self.tensor
-        return (
-            (t.grad is None) is self.was_none
-            and t.requires_grad is self.needs_grad
-            and t.array is self.array
-            and (self.place is None or t.grad.array.data_ptr == self.place)
-        )
+    def begins_with(self, grad: Any) -> bool:
+        """Whether a replay would find the gradient that the recording found."""
+        return (grad is None) is self.was_none and (self.place is None or grad.array.data_ptr == self.place)
 
 
 class Uses:
@@ -90,9 +86,16 @@ class Uses:
         """After the run. Whether a replay can stand for the next one: not while state is still being made."""
         self._leaves = list(self.leaves.values())
         self._optimizers = list(self.optimizers.values())
-        self._modules = list(self.modules.values())
         for leaf in self._leaves:
             leaf.exit, leaf.entry = leaf.tensor.grad, None
+        # Lists of one kind, because ready() is on the way of every replay.
+        self._tensors = [leaf.tensor for leaf in self._leaves]
+        self._arrays = [leaf.array for leaf in self._leaves]
+        self._needs = [leaf.needs_grad for leaf in self._leaves]
+        self._exits = [leaf.exit for leaf in self._leaves]
+        self._steady = all(leaf.begins_with(leaf.exit) for leaf in self._leaves)
+        self._modules = [m for m, _, _ in self.modules.values()]
+        self._modes = [training for _, training, _ in self.modules.values()]
         return all(o._snapshot() == before for o, before in self._optimizers)
 
     def python_state(self) -> str | None:
@@ -108,19 +111,17 @@ class Uses:
 
     def ready(self) -> bool:
         """Writes the present rates; whether all else is as it was when the recording began."""
-        if self.fusion_enabled is not _fusion_enabled():
+        if not (
+            self.fusion_enabled is _fusion_enabled()
+            and list(map(_training, self._modules)) == self._modes
+            and all(map(is_, map(_array, self._tensors), self._arrays))
+            and list(map(_requires_grad, self._tensors)) == self._needs
+        ):
             return False
-        for leaf in self._leaves:
-            if not leaf.holds():
-                return False
-        for module, training, _ in self._modules:
-            if module.training is not training:
-                return False
-        for optimizer, before in self._optimizers:
-            if optimizer._snapshot() != before:
-                return False
-            optimizer._write_rates()
-        return True
+        as_left = self._steady and all(map(is_, map(_grad, self._tensors), self._exits))
+        if not (as_left or all(leaf.begins_with(leaf.tensor.grad) for leaf in self._leaves)):
+            return False
+        return all(optimizer._ready(before) for optimizer, before in self._optimizers)
 
     def leave(self) -> None:
         """After a replay: what Python would have done."""

@@ -187,19 +187,23 @@ class Optimizer:
                 flat.written = rates
 
     def _snapshot(self) -> list[Any]:
-        """All that a recorded step has fixed: the options but for the rates, the runs, the kinds of state."""
-        found: list[Any] = []
-        for group, flat in zip(self.param_groups, self._flat, strict=True):
-            for name, value in group.items():
-                if name == "momentum":
-                    found.append(bool(value))
-                elif name == "betas":
-                    found.append(value[1])
-                elif name not in ("params", "lr", "initial_lr"):
-                    found.append(value)
-            found += flat.runs
-            found += flat.state
-        return found
+        """All that a recorded step has fixed: for each group its options, its runs and the kinds of its state."""
+        return [(dict(g), list(f.runs), list(f.state)) for g, f in zip(self.param_groups, self._flat, strict=True)]
+
+    def _ready(self, snapshot: list[Any]) -> bool:
+        """Before a replay: whether nothing but rates changed since the snapshot; writes the rates."""
+        if len(snapshot) != len(self._flat):
+            return False
+        for at, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
+            options, runs, state = snapshot[at]
+            if flat.runs != runs or len(flat.state) != len(state):
+                return False
+            if group != options:
+                if _fixed(group) != _fixed(options):
+                    return False
+                snapshot[at] = dict(group), runs, state
+        self._write_rates()
+        return True
 
     def _initial_value(self, name: str) -> float:
         """What a kind of state begins with."""
@@ -294,6 +298,12 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _fixed(group: dict[str, Any]) -> dict[str, Any]:
+    """A group's options but for the rates, which a replay reads anew; a momentum of 0 is another step."""
+    fixed = {k: v for k, v in group.items() if k not in ("lr", "initial_lr", "momentum", "betas")}
+    return {**fixed, "momentum": bool(group.get("momentum")), "beta2": group.get("betas", (0, 0))[1]}
 
 
 def _runs(steps: list[int]) -> list[Run]:
