@@ -1,4 +1,4 @@
-// Matrix product; see ops/gemm.h. The policy stands in choose(): the first method that takes the problem is used.
+// Matrix product; see ops/gemm.h. The policy, in choose(), is the first method that takes the problem:
 //
 //   rows       up to 8 rows, a large B whose columns lie together: memory's speed    (gemm/rows.h)
 //   dots       few rows, A and B with their steps of K side by side (B = W^T)        (gemm/dots.h)

@@ -1,6 +1,6 @@
-// Small products: A is read where it lies, by any strides, and B too if its columns lie together; else the
-// panel of B in use is packed, as is a last, narrow one (a tile reads whole vectors). Nothing is shared
-// between threads, so nobody waits.
+// Products that the caches hold: A is read where it lies, by any strides, and B too if its columns lie
+// together; else the panel of B in use is packed, as is a last, narrow one (a tile reads whole vectors).
+// Nothing is shared between threads, so nobody waits.
 #pragma once
 #include "cpu/gemm/pack.h"
 #include "cpu/scratch.h"
