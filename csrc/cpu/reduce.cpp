@@ -163,11 +163,12 @@ void by_columns(const Problem& p, const Finish& finish) {
   p.loops.finish(finish, 0, p.results, all.data());
 }
 
-// Neighbouring results lie side by side and the elements of one do not, or each has very few.
+// Neighbouring results lie side by side and the elements of one do not, or each has so few that joining the
+// lanes of a row would cost more than its elements.
 bool columns_first(const ReduceArgs& a) {
   const int kept = a.kept_ndim - 1, reduced = a.reduced_ndim - 1;
   if (a.reduced_strides[reduced] != 1) return a.kept_strides[kept] == 1;
-  return a.reduced_shape[reduced] < 16 && a.kept_shape[kept] >= 16;
+  return a.reduced_shape[reduced] < 48 && a.kept_shape[kept] >= 16;
 }
 
 void run(const ReduceArgs& a, const Finish& finish, const double* means) {

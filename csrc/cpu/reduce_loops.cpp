@@ -116,15 +116,20 @@ template <class Op, class T, std::int64_t lanes>
 [[gnu::always_inline]] inline std::int64_t side_by_side(typename Op::Part& part, const T* x, std::int64_t n,
                                                         double mean) {
   typename Op::Part lane[lanes];
+#pragma omp simd  // else a loop is unrolled whole before it could become vectors
   for (std::int64_t l = 0; l < lanes; ++l) lane[l] = Op::add(Op::start, x[l], mean);
   std::int64_t i = lanes;
   for (; i + lanes <= n; i += lanes)
+#pragma omp simd
     for (std::int64_t l = 0; l < lanes; ++l) lane[l] = Op::add(lane[l], x[i + l], mean);
   if constexpr (lanes == 64) {
+#pragma omp simd
     for (std::int64_t l = 0; l < 32; ++l) lane[l] = Op::join(lane[l], lane[l + 32]);
+#pragma omp simd
     for (std::int64_t l = 0; l < 16; ++l) lane[l] = Op::join(lane[l], lane[l + 16]);
   }
   if constexpr (lanes >= 16) {
+#pragma omp simd
     for (std::int64_t l = 0; l < 8; ++l) lane[l] = Op::join(lane[l], lane[l + 8]);
     for (std::int64_t l = 0; l < 4; ++l) lane[l] = Op::join(lane[l], lane[l + 4]);
   }
