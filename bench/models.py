@@ -64,7 +64,7 @@ RESNET_FIRST = {32: 2.0 * 32**2 * 64 * 27, 224: 2.0 * 112**2 * 64 * 147}
 def resnet(size: int, batch: int, classes: int) -> Net:
     small = size == 32
     return Net(
-        f"ResNet-18 {size}x{size}", lambda: weft.models.ResNet18(classes, small_images=small),
+        f"ResNet-18 {size}x{size}", lambda: weft.models.ResNet18(classes, stem="cifar" if small else "imagenet"),
         lambda: torch_peer.resnet18(classes, small), (3, size, size), RESNET_FLOP[size], RESNET_FIRST[size],
         [batch], {batch: shapes.RESNET_STEP_FIGURE},
     )  # fmt: skip

@@ -36,10 +36,12 @@ def verdict(row: Row) -> str:
 
 
 def notes(row: Row) -> str:
-    """The figure to reach, our other modes, and what disturbed the measurement."""
+    """The figure to reach, our other modes, epochs of training, and what disturbed the measurement."""
     found = [f"figure: {target(row)} {verdict(row)}"] if row.reached() is not None else []
     modes = [(name[5:], value) for name, value in row.values.items() if name.startswith("weft ")]
     found += [f"({', '.join(f'{name} {amount(value, row.unit)}' for name, value in modes)})"] if modes else []
+    epochs = row.about.get("epochs_to_accuracy", {})
+    found += [f"({', '.join(f'{name} {n}' for name, n in epochs.items())} epochs)"] if epochs else []
     found += [f"(other programs kept {row.others:.1f} processors busy)"] if row.others > 0.2 else []
     return "  ".join(["", *found])
 

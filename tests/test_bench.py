@@ -95,8 +95,9 @@ def test_ratios_and_verdicts() -> None:
 
 def test_seconds_to_accuracy_of_a_process() -> None:
     lines = "print('epoch 1/2: test accuracy 98.00%'); print('epoch 2/2: test accuracy 99.05%')"
-    reached, whole = mnist.train(["-c", lines])
+    reached, whole, epochs = mnist.train(["-c", lines])
     assert 0 < reached <= whole
+    assert epochs == 2
     assert mnist.train(["-c", "print('epoch 1/1: test accuracy 99.04%')"])[0] == float("inf")
     with pytest.raises(RuntimeError, match="failed"):
         mnist.train(["-c", "raise SystemExit(1)"])

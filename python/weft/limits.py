@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 
 
 def machine_limits() -> Limits:
-    """The limits for the number of threads and the instruction set in use; measured once for each (half a second)."""
+    """The limits for the number of threads and the instruction set in use; measured once for each (about a second)."""
     return _measured(K.num_threads(), K.isa())
 
 
@@ -55,7 +55,7 @@ def _best(run: Callable[[], object], rounds: int) -> float:
 def _peak() -> float:
     iterations = 4_000_000  # some milliseconds: starting threads takes microseconds
     flop = float(np.asarray(K.fma_loop(iterations)).sum())
-    return flop / _best(lambda: K.fma_loop(iterations), 8)
+    return flop / _best(lambda: K.fma_loop(iterations), 40)
 
 
 def _bandwidth(threads: int) -> float:
@@ -71,6 +71,6 @@ def _bandwidth(threads: int) -> float:
         np.negative(part[1], out=part[1])
 
     with ThreadPoolExecutor(threads) as pool:
-        copied = _best(lambda: list(pool.map(copy, parts)), 5)
-        negated = _best(lambda: list(pool.map(negate, parts)), 5)
+        copied = _best(lambda: list(pool.map(copy, parts)), 12)
+        negated = _best(lambda: list(pool.map(negate, parts)), 12)
     return MOVED / min(copied, negated)

@@ -103,7 +103,7 @@ class profile:
     def table(self, limits: Limits | None = None) -> str:
         """One line for each kernel at each place of the program, the longest total time first.
 
-        limits: measured now (half a second) where None.
+        limits: measured now (about a second) where None.
         """
         from weft.limits import machine_limits
 
