@@ -13,6 +13,7 @@
 #include "ops/index.h"
 #include "ops/limits.h"
 #include "ops/loss.h"
+#include "ops/norm.h"
 #include "ops/optimizer.h"
 #include "ops/pool2d.h"
 #include "ops/random.h"
@@ -49,6 +50,11 @@
   KERNEL(avg_pool2d_backward,      AvgPool2dArgs)               \
   KERNEL(lp_pool2d_forward,        LpPool2dArgs)                \
   KERNEL(lp_pool2d_backward,       LpPool2dBackwardArgs)        \
+  /* norm.h: contiguous */                                      \
+  KERNEL(batch_norm_forward,       BatchNormArgs)               \
+  KERNEL(batch_norm_backward,      BatchNormBackwardArgs)       \
+  KERNEL(row_norm_forward,         RowNormArgs)                 \
+  KERNEL(row_norm_backward,        RowNormBackwardArgs)         \
   /* softmax.h */                                               \
   KERNEL(softmax_forward,          SoftmaxArgs)                 \
   KERNEL(softmax_backward,         SoftmaxBackwardArgs)         \

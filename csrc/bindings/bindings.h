@@ -13,6 +13,7 @@
   FAMILY(gemm)                \
   FAMILY(conv2d)              \
   FAMILY(pool2d)              \
+  FAMILY(norm)                \
   FAMILY(softmax)             \
   FAMILY(loss)                \
   FAMILY(index)               \

@@ -33,6 +33,8 @@ __all__: list[str] = [
     "available_isas",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
     "bernoulli",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -81,6 +83,8 @@ __all__: list[str] = [
     "gelu",
     "gelu_tanh",
     "gemm",
+    "group_norm",
+    "group_norm_backward",
     "gt",
     "hinge_loss",
     "huber_loss",
@@ -92,6 +96,8 @@ __all__: list[str] = [
     "isnan",
     "kernel_sources",
     "l1_loss",
+    "layer_norm",
+    "layer_norm_backward",
     "le",
     "leaky_relu",
     "linear",
@@ -619,6 +625,47 @@ def avg_pool2d_backward(
     dout: the output's shape. Returns shape input_size. Errors as in avg_pool2d.
     """
 
+def batch_norm(
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    num_batches_tracked: ArrayLike | None = None,
+    residual: ArrayLike | None = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-05,
+    relu: bool = False,
+) -> tuple[Array, Array, Array]:
+    """
+    (x - mean) / sqrt(var + eps) weight + bias for each channel (Ioffe, Szegedy 2015), then + residual, then ReLU where asked for. Returns (out, mean, 1 / sqrt(var + eps)).
+
+    x: (N, C, ...), float32 or float64; residual has its shape, weight, bias and the running statistics (C,). In training mean and variance are those of x over all axes but C, and the running ones are updated in place with momentum (None: the mean of all so far) and the unbiased variance, num_batches_tracked (int64, shape ()) by 1; else the running ones are used.
+    ValueError for shapes that do not fit, for one value a channel in training, and for options out of range; TypeError for dtypes.
+    """
+
+def batch_norm_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    mean: ArrayLike,
+    inv_std: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    out: ArrayLike | None = None,
+    training: bool = True,
+    relu: bool = False,
+    need_x: bool = True,
+    need_weight: bool = True,
+    need_bias: bool = True,
+    need_residual: bool = False,
+) -> tuple[Array | None, Array | None, Array | None, Array | None]:
+    """
+    The gradients (dx, dweight, dbias, dresidual) of batch_norm, None where not asked for.
+
+    mean, inv_std: as batch_norm returned them; out: its output, needed where relu followed a residual.
+    """
+
 def bernoulli(shape: Ints, p: float, dtype: DTypeLike = "float32", generator: Generator | None = None) -> Array:
     """
     1 with probability p, else 0. ValueError unless 0 <= p <= 1.
@@ -1046,6 +1093,31 @@ def gemm(
     ValueError for shapes that do not fit; TypeError for other dtypes than float32 and float64.
     """
 
+def group_norm(
+    x: ArrayLike, num_groups: int, weight: ArrayLike | None = None, bias: ArrayLike | None = None, eps: float = 1e-05
+) -> tuple[Array, Array, Array]:
+    """
+    (x - mean) / sqrt(var + eps) weight + bias, mean and variance over the channels of each group and all their places (Wu, He 2018). Returns (out, mean, 1 / sqrt(var + eps)), the last two of shape (N * num_groups,).
+
+    x: (N, C, ...), float32 or float64; weight and bias: (C,).
+    ValueError where num_groups does not divide C and for other shapes; TypeError for dtypes.
+    """
+
+def group_norm_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    num_groups: int,
+    mean: ArrayLike,
+    inv_std: ArrayLike,
+    weight: ArrayLike | None = None,
+    need_x: bool = True,
+    need_weight: bool = True,
+    need_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """
+    The gradients (dx, dweight, dbias) of group_norm, None where not asked for.
+    """
+
 def gt(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     a > b.
@@ -1127,6 +1199,35 @@ def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Arr
 
     input, target: one shape, one dtype, float32 or float64. reduction: 'mean', 'sum' (shape ()) or 'none' (the input's shape).
     ValueError for different shapes or another reduction; TypeError for dtypes.
+    """
+
+def layer_norm(
+    x: ArrayLike,
+    normalized_shape: Ints,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-05,
+) -> tuple[Array, Array, Array]:
+    """
+    (x - mean) / sqrt(var + eps) weight + bias over the last axes (Ba, Kiros, Hinton 2016). Returns (out, mean, 1 / sqrt(var + eps)), the last two with one value a row.
+
+    x: float32 or float64, its last axes of shape normalized_shape, which weight and bias have too.
+    ValueError for shapes that do not fit; TypeError for dtypes.
+    """
+
+def layer_norm_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    normalized_shape: Ints,
+    mean: ArrayLike,
+    inv_std: ArrayLike,
+    weight: ArrayLike | None = None,
+    need_x: bool = True,
+    need_weight: bool = True,
+    need_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """
+    The gradients (dx, dweight, dbias) of layer_norm, None where not asked for.
     """
 
 def le(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:

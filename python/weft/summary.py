@@ -71,6 +71,10 @@ def _flops(module: nn.Module, x: Tensor, out: Tensor) -> int:
         return out.numel() * (size * size if isinstance(size, int) else math.prod(size))
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return x.numel()
+    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):  # subtract, scale, shift
+        return out.numel() * (3 if module.affine else 2)
+    if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d)):  # mean 1, variance 3, the map 2 or 4
+        return out.numel() * (6 if module.weight is None else 8)
     return 0
 
 

@@ -38,6 +38,7 @@ from weft.nn.loss import (
     NLLLoss,
 )
 from weft.nn.module import Module, Parameter
+from weft.nn.norm import BatchNorm1d, BatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm
 
 __all__ = [
     "ELU",
@@ -47,15 +48,20 @@ __all__ = [
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "GroupNorm",
     "HingeLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm2d",
     "L1Loss",
     "LPPool2d",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",

@@ -28,6 +28,7 @@ from weft.nn._loss import (
     mse_loss,
     nll_loss,
 )
+from weft.nn._norm import batch_norm, batch_norm_relu, group_norm, instance_norm, layer_norm
 from weft.nn._pooling import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -41,6 +42,8 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "avg_pool2d",
+    "batch_norm",
+    "batch_norm_relu",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv2d",
@@ -50,9 +53,12 @@ __all__ = [
     "dropout",
     "elu",
     "gelu",
+    "group_norm",
     "hinge_loss",
     "huber_loss",
+    "instance_norm",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "linear_activation",
