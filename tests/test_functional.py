@@ -352,6 +352,36 @@ def classification(draw: Any, name: str) -> Case:
     return Case([x], ours, of_torch, terms=64)
 
 
+@st.composite
+def normalization(draw: Any, name: str) -> Case:
+    rng = draw(seeds)
+    shape = (draw(st.integers(2, 4)), 2 * draw(st.integers(1, 3)), 3, draw(st.integers(3, 5)))
+    affine = shape[2:] if name == "layer_norm" else shape[1:2]
+    inputs = [rng.normal(1, 2, size=shape), rng.normal(size=affine), rng.normal(size=affine)]
+    fixed = {"layer_norm": (affine,), "group_norm": (2,)}.get(name, ())
+    training = draw(st.booleans())
+    mean, var = rng.normal(size=shape[1]), rng.uniform(0.5, 2, size=shape[1])
+
+    def ours(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        if name.startswith("batch"):
+            state = (Tensor(K.asarray(a, dtype=str(x.dtype))) for a in (mean.copy(), var.copy()))
+            return getattr(F, name)(x, *state, w, b, training)
+        return F.instance_norm(x, weight=w, bias=b) if name == "instance_norm" else getattr(F, name)(x, *fixed, w, b)
+
+    def of_torch(torch: Any, x: Any, w: Any, b: Any) -> Any:
+        functional = torch.nn.functional
+        if name.startswith("batch"):
+            state = (torch.from_numpy(a.copy()).to(x.dtype) for a in (mean, var))
+            out = functional.batch_norm(x, *state, w, b, training)
+            return torch.relu(out) if name == "batch_norm_relu" else out
+        if name == "instance_norm":
+            return functional.instance_norm(x, weight=w, bias=b)
+        return getattr(functional, name)(x, *fixed, w, b)
+
+    return Case(inputs, ours, of_torch, terms=100)
+
+
+NORMS = ["batch_norm", "batch_norm_relu", "layer_norm", "group_norm", "instance_norm"]
 CASES: dict[str, st.SearchStrategy[Case]] = {
     **{name: activation(name) for name in [*ACTIVATIONS, *PARAMETERS]},
     "dropout": dropout(),
@@ -362,6 +392,7 @@ CASES: dict[str, st.SearchStrategy[Case]] = {
     "linear_activation": with_activation(linear(), F.linear_activation),
     "pad": pad(),
     "normalize": normalize(),
+    **{name: normalization(name) for name in NORMS},
     **{name: pooling(name) for name in ("max_pool2d", "min_pool2d", "avg_pool2d", "lp_pool2d")},
     **{name: adaptive(name) for name in ("adaptive_avg_pool2d", "adaptive_max_pool2d")},
     **{

@@ -106,6 +106,23 @@ inline Cost cost_of(const LpPool2dBackwardArgs& a) {
   return {4 * input(a.p), 2 * (input(a.p) + output(a.p)) * size(a.dtype)};
 }
 
+inline Cost cost_of(const BatchNormArgs& a) {
+  const double n = number(a.N * a.C * a.L);
+  return {((a.training ? 4 : 0) + 3 + (a.residual ? 1 : 0)) * n, (a.residual ? 3 : 2) * n * size(a.dtype)};
+}
+inline Cost cost_of(const BatchNormBackwardArgs& a) {
+  const double n = number(a.N * a.C * a.L);
+  const double arrays = 2 + (a.out ? 1 : 0) + (a.dx ? 1 : 0) + (a.dresidual ? 1 : 0);
+  return {(4 + (a.dx ? 5 : 0)) * n, arrays * n * size(a.dtype)};
+}
+inline Cost cost_of(const RowNormArgs& a) {
+  const double n = number(a.rows * a.channels * a.L);
+  return {8 * n, 2 * n * size(a.dtype)};
+}
+inline Cost cost_of(const RowNormBackwardArgs& a) {
+  const double n = number(a.rows * a.channels * a.L);
+  return {(5 + (a.dx ? 9 : 0)) * n, (a.dx ? 3 : 2) * n * size(a.dtype)};
+}
 inline Cost cost_of(const SoftmaxArgs& a) {
   const double n = number(a.outer * a.n * a.inner);
   return {4 * n, 2 * n * size(a.dtype)};

@@ -144,8 +144,9 @@ void row_norm_backward(Stream&, const RowNormBackwardArgs& a) {
     const auto affine_index = [&](std::int64_t i) { return i / n % a.groups * a.channels + i % n / a.L; };
     for (std::int64_t at = 0; at < a.groups * a.channels; ++at) {
       double sum = 0, dot = 0;
-      for (std::int64_t i = 0; i < a.rows * n; ++i)
-        if (affine_index(i) == at) {
+      for (std::int64_t row = at / a.channels; row < a.rows; row += a.groups)
+        for (std::int64_t l = 0; l < a.L; ++l) {
+          const std::int64_t i = row * n + at % a.channels * a.L + l;
           sum += dout[i];
           dot += dout[i] * xhat(i);
         }

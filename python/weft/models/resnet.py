@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft import nn
+from weft.nn import fusion
 from weft.tensor import Tensor
 
 
@@ -36,8 +37,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        out: Tensor = self.relu(self.bn2(self.conv2(x)) + shortcut)
+        x = fusion.batch_norm_relu(self.bn1, self.relu, self.conv1(x))
+        out: Tensor = fusion.batch_norm_relu(self.bn2, self.relu, self.conv2(x), shortcut)
         return out
 
 
@@ -78,7 +79,7 @@ class ResNet(nn.Module):
                 module.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(fusion.batch_norm_relu(self.bn1, self.relu, self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         out: Tensor = self.fc(self.avgpool(x).flatten(1))
         return out

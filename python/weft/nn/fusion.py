@@ -14,10 +14,10 @@ from typing import Any
 
 from weft import _uses
 from weft.nn import functional as F
-from weft.nn import layers
+from weft.nn import layers, norm
 from weft.nn.module import Module
 
-__all__ = ["PATTERNS", "Pattern", "is_fusion_enabled", "plan", "run", "set_fusion"]
+__all__ = ["PATTERNS", "Pattern", "batch_norm_relu", "is_fusion_enabled", "plan", "run", "set_fusion"]
 
 _enabled = True
 
@@ -76,6 +76,10 @@ def _linear(kind: type[Module], activation: str) -> Pattern:
     return Pattern((layers.Linear, kind), lambda *modules: True, run)
 
 
+def _batch_norm(kind: type[Module]) -> Pattern:
+    return Pattern((kind, layers.ReLU), lambda *modules: True, lambda bn, _, input: bn.forward_relu(input))
+
+
 # The first that fits is taken: longer runs come first.
 PATTERNS: list[Pattern] = [
     Pattern((layers.Conv2d, layers.ReLU, layers.MaxPool2d), _accepts_pool, _run_pool),
@@ -83,6 +87,8 @@ PATTERNS: list[Pattern] = [
     _linear(layers.ReLU, "relu"),
     _linear(layers.Sigmoid, "sigmoid"),
     _linear(layers.Tanh, "tanh"),
+    _batch_norm(norm.BatchNorm1d),
+    _batch_norm(norm.BatchNorm2d),
 ]
 
 # For each place in a row of modules the patterns whose types begin there.
@@ -119,3 +125,14 @@ def run(modules: Sequence[Any], plan: Plan, input: Any) -> Any:
             input = modules[at](input)
             at += 1
     return input
+
+
+def batch_norm_relu(bn: Any, relu: Any, input: Any, residual: Any = None) -> Any:
+    """relu(bn(input) + residual) for modules of a residual block, as one operation under the same conditions."""
+    plain = type(bn) in (norm.BatchNorm1d, norm.BatchNorm2d) and type(relu) is layers.ReLU
+    if _enabled and plain and _untouched(bn) and _untouched(relu):
+        if _uses.running and (uses := _uses.current()):
+            uses.fusions.append(f"{type(bn).__name__}+{'' if residual is None else 'residual+'}ReLU")
+        return bn.forward_relu(input, residual)
+    out = bn(input)
+    return relu(out if residual is None else out + residual)
