@@ -221,6 +221,10 @@ void weight_filter(const Conv2dBackwardWeightArgs& a, const Shape<V, stride>& s,
     Vec acc[10] = {};
     const float* dout = static_cast<const float*>(a.dout) + (n * p.K + k) * p.P * p.Q;
     const float* x = static_cast<const float*>(a.x) + (n * p.C + k / (p.K / p.C)) * p.H * p.W;
+    if (n + 1 < p.N) {  // the next image's planes lie far away
+      prefetch<0>(x + p.C * p.H * p.W, min_of<std::int64_t>(p.H * p.W, 1024));
+      prefetch<0>(dout + p.K * p.P * p.Q, min_of<std::int64_t>(p.P * p.Q, 1024));
+    }
     s.template for_bands<0>(buffer, x, dout, [&](std::int64_t i, std::int64_t end) {
       s.for_chunks([&](std::int64_t q, std::int64_t done) {
         const auto first = static_cast<std::int32_t>(done), last = static_cast<std::int32_t>(s.Q - q);
