@@ -17,6 +17,8 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((4, 1, 28, 28, 6, 5, 5), {"padding": 2}),  # LeNet's first layer: direct
     ((4, 6, 14, 14, 16, 5, 5), {}),  # LeNet's second
     ((40, 2, 9, 8, 3, 3, 3), {"padding": 1}),  # more images than groups of the weight gradient
+    ((18, 3, 9, 12, 31, 7, 7), {"padding": (2, 3, 3, 1)}),  # lanes of output channels: odd rows, several tiles
+    ((2, 3, 7, 13, 16, 5, 3), {"padding": 1}),
     ((2, 3, 7, 11, 10, 3, 3), {"padding": 1}),  # ten outputs: two blocks of five
     ((2, 3, 8, 13, 9, 7, 5), {"padding": (2, 3)}),
     ((1, 2, 9, 9, 4, 2, 2), {"padding": (0, 1, 1, 0)}),  # uneven padding

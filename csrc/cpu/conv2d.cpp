@@ -5,12 +5,14 @@
 //   winograd    3x3, stride 1, many channels: a quarter of the multiplications (conv2d_winograd.cpp)
 //   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
 //   windows     many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
+//   outputs     stride 1, small images, outputs that fill the vectors (conv2d_outputs.cpp)
 //   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
 //   im2col      everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
 //   reference   an activation that the others don't have, empty problems
 #include "cpu/conv2d_depthwise.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_im2col.h"
+#include "cpu/conv2d_outputs.h"
 #include "cpu/conv2d_stem.h"
 #include "cpu/conv2d_windows.h"
 #include "cpu/conv2d_winograd.h"
@@ -36,7 +38,7 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
   const bool afterwards = a.activation != Activation::none && a.activation != Activation::relu;
   if (afterwards) plain.activation = Activation::none;
   if (!conv2d_depthwise_forward(plain) && !conv2d_winograd_forward(plain) && !conv2d_stem_forward(plain) &&
-      !conv2d_windows_forward(plain) && !conv2d_direct_forward(plain))
+      !conv2d_windows_forward(plain) && !conv2d_outputs_forward(plain) && !conv2d_direct_forward(plain))
     conv2d_im2col_forward(plain);
   if (afterwards)
     activation_forward(
@@ -56,7 +58,8 @@ void conv2d_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a) {
   const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_weight(stream, a);
   if (conv2d_depthwise_backward_weight(a) || conv2d_winograd_backward_weight(a) ||
-      conv2d_stem_backward_weight(a) || conv2d_windows_backward_weight(a) || conv2d_direct_backward_weight(a))
+      conv2d_stem_backward_weight(a) || conv2d_windows_backward_weight(a) ||
+      conv2d_outputs_backward_weight(a) || conv2d_direct_backward_weight(a))
     return;
   conv2d_im2col_backward_weight(a);
 }

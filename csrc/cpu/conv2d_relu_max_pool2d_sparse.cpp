@@ -19,7 +19,7 @@
 #include "cpu/conv2d_winograd/transpose.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
-#include "cpu/simd/vec.h"
+#include "cpu/simd/some.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -258,17 +258,6 @@ struct Plan {
   std::int64_t positions;
 };
 
-// The first `count` of a vector's numbers; 0 for the others.
-WEFT_INLINE Vec load_some(const float* from, std::int64_t count) {
-#if defined(WEFT_ISA_avx512)
-  return __builtin_ia32_loadups512_mask(from, Vec{}, static_cast<unsigned short>((1u << count) - 1));
-#else
-  float some[lanes] = {};
-  for (std::int64_t i = 0; i < count; ++i) some[i] = from[i];
-  return load(some);
-#endif
-}
-
 // Five to eight channels on vectors of sixteen: two rows of pixels are turned together. False elsewhere.
 #if defined(WEFT_ISA_avx512)
 typedef float Half __attribute__((vector_size(32), aligned(4), may_alias));
@@ -450,7 +439,7 @@ bool pass_windows(const Plan& plan, const float* dout, const std::uint8_t* winne
     Vec total{};
     for (std::int64_t o = 0; o < plan.positions; o += lanes) {
       const std::int64_t count = min_of<std::int64_t>(lanes, plan.positions - o);
-      const Vec d = count == lanes ? load(dout + o) : load_some(dout + o, count);
+      const Vec d = load_some(dout + o, count);
       const Ints code = load_codes(winner + o, count);
       Vec slope = (code & winner_cut) != 0 ? Vec{} : one;
       slope = (code & winner_nan) != 0 ? nan : slope;
