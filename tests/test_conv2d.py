@@ -43,6 +43,7 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((2, 16, 9, 9, 16, 2, 2), {"stride": 3}),  # pixels that no tap meets
     ((2, 20, 9, 8, 24, 1, 1), {"stride": 2, "padding": 1}),
     ((2, 130, 6, 7, 230, 3, 3), {"stride": 2, "padding": 1}),  # a weight too large for sums of groups of images
+    ((5, 2, 4, 3, 16, 3, 3), {}),  # fewer positions than a vector has lanes
     ((3, 1, 6, 6, 4, 1, 6), {}),  # a row kernel whose width has no weight kernel of its own
 ]
 IDS = [f"{'x'.join(map(str, size))}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for size, options in CASES]

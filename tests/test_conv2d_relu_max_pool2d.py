@@ -31,6 +31,8 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((2, 2, 11, 11, 4, 3, 3), {"kernel_size": 3}),
     ((2, 2, 11, 11, 4, 3, 3), {"kernel_size": (1, 4), "padding": 1}),
     ((1, 1, 3, 3, 1, 2, 2), {}),  # one output
+    ((2, 1, 6, 6, 2, 3, 3), {}),  # all outputs of an image are fewer than a vector's lanes
+    ((5, 3, 4, 6, 16, 3, 3), {}),
     ((1, 2, 1, 1, 2, 3, 3), {"padding": 3}),  # padding larger than the kernel's reach
     ((1, 300, 20, 20, 24, 5, 5), {}),  # too large for the cache
     ((1, 32, 8, 10, 33, 3, 3), {"padding": 1}),  # many channels: Winograd, then pooled

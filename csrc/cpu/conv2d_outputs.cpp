@@ -270,11 +270,10 @@ void store_planes(const float* from, std::int64_t positions, std::int64_t count,
       r[i] = relu ? (v <= 0 ? Vec{} : v) : v;
     }
     transpose(r);
-    const std::int64_t whole = o + width <= positions ? count : count - 1;
 #pragma GCC unroll 16
     for (int k = 0; k < width; ++k) {
       float* to = out + k * positions + o;
-      if (k < whole) {
+      if (k < count && k * positions + o + width <= count * positions) {
         store(to, r[k]);
       } else if (k < count) {
         float last[width];

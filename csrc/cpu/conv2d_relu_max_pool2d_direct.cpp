@@ -139,7 +139,8 @@ WEFT_INLINE void store_some(const V& v, T* to, std::int64_t count) {
 
 // From [position][lane] to the planes of `count` output channels, a square of registers at a time. A square
 // at the end of a plane runs over into the next plane, whose own numbers are written after it: so the squares
-// go from the end to the beginning. Only the last plane's end is cut.
+// go from the end to the beginning. What would run over
+// the last plane's end is cut.
 void store_lanes(const float* values, const std::int32_t* codes, std::int64_t positions, std::int64_t count,
                  float* out, std::uint8_t* winner) {
   for (std::int64_t o = (positions - 1) / width * width; o >= 0; o -= width) {
@@ -150,11 +151,10 @@ void store_lanes(const float* values, const std::int32_t* codes, std::int64_t po
 #pragma GCC unroll 16
     for (int i = 0; i < width; ++i) code[i] = load(reinterpret_cast<const float*>(codes) + (o + i) * width);
     transpose(code);
-    const std::int64_t whole = o + width <= positions ? count : count - 1;
 #pragma GCC unroll 16
     for (int k = 0; k < width; ++k) {
       const Bytes bytes = __builtin_convertvector(__builtin_bit_cast(Ints, code[k]), Bytes);
-      if (k < whole) {
+      if (k < count && k * positions + o + width <= count * positions) {
         store(out + k * positions + o, value[k]);
         *reinterpret_cast<Bytes*>(winner + k * positions + o) = bytes;
       } else if (k < count) {
