@@ -1,5 +1,5 @@
-// Convolution with many channels as a matrix product whose right side is never written down as a whole. false:
-// the problem suits another method.
+// Convolution with many channels as a matrix product whose right side is never written down as a whole.
+// false: the problem suits another method.
 #pragma once
 #include "cpu/kernels.h"
 
