@@ -129,12 +129,12 @@ const OutputsTile* outputs_tiles_for(std::int64_t S) {
   }
 }
 
-// The first `count` numbers of a vector.
-template <class V, class T>
-WEFT_INLINE void store_some(const V& v, T* to, std::int64_t count) {
-  T all[width];
-  *reinterpret_cast<V*>(all) = v;
-  for (std::int64_t i = 0; i < count; ++i) to[i] = all[i];
+// The first `count` numbers of a vector. No template: its parameter would lose the types' alignment.
+WEFT_INLINE void store_some(Vec v, float* to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = v[i];
+}
+WEFT_INLINE void store_some(Bytes v, std::uint8_t* to, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) to[i] = v[i];
 }
 
 // From [position][lane] to the planes of `count` output channels, a square of registers at a time. A square
