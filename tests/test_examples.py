@@ -146,13 +146,14 @@ def picture(digit: np.ndarray, style: str) -> Any:
 def test_predict(trained: Path, tmp_path: Path, style: str) -> None:
     test_set = weft.data.Digits(train=False, size=28)
     right = 0
-    for at in range(20):
+    for at in range(40):
         path = tmp_path / f"{at}.png"
         picture(test_set.images[at, 0], style).save(path)
         found = run("predict", str(path), "--model", str(trained / "model.safetensors"))
         assert abs(sum(found.values()) - 1) < 1e-5
         right += next(iter(found)) == str(test_set.labels[at])
-    assert right >= 12  # the 8x8 digits fill their square otherwise than MNIST, for which the pictures are prepared
+    # Chance is 4. The 8x8 digits fill their square otherwise than MNIST, for which the pictures are prepared.
+    assert right >= 18
 
 
 def test_predict_errors(trained: Path, tmp_path: Path) -> None:
