@@ -13,12 +13,14 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check -q
 # The build runs in .venv itself instead of an isolated environment, so that a second build is incremental.
 INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON)
 
-.PHONY: help lenet test sanitize lint format stubs bench tables clean
+.PHONY: help lenet test sanitize isas coverage lint format stubs bench tables clean
 
 help:
 	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
 	@echo "make test      build, install, run the whole test suite (ORACLE=1: beside PyTorch too)"
-	@echo "make sanitize  the kernel tests under the address and undefined-behaviour sanitizers"
+	@echo "make sanitize  the test suite under the address and undefined-behaviour sanitizers"
+	@echo "make isas      the test suite on the other instruction sets, baseline and AVX2"
+	@echo "make coverage  which lines of the CPU's kernels the test suite never reaches"
 	@echo "make lint      formatting, ruff, mypy, the stub of weft.kernels"
 	@echo "make format    put C++ and Python into the house's format"
 	@echo "make stubs     write python/weft/kernels.pyi anew"
@@ -59,6 +61,12 @@ test: $(VENV)/.test $(if $(ORACLE),$(VENV)/.oracle)
 
 sanitize: $(VENV)/.test
 	$(BIN)/python scripts/sanitize.py $(ARGS)
+
+isas: $(VENV)/.test
+	for isa in baseline avx2; do WEFT_ISA=$$isa $(BIN)/python -m pytest $(ARGS) || exit 1; done
+
+coverage: $(VENV)/.dev
+	$(BIN)/python scripts/coverage.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/clang-format --dry-run -Werror $$(find csrc -name '*.h' -o -name '*.cpp')

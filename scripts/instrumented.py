@@ -1,0 +1,50 @@
+"""Builds the module with instrumentation of the compiler's, in build/<name>, and runs tests on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def compiler_library(name: str) -> str:
+    """The path of one of the compiler's own libraries."""
+    compiler = os.environ.get("CXX", "g++")
+    return subprocess.run(
+        [compiler, f"-print-file-name={name}"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def build(name: str, *options: str) -> Path:
+    """Configures and builds in build/<name> with all instruction sets; returns the module."""
+    import pybind11
+
+    folder = ROOT / "build" / name
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert cmake, "cmake is missing"
+    subprocess.run(
+        [cmake, "-S", str(ROOT), "-B", str(folder), "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options,
+         f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    subprocess.run([cmake, "--build", str(folder), "--parallel", str(os.cpu_count())], check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    return folder / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+def run_tests(module: Path, arguments: list[str], environment: dict[str, str]) -> int:
+    """pytest's exit status, with `module` as weft.kernels."""
+    package = module.parent / "python" / "weft"  # a copy of the package with the instrumented module in it
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "python" / "weft", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy(module, package)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(package.parent), **environment},
+    ).returncode
