@@ -238,3 +238,87 @@ def test_state_of_another_model_or_optimizer() -> None:
     with pytest.raises(ValueError, match="group 0 of the state is of another optimizer: it has no betas, eps"):
         a.load_state_dict(stepped(weft.optim.SGD, 2, 3).state_dict())
     assert sorted(a.state_dict()["state"][0]) == ["exp_avg", "exp_avg_sq", "step"]
+
+
+def test_gradients_are_written_where_the_optimizer_reads_them() -> None:
+    """Square layers and a batch as large: an intermediate array, or another gradient, has the shape of the weight's."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 6)).astype(np.float32)
+
+    def gradients(captured: bool) -> list[Any]:
+        weft.manual_seed(0)
+        shared = weft.nn.Linear(6, 6)
+        last = weft.nn.Linear(6, 6, bias=False)
+        params = [*shared.parameters(), *last.parameters()]
+        optimizer = weft.optim.SGD(params, 0.1)
+        inner = weft.tensor(x, requires_grad=True)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            inner.grad = None
+            y = last(shared(weft.nn.functional.tanh(shared(inner))))
+            (y * y + (shared.weight * last.weight) @ inner).sum().backward()
+            optimizer.step()
+
+        run = weft.capture(step) if captured else step
+        for _ in range(4):
+            run()
+        return [p.grad.tolist() for p in (*params, inner) if p.grad is not None]
+
+    assert gradients(True) == gradients(False)
+    assert len(gradients(True)) == 4
+
+
+def test_a_captured_step_copies_no_gradients() -> None:
+    model = weft.nn.Sequential(weft.nn.Linear(8, 6), weft.nn.ReLU(), weft.nn.Linear(6, 3))
+    optimizer = weft.optim.SGD(model.parameters(), 0.1)
+
+    def step(x: weft.Tensor) -> weft.Tensor:
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = weft.capture(step)
+    x = weft.ones(5, 8)
+    for _ in range(3):
+        run(x)
+    assert "copy" not in [name for name, _ in run.report()[0].kernels]
+
+
+def test_a_gradient_that_is_read_again_is_not_overwritten_by_its_successor() -> None:
+    """The gradient of the second pass comes from the first one's, which lies where the second one's belongs."""
+
+    def gradients(captured: bool) -> list[Any]:
+        weight = weft.nn.Parameter(weft.tensor(np.arange(16, dtype=np.float32).reshape(4, 4)))
+        weft.optim.SGD([weight], 0.1)
+        x = weft.tensor(np.eye(4, dtype=np.float32)[::-1].copy() + 1)
+
+        def step() -> None:
+            weight.grad = None
+            (x @ weight).sum().backward()
+            first, weight.grad = weight.grad, None
+            (x @ weight).backward(first)
+
+        run = weft.capture(step) if captured else step
+        for _ in range(3):
+            run()
+        assert weight.grad is not None
+        return weight.grad.tolist()
+
+    assert gradients(True) == gradients(False)
+
+
+def test_places_for_new_arrays() -> None:
+    buffer = K.zeros((8,))
+    place = buffer[2:6].reshape((2, 2))
+    K.set_destinations([place])
+    first, second = K.ones((2, 2)), K.ones((2, 2))
+    K.set_destinations([])
+    assert first.shares_memory(buffer)
+    assert not second.shares_memory(buffer)
+    assert not K.ones((2, 2)).shares_memory(buffer)
+    assert buffer.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+    with pytest.raises(ValueError, match="set_destinations: a place must be contiguous and writable"):
+        K.set_destinations([K.zeros((4, 4)).transpose(0, 1)])

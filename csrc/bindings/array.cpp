@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/dlpack.h"
+#include "core/destinations.h"
 #include "core/error.h"
 #include "core/recording.h"
 #include "ops/elementwise.h"
@@ -231,6 +232,18 @@ void bind_array(py::module_& m) {
         return full_like_number(shape, value, d, on);
       },
       py::arg("shape"), py::arg("value"), dtype, device, "An array filled with one number.");
+  m.def(
+      "set_destinations",
+      [](const std::vector<Array>& places) {
+        for (const Array& place : places)
+          check_value(place.is_contiguous() && place.storage()->writable,
+                      "set_destinations: a place must be contiguous and writable");
+        set_destinations(places);
+      },
+      py::arg("places"),
+      "Wishes that the next new arrays of this thread with these shapes and dtypes lie there, each once; an "
+      "empty "
+      "list ends it. Whoever asks must look where the arrays came to lie.");
   m.def(
       "asarray",
       [](const ArrayLike& x, std::optional<DTypeLike> d) {

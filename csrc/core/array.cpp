@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/destinations.h"
 #include "core/stream.h"
 
 namespace weft {
@@ -57,6 +58,7 @@ Array Array::constant(const Dims& shape, DType dtype, Device device) {
 }
 
 Array Array::empty(const Dims& shape, DType dtype, Device device) {
+  if (Array place = take_destination(shape, dtype, device); place.defined()) return place;
   Recording* recording = Recording::active();
   if (recording && recording->device() == device)
     return empty_in(*recording, shape, dtype, checked_bytes(shape, dtype));

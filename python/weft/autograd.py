@@ -371,11 +371,21 @@ class _Pass:
         for index, dout in enumerate(douts):
             if dout is not None:
                 douts[index] = self._output_gradient(node, index, dout)
+        placed: dict[int, K.Array] = {}
         if node.function._tensors:
             with no_grad():
                 result = node.function.backward(node, *(None if d is None else _tensor_type(d) for d in douts))
         else:
-            result = node.function.backward(node, *douts)
+            if _uses.running and self.only is None and _uses.current():
+                placed = _places(node, douts)
+            if placed:
+                K.set_destinations(list(placed.values()))
+                try:
+                    result = node.function.backward(node, *douts)
+                finally:
+                    K.set_destinations([])
+            else:
+                result = node.function.backward(node, *douts)
         if not self.retain_graph:
             node.free()
         if type(result) is not tuple:
@@ -384,6 +394,8 @@ class _Pass:
             raise RuntimeError(
                 f"{node.name}: backward returned {len(result)} gradients for {len(node.edges)} arguments"
             )
+        if placed:
+            result = _apart(result, placed)
         for edge, gradient in zip(node.edges, result, strict=False):
             if edge is not None and gradient is not None:
                 self.send(edge, _array_of(gradient))
@@ -403,6 +415,42 @@ class _Pass:
         return dout
 
 
+def _places(node: Node, douts: list[K.Array | None]) -> dict[int, K.Array]:
+    """By argument, where a leaf's first gradient belongs: a kernel may write it there, and no copy is needed. Only
+    while capturing: to look for the places costs more than the copies, but a replay does not look again."""
+    found: dict[int, K.Array] = {}
+    if node.function.__module__[:5] != "weft.":  # it could keep what it makes
+        return found
+    read = [a for a in (*douts, *node._saved) if a is not None]
+    shapes = set()
+    for i, edge in enumerate(node.edges):
+        if edge is None or type(edge) is tuple or edge._grad_buffer is None or edge.grad is not None or edge._hooks:
+            continue
+        place = edge._grad_buffer
+        if place.shape in shapes or edge.array.shape != place.shape:  # no telling which comes first
+            return {}
+        if any(a.shares_memory(place) for a in read):  # an earlier gradient, which is still wanted
+            continue
+        shapes.add(place.shape)
+        found[i] = place
+    return found
+
+
+def _apart(result: tuple[Any, ...], placed: dict[int, K.Array]) -> tuple[Any, ...]:
+    """Copies of gradients that came to lie in the place of another one, before that is written."""
+    gradients = list(result)
+    for i, gradient in enumerate(result):
+        if gradient is None or (i in placed and gradient.data_ptr == placed[i].data_ptr):
+            continue
+        if any(gradient.shares_memory(place) for place in placed.values()):
+            gradients[i] = K.copy(gradient)
+    return tuple(gradients)
+
+
+def _same_place(a: K.Array, b: K.Array) -> bool:
+    return a.data_ptr == b.data_ptr and a.strides == b.strides
+
+
 def _accumulate(leaf: Any, gradient: K.Array) -> None:
     """leaf.grad += gradient, or = a copy of it."""
     if gradient.shape != leaf.array.shape:
@@ -413,7 +461,8 @@ def _accumulate(leaf: Any, gradient: K.Array) -> None:
         K.add(leaf.grad.array, gradient, leaf.grad.array)
         leaf.grad.array.bump_version()
     elif leaf._grad_buffer is not None:
-        K.copy_into(leaf._grad_buffer, gradient)
+        if not (_uses.running and _same_place(gradient, leaf._grad_buffer)):
+            K.copy_into(leaf._grad_buffer, gradient)
         leaf.grad = _tensor_type(leaf._grad_buffer)
     else:
         # A copy: the same Array may be the gradient of several leaves, or somebody's saved value.

@@ -146,6 +146,7 @@ __all__: list[str] = [
     "rsqrt",
     "scatter_add",
     "set_conv_precision",
+    "set_destinations",
     "set_isa",
     "set_num_threads",
     "set_poison",
@@ -1666,6 +1667,11 @@ def set_conv_precision(precision: str) -> None:
     Which methods a convolution may use, for the whole process: 'fast' (the default), 'accurate' or 'direct'.
 
     Each call takes the setting along when it is made; a captured step keeps those that it was captured with. ValueError for another name. See docs/convolution.md for the bounds of their errors.
+    """
+
+def set_destinations(places: collections.abc.Sequence[Array]) -> None:
+    """
+    Wishes that the next new arrays of this thread with these shapes and dtypes lie there, each once; an empty list ends it. Whoever asks must look where the arrays came to lie.
     """
 
 def set_isa(name: str) -> None:
