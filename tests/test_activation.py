@@ -134,7 +134,7 @@ def test_arrays_that_pass_the_cache(every_isa: str, rng: np.random.Generator) ->
 
 
 def test_errors() -> None:
-    with pytest.raises(TypeError, match="relu: input must be float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="relu: input must be float32, float64 or bfloat16, got int64"):
         K.relu(np.arange(3))
     with pytest.raises(ValueError, match="activation: expected one of none, step, .*; got 'swish'"):
         K.activation_backward("swish", np.ones(3), np.ones(3))

@@ -415,7 +415,7 @@ def test_errors() -> None:
         K.add(x, np.ones(4, np.float32))
     with pytest.raises(TypeError, match="mul: the first operand and the second must have the same dtype, got"):
         K.mul(x, np.ones(3))
-    with pytest.raises(TypeError, match="exp: input must be float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="exp: input must be float32, float64 or bfloat16, got int64"):
         K.exp(np.arange(3))
     with pytest.raises(TypeError, match="neg: input must be a number, got bool"):
         K.neg(np.ones(3, bool))

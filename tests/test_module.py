@@ -152,7 +152,7 @@ def test_to() -> None:
     )
     assert str(model.float().factor.dtype) == "float32"
     assert str(model.to("cpu", K.DType.float64).factor.dtype) == "float64"
-    with pytest.raises(TypeError, match="Scale.to: dtype must be float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="Scale.to: dtype must be float32, float64 or bfloat16, got int64"):
         model.to("int64")
 
 

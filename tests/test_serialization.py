@@ -86,9 +86,8 @@ def test_files_that_are_not_whole(tmp_path: Path) -> None:
 
 
 def test_dtypes_that_weft_does_not_have(tmp_path: Path) -> None:
-    for dtype in ("F16", "BF16"):
-        with pytest.raises(ValueError, match=f"x has dtype {dtype}, which weft does not have"):
-            weft.load(handmade(tmp_path / dtype, dtype))
+    with pytest.raises(ValueError, match="x has dtype F16, which weft does not have"):
+        weft.load(handmade(tmp_path / "F16", "F16"))
     for value in (np.float16(1), np.array("text")):
         with pytest.raises(TypeError, match="save: x has dtype"):
             weft.save({"x": value}, tmp_path / "y")

@@ -10,7 +10,7 @@ void bind_one(py::module_& m, const char* python_name, Activation kind, const ch
               const char* parameter, double standard) {
   const std::string doc =
       std::string(formula) +
-      "\n\nx: any shape, float32 or float64. Returns an array of the same shape and dtype."
+      "\n\nx: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype."
       "\nTypeError for another dtype.";
   if (parameter)
     m.def(

@@ -79,15 +79,26 @@ py::object item(const Array& x) {
   host_read("item");
   check_value(x.numel() == 1, "item: expected one element, got shape ", x.shape());
   py::object result;
-  dispatch_all(x.dtype(), [&](auto type) { result = py::cast(*x.data<typename decltype(type)::type>()); });
+  dispatch_all(x.dtype(), [&](auto type) {
+    result = py::cast(Wide<typename decltype(type)::type>{*x.data<typename decltype(type)::type>()});
+  });
   return result;
+}
+
+// As NumPy; bfloat16 as float32.
+py::array readable(const py::object& self) {
+  const auto& x = self.cast<const Array&>();
+  if (x.dtype() != DType::bfloat16) return to_numpy(x, self);
+  host_read("numpy");
+  const py::object wide = py::cast(cast(x, DType::float32));
+  return to_numpy(wide.cast<const Array&>(), wide);
 }
 
 std::string repr(const py::object& self) {
   const auto numpy = py::module_::import("numpy");
   const auto& x = self.cast<const Array&>();
-  const std::string text = py::str(numpy.attr("array2string")(to_numpy(x, self), py::arg("separator") = ", ",
-                                                              py::arg("prefix") = "Array("));
+  const std::string text = py::str(
+      numpy.attr("array2string")(readable(self), py::arg("separator") = ", ", py::arg("prefix") = "Array("));
   return "Array(" + text + ", dtype=" + name(x.dtype()) + ")";
 }
 
@@ -95,7 +106,7 @@ void bind_dtype(py::module_& m) {
   py::enum_<DType> dtype(m, "DType", "The type of an array's elements.");
   for (int i = 0; i < dtype_count; ++i) dtype.value(name(static_cast<DType>(i)), static_cast<DType>(i));
   dtype.def_property_readonly("itemsize", &itemsize, "Size of one element in bytes.");
-  dtype.def_property_readonly("is_floating_point", &is_floating, "float32 or float64.");
+  dtype.def_property_readonly("is_floating_point", &is_floating, "float32, float64 or bfloat16.");
   dtype.attr("__str__") =
       py::cpp_function([](DType d) { return name(d); }, py::name("__str__"), py::is_method(dtype));
   dtype.attr("__repr__") = py::cpp_function([](DType d) { return str("weft.", name(d)); },
@@ -132,7 +143,7 @@ void bind_exchange(py::class_<Array>& array) {
   array
       .def(
           "numpy", [](const py::object& self) { return to_numpy(self.cast<const Array&>(), self); },
-          "A NumPy array over the same memory.")
+          "A NumPy array over the same memory. TypeError for bfloat16, which NumPy lacks.")
       .def(
           "__array__",
           [](const py::object& self, const py::object& dtype, const py::object& copy) {
@@ -158,8 +169,7 @@ void bind_exchange(py::class_<Array>& array) {
            })
       .def("item", &item, "The one element as a Python number.")
       .def(
-          "tolist",
-          [](const py::object& self) { return to_numpy(self.cast<const Array&>(), self).attr("tolist")(); },
+          "tolist", [](const py::object& self) { return readable(self).attr("tolist")(); },
           "Nested Python lists.");
 }
 
@@ -256,6 +266,16 @@ void bind_array(py::module_& m) {
       "An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where "
       "the "
       "dtype allows it. Numbers and nested lists are copied; Python floats become float32.");
+  m.def(
+      "bfloat16_bits",
+      [](const py::object& x) {
+        const ArrayLike array = to_array(x);
+        return bits_of_bfloat16(array, py::cast(array.array));
+      },
+      py::arg("x"), "The memory of a bfloat16 array as a NumPy array of uint16, without a copy.");
+  m.def(
+      "bfloat16_from_bits", &bfloat16_of_bits, py::arg("bits"),
+      "A bfloat16 Array over the memory of a NumPy array of uint16, without a copy where its strides allow.");
   m.def(
       "copy", [](const ArrayLike& x) { return copy(x); }, py::arg("x"), ReleaseGil(),
       "A new contiguous array.");

@@ -40,7 +40,8 @@ std::optional<DType> numpy_dtype(const py::dtype& dtype) {
 }
 
 [[noreturn]] void refuse_dtype(const std::string& what) {
-  throw TypeError("array: dtype " + what + " is not one of float32, float64, int64, int32, uint8, bool");
+  throw TypeError("array: dtype " + what +
+                  " is not one of float32, float64, int64, int32, uint8, bool, bfloat16");
 }
 
 bool shareable(const py::array& x) {
@@ -51,9 +52,8 @@ bool shareable(const py::array& x) {
   return true;
 }
 
-Array from_numpy(py::array x) {
-  const auto dtype = numpy_dtype(x.dtype());
-  if (!dtype) refuse_dtype(py::str(x.dtype()));
+// `dtype`: what the elements are.
+Array from_numpy_as(py::array x, DType dtype) {
   if (!shareable(x)) {
     const auto numpy = py::module_::import("numpy");
     x = numpy.attr("ascontiguousarray")(x, x.dtype().attr("newbyteorder")("="));
@@ -68,7 +68,13 @@ Array from_numpy(py::array x) {
   storage->nbytes = static_cast<std::size_t>(x.nbytes());
   storage->writable = x.writeable();
   storage->release = keep_alive(std::move(x));
-  return Array(std::move(storage), 0, shape, strides, *dtype);
+  return Array(std::move(storage), 0, shape, strides, dtype);
+}
+
+Array from_numpy(py::array x) {
+  const auto dtype = numpy_dtype(x.dtype());
+  if (!dtype) refuse_dtype(py::str(x.dtype()));
+  return from_numpy_as(std::move(x), *dtype);
 }
 
 Array from_dlpack(py::handle source) {
@@ -97,6 +103,19 @@ Array from_dlpack(py::handle source) {
     managed->deleter(managed);
   };
   return Array(std::move(storage), 0, shape, strides, *dtype);
+}
+
+// Over the same memory, whose elements NumPy calls `dtype`.
+py::array to_numpy_as(const Array& x, const py::dtype& dtype, py::handle base) {
+  host_read("numpy");
+  check_state(x.device().kind == Device::Kind::cpu, "array: NumPy cannot read memory on ", x.device(),
+              "; copy it to the cpu first");
+  std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end());
+  std::vector<py::ssize_t> strides;
+  for (std::int64_t s : x.strides()) strides.push_back(s * static_cast<py::ssize_t>(itemsize(x.dtype())));
+  py::array result(dtype, shape, strides, x.raw(), base);
+  if (!x.storage()->writable) result.attr("flags").attr("writeable") = false;
+  return result;
 }
 
 template <class T>
@@ -137,6 +156,8 @@ ArrayLike to_array(py::handle source) {
 
 DType to_dtype(py::handle source) {
   if (py::isinstance<DType>(source)) return source.cast<DType>();
+  if (py::isinstance<py::str>(source) && source.cast<std::string>() == name(DType::bfloat16))
+    return DType::bfloat16;
   py::object found;
   try {
     found = py::module_::import("numpy").attr("dtype")(source);
@@ -185,15 +206,20 @@ Pair to_pair(py::handle source) {
 }
 
 py::array to_numpy(const Array& x, py::handle base) {
-  host_read("numpy");
-  check_state(x.device().kind == Device::Kind::cpu, "array: NumPy cannot read memory on ", x.device(),
-              "; copy it to the cpu first");
-  std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end());
-  std::vector<py::ssize_t> strides;
-  for (std::int64_t s : x.strides()) strides.push_back(s * static_cast<py::ssize_t>(itemsize(x.dtype())));
-  py::array result(py::dtype(name(x.dtype())), shape, strides, x.raw(), base);
-  if (!x.storage()->writable) result.attr("flags").attr("writeable") = false;
-  return result;
+  check_type(x.dtype() != DType::bfloat16, "numpy: NumPy has no bfloat16; convert to float32 first (shape ",
+             x.shape(), ")");
+  return to_numpy_as(x, py::dtype(name(x.dtype())), base);
+}
+
+py::array bits_of_bfloat16(const Array& x, py::handle base) {
+  check_type(x.dtype() == DType::bfloat16, "bfloat16_bits: expected bfloat16, got ", name(x.dtype()));
+  return to_numpy_as(x, py::dtype::of<std::uint16_t>(), base);
+}
+
+Array bfloat16_of_bits(const py::array& bits) {
+  check_type(bits.dtype().kind() == 'u' && bits.itemsize() == 2, "bfloat16_from_bits: expected uint16, got ",
+             std::string(py::str(bits.dtype())));
+  return from_numpy_as(bits, DType::bfloat16);
 }
 
 }  // namespace weft

@@ -51,7 +51,10 @@ std::int64_t to_int64(py::handle source);  // ValueError where it does not fit
 double to_double(py::handle source);
 Dims to_dims(py::handle source);
 Pair to_pair(py::handle source);
-py::array to_numpy(const Array& x, py::handle base);
+py::array to_numpy(const Array& x, py::handle base);  // TypeError for bfloat16, which NumPy lacks
+// The memory of a bfloat16 array as NumPy's uint16, and the way back; neither copies.
+py::array bits_of_bfloat16(const Array& x, py::handle base);
+Array bfloat16_of_bits(const py::array& bits);
 py::capsule to_dlpack(const Array& x);
 
 }  // namespace weft

@@ -8,7 +8,7 @@
 
 extern "C" {
 enum DLDeviceType : std::int32_t { kDLCPU = 1, kDLCUDA = 2 };
-enum DLDataTypeCode : std::uint8_t { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBool = 6 };
+enum DLDataTypeCode : std::uint8_t { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4, kDLBool = 6 };
 
 struct DLDevice {
   DLDeviceType device_type;
@@ -38,7 +38,7 @@ struct DLManagedTensor {
 namespace weft {
 
 inline DLDataType dlpack_of_dtype(DType dtype) {
-  constexpr std::uint8_t codes[] = {kDLFloat, kDLFloat, kDLInt, kDLInt, kDLUInt, kDLBool};
+  constexpr std::uint8_t codes[] = {kDLFloat, kDLFloat, kDLInt, kDLInt, kDLUInt, kDLBool, kDLBfloat};
   return {codes[static_cast<int>(dtype)], static_cast<std::uint8_t>(8 * itemsize(dtype)), 1};
 }
 

@@ -47,7 +47,7 @@ void bind_unary(py::module_& m) {
   const auto bind = [&](UnaryOp op, const char* formula, const char* dtypes) {
     bind_unary_one(m, op, formula, dtypes);
   };
-  const char* floating = "float32 or float64, kept.";
+  const char* floating = "float32, float64 or bfloat16, kept.";
   const char* number = "any dtype but bool, kept. Integers wrap around.";
   const char* any = "any dtype. Returns bool.";
   bind(UnaryOp::neg, "-x.", number);

@@ -25,7 +25,7 @@ void bind_one(py::module_& m, ReduceOp op, const char* formula, const char* dtyp
 
 void bind_reduce(py::module_& m) {
   const char* sums = "floats keep their dtype, integers and bool give int64.";
-  const char* floating = "float32 or float64, kept.";
+  const char* floating = "float32, float64 or bfloat16, kept.";
   const char* any = "any dtype, kept. ValueError where there are no elements to reduce.";
   const char* one_axis = "any dtype; int64 comes out. ValueError for several axes or no elements.";
   const char* truth = "any dtype; bool comes out.";
@@ -56,7 +56,7 @@ void bind_reduce(py::module_& m) {
       ReleaseGil(),
       "The variance, sum((x - mean)^2) / (n - correction); NaN where n <= correction.\n\n"
       "axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.\n"
-      "x: any shape and strides; float32 or float64, kept.");
+      "x: any shape and strides; float32, float64 or bfloat16, kept.");
 }
 
 }  // namespace weft

@@ -3,17 +3,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/bfloat16.h"
+
 namespace weft {
 
-enum class DType : std::uint8_t { float32, float64, int64, int32, uint8, bool_ };
+enum class DType : std::uint8_t { float32, float64, int64, int32, uint8, bool_, bfloat16 };
 
-constexpr int dtype_count = 6;
+constexpr int dtype_count = 7;
 
 // Size of one element in bytes. Not `inline`: sources that are compiled once per instruction set
 // must not carry a mergeable copy of it (see docs/kernels.md).
 std::size_t itemsize(DType dtype);
 const char* name(DType dtype);
-bool is_floating(DType dtype);
+bool is_floating(DType dtype);  // float32, float64, bfloat16
 
 // C++ type -> DType.
 template <class T>
@@ -42,6 +44,22 @@ template <>
 struct dtype_of<bool> {
   static constexpr DType value = DType::bool_;
 };
+template <>
+struct dtype_of<BFloat16> {
+  static constexpr DType value = DType::bfloat16;
+};
+
+// The type in which numbers of type T are computed: float for bfloat16.
+template <class T>
+struct Computed {
+  using type = T;
+};
+template <>
+struct Computed<BFloat16> {
+  using type = float;
+};
+template <class T>
+using Wide = typename Computed<T>::type;
 
 // A value of the C++ type that a DType stands for, handed to the function of a dispatch.
 template <class T>
@@ -49,8 +67,9 @@ struct Type {
   using type = T;
 };
 
-// Calls f(Type<T>{}) with the C++ type of `dtype`. The two narrower forms take the dtypes that
-// `ops/` has let through; anything else is a fault of the caller and ends in a trap.
+// Calls f(Type<T>{}) with the C++ type of `dtype`. The narrower forms take the dtypes that `ops/` has let
+// through; anything else is a fault of the caller and ends in a trap. `builtin`: those that C++ computes
+// with, all but bfloat16.
 template <class F>
 [[gnu::always_inline]] inline void dispatch_all(DType dtype, F&& f) {
   switch (dtype) {
@@ -60,8 +79,22 @@ template <class F>
     case DType::int32: return f(Type<std::int32_t>{});
     case DType::uint8: return f(Type<std::uint8_t>{});
     case DType::bool_: return f(Type<bool>{});
+    case DType::bfloat16: return f(Type<BFloat16>{});
   }
   __builtin_trap();
+}
+
+template <class F>
+[[gnu::always_inline]] inline void dispatch_builtin(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::float32: return f(Type<float>{});
+    case DType::float64: return f(Type<double>{});
+    case DType::int64: return f(Type<std::int64_t>{});
+    case DType::int32: return f(Type<std::int32_t>{});
+    case DType::uint8: return f(Type<std::uint8_t>{});
+    case DType::bool_: return f(Type<bool>{});
+    default: __builtin_trap();
+  }
 }
 
 template <class F>
@@ -83,6 +116,12 @@ template <class F>
     case DType::float64: return f(Type<double>{});
     default: __builtin_trap();
   }
+}
+
+template <class F>
+[[gnu::always_inline]] inline void dispatch_floating_or_bfloat16(DType dtype, F&& f) {
+  if (dtype == DType::bfloat16) return f(Type<BFloat16>{});
+  dispatch_floating(dtype, f);
 }
 
 }  // namespace weft

@@ -121,14 +121,53 @@ void backward(const ActivationBackwardArgs& a) {
   }
 }
 
+// bfloat16: f(block, first, count) computes a block of floats, widened into the first-level cache, which is
+// rounded on its way out.
+template <class F>
+void through_float(void* out, std::int64_t n, F f) {
+  parallel_ranges(n, grain, 4 * n, [=](std::int64_t begin, std::int64_t end) {
+    constexpr std::int64_t size = 1024;
+    alignas(64) float block[size];
+    for (std::int64_t first = begin; first < end; first += size) {
+      const std::int64_t count = min_of(size, end - first);
+      f(block, first, count);
+      auto* y = static_cast<BFloat16*>(out) + first;
+      for (std::int64_t i = 0; i < count; ++i) y[i] = BFloat16(block[i]);
+    }
+  });
+}
+
+[[gnu::always_inline]] inline void widen(float* to, const void* from, std::int64_t first, std::int64_t n) {
+  const auto* x = static_cast<const BFloat16*>(from) + first;
+  for (std::int64_t i = 0; i < n; ++i) to[i] = x[i];
+}
+
+void forward_bfloat16(const ActivationArgs& a) {
+  through_float(a.out, a.n, [=](float* block, std::int64_t first, std::int64_t n) {
+    widen(block, a.x, first, n);
+    forward({a.kind, DType::float32, n, block, block, a.alpha});
+  });
+}
+
+void backward_bfloat16(const ActivationBackwardArgs& a) {
+  through_float(a.dx, a.n, [=](float* block, std::int64_t first, std::int64_t n) {
+    alignas(64) float saved[1024];
+    widen(block, a.dout, first, n);
+    widen(saved, a.saved, first, n);
+    backward({a.kind, DType::float32, n, block, block, saved, a.alpha});
+  });
+}
+
 }  // namespace
 
 void activation_forward(Stream& stream, const ActivationArgs& a) {
+  if (a.dtype == DType::bfloat16) return forward_bfloat16(a);
   if (a.dtype != DType::float32) return reference::activation_forward(stream, a);
   forward(a);
 }
 
 void activation_backward(Stream& stream, const ActivationBackwardArgs& a) {
+  if (a.dtype == DType::bfloat16) return backward_bfloat16(a);
   if (a.dtype != DType::float32) return reference::activation_backward(stream, a);
   backward(a);
 }

@@ -18,6 +18,7 @@ bool by_size(DType dtype, F&& f) {
     case DType::int32: f(std::uint32_t{}); return true;
     case DType::float64:
     case DType::int64: f(std::uint64_t{}); return true;
+    case DType::bfloat16: f(std::uint16_t{}); return true;
     default: f(std::uint8_t{}); return true;
   }
 }
@@ -146,7 +147,8 @@ void fill(Stream&, const FillArgs& a) {
   std::uint64_t bits = 0;  // the value's bytes come first: little-endian, as all of this library's machines
   dispatch_all(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const bool floating = a.dtype == DType::float32 || a.dtype == DType::float64;
+    const bool floating =
+        a.dtype == DType::float32 || a.dtype == DType::float64 || a.dtype == DType::bfloat16;
     const T value = floating ? static_cast<T>(a.value) : static_cast<T>(a.integer);
     __builtin_memcpy(&bits, &value, sizeof(T));
   });

@@ -166,10 +166,53 @@ void where_loop(void* out, const void* const* in, std::int64_t n, const double*)
   }
 }
 
+// bfloat16: a block is widened into the first-level cache, goes through the loop for float, and is rounded.
+template <Loop loop, int Inputs, class Out>
+void through_float(void* out, const void* const* in, std::int64_t n, const double* parameters) {
+  constexpr std::int64_t block = 512;
+  alignas(64) float wide[Inputs][block], result[block];
+  const void* inputs[Inputs];
+  for (int k = 0; k < Inputs; ++k) inputs[k] = wide[k];
+  for (std::int64_t first = 0; first < n; first += block) {
+    const std::int64_t count = min_of(block, n - first);
+    for (int k = 0; k < Inputs; ++k) {
+      const auto* x = static_cast<const BFloat16*>(in[k]) + first;
+      for (std::int64_t i = 0; i < count; ++i) wide[k][i] = x[i];
+    }
+    if constexpr (is_real<Out>) {
+      loop(result, inputs, count, parameters);
+      auto* y = static_cast<BFloat16*>(out) + first;
+      for (std::int64_t i = 0; i < count; ++i) y[i] = BFloat16(result[i]);
+    } else {
+      loop(static_cast<Out*>(out) + first, inputs, count, parameters);
+    }
+  }
+}
+
+// The loop for each type.
+template <UnaryOp op, class T>
+struct UnaryLoop {
+  static constexpr Loop loop = unary_loop<op, T>;
+};
+template <UnaryOp op>
+struct UnaryLoop<op, BFloat16> {
+  using Out = decltype(apply<op, float>(0.0f, 0.0f, 0.0f));
+  static constexpr Loop loop = through_float<unary_loop<op, float>, 1, Out>;
+};
+template <BinaryOp op, class T>
+struct BinaryLoop {
+  static constexpr Loop loop = binary_loop<op, T>;
+};
+template <BinaryOp op>
+struct BinaryLoop<op, BFloat16> {
+  using Out = decltype(apply<op, float>(0.0f, 0.0f));
+  static constexpr Loop loop = through_float<binary_loop<op, float>, 2, Out>;
+};
+
 #define WEFT_UNARY(name) \
-  case UnaryOp::name: return unary_loop<UnaryOp::name, T>;
+  case UnaryOp::name: return UnaryLoop<UnaryOp::name, T>::loop;
 #define WEFT_BINARY(name) \
-  case BinaryOp::name: return binary_loop<BinaryOp::name, T>;
+  case BinaryOp::name: return BinaryLoop<BinaryOp::name, T>::loop;
 
 // Each returns nullptr for an operation that has no loop for this type.
 template <class T>
@@ -237,8 +280,8 @@ Loop binary_number(BinaryOp op) {
 
 template <class T>
 Loop binary_floating(BinaryOp op) {
-  if (op == BinaryOp::div) return binary_loop<BinaryOp::div, T>;
-  if (op == BinaryOp::pow) return binary_loop<BinaryOp::pow, T>;
+  if (op == BinaryOp::div) return BinaryLoop<BinaryOp::div, T>::loop;
+  if (op == BinaryOp::pow) return BinaryLoop<BinaryOp::pow, T>::loop;
   return binary_number<T>(op);
 }
 
@@ -250,6 +293,7 @@ Loop find_loop(UnaryOp op, DType dtype) {
   switch (dtype) {
     case DType::float32: return unary_floating<float>(op);
     case DType::float64: return unary_floating<double>(op);
+    case DType::bfloat16: return unary_floating<BFloat16>(op);
     case DType::int64: return unary_number<std::int64_t>(op);
     case DType::int32: return unary_number<std::int32_t>(op);
     default: return unary_number<std::uint8_t>(op);
@@ -260,6 +304,7 @@ Loop find_loop(BinaryOp op, DType dtype) {
   switch (dtype) {
     case DType::float32: return binary_floating<float>(op);
     case DType::float64: return binary_floating<double>(op);
+    case DType::bfloat16: return binary_floating<BFloat16>(op);
     case DType::int64: return binary_number<std::int64_t>(op);
     case DType::int32: return binary_number<std::int32_t>(op);
     default: return binary_number<std::uint8_t>(op);
@@ -334,6 +379,7 @@ void where(Stream&, const WhereArgs& a) {
   const int size = size_of(a.dtype);
   const Loop loop = size == 4   ? where_loop<std::uint32_t>
                     : size == 8 ? where_loop<std::uint64_t>
+                    : size == 2 ? where_loop<std::uint16_t>
                                 : where_loop<std::uint8_t>;
   run_nest({loop, a.ndim, a.shape, a.out, size, 3, {a.condition, a.a, a.b}, {1, size, size}, {}, 1});
 }

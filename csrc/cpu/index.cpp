@@ -21,6 +21,7 @@ template <class F>
   const int size = size_of(dtype);
   if (size == 4) return f(std::uint32_t{});
   if (size == 8) return f(std::uint64_t{});
+  if (size == 2) return f(std::uint16_t{});
   f(std::uint8_t{});
 }
 

@@ -28,6 +28,7 @@ void move(void* out, std::int64_t so, const void* x, std::int64_t sx, std::int64
 void move(int size, void* out, std::int64_t so, const void* x, std::int64_t sx, std::int64_t n) {
   if (size == 4) return move<std::uint32_t>(out, so, x, sx, n);
   if (size == 8) return move<std::uint64_t>(out, so, x, sx, n);
+  if (size == 2) return move<std::uint16_t>(out, so, x, sx, n);
   move<std::uint8_t>(out, so, x, sx, n);
 }
 

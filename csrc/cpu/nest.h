@@ -11,6 +11,7 @@ namespace weft::cpu::WEFT_ISA {
     case DType::int32: return 4;
     case DType::float64:
     case DType::int64: return 8;
+    case DType::bfloat16: return 2;
     default: return 1;
   }
 }

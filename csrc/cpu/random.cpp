@@ -139,9 +139,9 @@ void random_fill(Stream&, const RandomArgs& a) {
     case RandomKind::uniform: return single ? uniform<float>(a) : uniform<double>(a);
     case RandomKind::normal: return single ? normal<float>(a) : normal<double>(a);
     case RandomKind::bernoulli:
-      return dispatch_all(a.dtype, [&](auto type) { bernoulli<typename decltype(type)::type>(a); });
+      return dispatch_builtin(a.dtype, [&](auto type) { bernoulli<typename decltype(type)::type>(a); });
     case RandomKind::randint:
-      return dispatch_all(a.dtype, [&](auto type) { randint<typename decltype(type)::type>(a); });
+      return dispatch_builtin(a.dtype, [&](auto type) { randint<typename decltype(type)::type>(a); });
   }
 }
 

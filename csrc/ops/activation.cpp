@@ -25,7 +25,7 @@ Activation parse_activation(const char* text) {
 }
 
 Array activation(Activation kind, const Array& x, double alpha) {
-  check_floating(name(kind), "input", x);
+  check_floating_or_bfloat16(name(kind), "input", x);
   check_value(kind != Activation::softplus || alpha > 0, "softplus: beta must be positive, got ", alpha);
   const Array in = contiguous(x);
   Array out = Array::empty(in.shape(), in.dtype(), in.device());
@@ -37,7 +37,7 @@ Array activation(Activation kind, const Array& x, double alpha) {
 
 Array activation_backward(Activation kind, const Array& dout, const Array& saved, double alpha) {
   const char* op = name(kind);
-  check_floating(op, "saved", saved);
+  check_floating_or_bfloat16(op, "saved", saved);
   check_same_dtype(op, "dout", dout, "saved", saved);
   check_same_shape(op, "dout", dout, "saved", saved);
   check_same_device(op, "dout", dout, "saved", saved);

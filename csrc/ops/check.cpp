@@ -23,7 +23,18 @@ void run_index_check(Stream&, const IndexCheckArgs& a) {
 }  // namespace
 
 void check_floating(const char* op, const char* what, const Array& x) {
-  check_type(is_floating(x.dtype()), op, ": ", what, " must be float32 or float64, got ", name(x.dtype()));
+  check_type(x.dtype() == DType::float32 || x.dtype() == DType::float64, op, ": ", what,
+             " must be float32 or float64, got ", name(x.dtype()));
+}
+
+void check_floating_or_bfloat16(const char* op, const char* what, const Array& x) {
+  check_type(is_floating(x.dtype()), op, ": ", what, " must be float32, float64 or bfloat16, got ",
+             name(x.dtype()));
+}
+
+void refuse_bfloat16(const char* op, const char* what, const Array& x) {
+  check_type(x.dtype() != DType::bfloat16, op, ": ", what,
+             " must not be bfloat16; convert it to float32 first");
 }
 
 void check_same_dtype(const char* op, const char* what_a, const Array& a, const char* what_b,

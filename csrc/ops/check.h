@@ -7,6 +7,10 @@ namespace weft {
 
 // TypeError: "softmax: input must be float32 or float64, got int64".
 void check_floating(const char* op, const char* what, const Array& x);
+// TypeError: "relu: input must be float32, float64 or bfloat16, got int64".
+void check_floating_or_bfloat16(const char* op, const char* what, const Array& x);
+// TypeError: "index_add: out must not be bfloat16; convert it to float32 first".
+void refuse_bfloat16(const char* op, const char* what, const Array& x);
 // TypeError: "add: operands have dtypes float32 and float64".
 void check_same_dtype(const char* op, const char* what_a, const Array& a, const char* what_b, const Array& b);
 // ValueError: "mse_loss: input (2, 3) and target (3, 2) must have the same shape".

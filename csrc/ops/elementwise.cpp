@@ -110,7 +110,7 @@ Array run_arange(double count, ArangeArgs args) {
 
 Array unary_with(UnaryOp op, const Array& given_x, double low, double high, const Array* given) {
   const char* op_name = name(op);
-  if (needs_floating(op)) check_floating(op_name, "input", given_x);
+  if (needs_floating(op)) check_floating_or_bfloat16(op_name, "input", given_x);
   check_type(given_x.dtype() != DType::bool_ || gives_bool(op), op_name,
              ": input must be a number, got bool");
   const Array out = output(op_name, given, given_x.shape(), gives_bool(op) ? DType::bool_ : given_x.dtype(),
@@ -229,6 +229,7 @@ Array arange(double start, double stop, double step, DType dtype) {
   check_step(step);
   check_value(std::isfinite(start) && std::isfinite(stop) && !std::isnan(step),
               "arange: start, stop and step must be finite");
+  if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64), dtype);
   if (is_floating(dtype))
     return run_arange(std::ceil((stop - start) / step), {dtype, 0, nullptr, start, step, 0, 0});
   const Array exact = arange(start, stop, step, DType::float64);
@@ -238,6 +239,7 @@ Array arange(double start, double stop, double step, DType dtype) {
 Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype) {
   check_step(step);
   check_type(dtype != DType::bool_, "arange: dtype must be a number, got bool");
+  if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64), dtype);
   const double count =
       std::ceil((static_cast<double>(stop) - static_cast<double>(start)) / static_cast<double>(step));
   return run_arange(count,

@@ -17,6 +17,7 @@
 // Integers wrap around; div of integers is done in float32, as true division; an integer division by zero
 // gives 0; pow with a negative exponent is 0 but for a base of 1 or -1. Bounds of clip are rounded inwards.
 // round: halves to even. Casts cut floats towards zero; anything but 0 is true.
+// bfloat16 is computed in float32 and rounded once; casts to it round to the nearest, ties to even.
 #pragma once
 #include <cstdint>
 

@@ -44,6 +44,7 @@ void check_target(const char* op, const Array& out, const Array& x) {
   check_same_dtype(op, "out", out, "input", x);
   check_same_device(op, "out", out, "input", x);
   check_type(out.dtype() != DType::bool_, op, ": out must be a number, got bool");
+  refuse_bfloat16(op, "out", out);
   check_writable(op, out);
   check_value(out.is_contiguous(), op, ": out must be contiguous (shape ", out.shape(), ", strides ",
               out.strides(), ")");
@@ -132,6 +133,7 @@ Array one_hot(const Array& given, std::int64_t classes, DType dtype) {
   Dims shape = index.shape();
   shape.push_back(classes);
   const Array out = Array::empty(shape, dtype, index.device());
+  refuse_bfloat16("one_hot", "the result", out);
   const OneHotArgs args{dtype, index.numel(), classes, out.raw(), index.data<std::int64_t>()};
   if (out.numel() > 0)
     current_stream(out.device()).submit("one_hot", backend(out.device()).one_hot, args, {&out, &index});

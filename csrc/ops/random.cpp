@@ -36,6 +36,7 @@ void check_range(const Array& out, double a, double b) {
 void check_arguments(RandomKind kind, const Array& out, double a, double b) {
   const char* op = names[static_cast<int>(kind)];
   if (kind == RandomKind::uniform || kind == RandomKind::normal) check_floating(op, "out", out);
+  refuse_bfloat16(op, "out", out);
   const double most =
       out.dtype() == DType::float32 ? std::numeric_limits<float>::max() : std::numeric_limits<double>::max();
   switch (kind) {

@@ -4,6 +4,7 @@
 #include "core/array.h"
 #include "core/stream.h"
 #include "ops/check.h"
+#include "ops/elementwise.h"
 
 namespace weft {
 
@@ -50,6 +51,10 @@ const char* name(ReduceOp op) { return names[static_cast<int>(op)]; }
 
 Array reduce(ReduceOp op, const Array& x, const Dims& axes, bool keepdim, double correction) {
   const char* op_name = name(op);
+  if (x.dtype() == DType::bfloat16) {  // summed in float32, rounded once
+    const Array result = reduce(op, cast(x, DType::float32), axes, keepdim, correction);
+    return result.dtype() == DType::float32 ? cast(result, DType::bfloat16) : result;
+  }
   if (op == ReduceOp::mean || op == ReduceOp::sum_squares || op == ReduceOp::var)
     check_floating(op_name, "input", x);
   const bool is_arg = op == ReduceOp::argmax || op == ReduceOp::argmin;

@@ -62,21 +62,26 @@ T derivative(Activation kind, T s, T alpha) {
 }  // namespace
 
 void activation_forward(Stream&, const ActivationArgs& a) {
-  dispatch_floating(a.dtype, [&](auto type) {
+  dispatch_floating_or_bfloat16(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    using Computed = Wide<T>;
     auto* out = static_cast<T*>(a.out);
     const auto* x = static_cast<const T*>(a.x);
-    for (std::int64_t i = 0; i < a.n; ++i) out[i] = forward(a.kind, x[i], T(a.alpha));
+    for (std::int64_t i = 0; i < a.n; ++i)
+      out[i] = static_cast<T>(forward<Computed>(a.kind, x[i], static_cast<Computed>(a.alpha)));
   });
 }
 
 void activation_backward(Stream&, const ActivationBackwardArgs& a) {
-  dispatch_floating(a.dtype, [&](auto type) {
+  dispatch_floating_or_bfloat16(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    using Computed = Wide<T>;
     auto* dx = static_cast<T*>(a.dx);
     const auto* dout = static_cast<const T*>(a.dout);
     const auto* saved = static_cast<const T*>(a.saved);
-    for (std::int64_t i = 0; i < a.n; ++i) dx[i] = dout[i] * derivative(a.kind, saved[i], T(a.alpha));
+    for (std::int64_t i = 0; i < a.n; ++i)
+      dx[i] =
+          static_cast<T>(dout[i] * derivative<Computed>(a.kind, saved[i], static_cast<Computed>(a.alpha)));
   });
 }
 

@@ -153,13 +153,15 @@ bool gives_bool(BinaryOp op) { return op >= BinaryOp::eq; }
 void unary(Stream&, const UnaryArgs& a) {
   dispatch_all(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    using Computed = Wide<T>;
     const auto* x = static_cast<const T*>(a.x.data);
     for_each<2>(a.ndim, a.shape, {&a.out, &a.x}, [&](const auto& at) {
       if (gives_bool(a.op)) {
-        static_cast<bool*>(a.out.data)[at[0]] = predicate<T>(a.op, x[at[1]]);
+        static_cast<bool*>(a.out.data)[at[0]] = predicate<Computed>(a.op, x[at[1]]);
         return;
       }
-      if constexpr (!std::is_same_v<T, bool>) static_cast<T*>(a.out.data)[at[0]] = number<T>(a, x[at[1]]);
+      if constexpr (!std::is_same_v<T, bool>)
+        static_cast<T*>(a.out.data)[at[0]] = static_cast<T>(number<Computed>(a, x[at[1]]));
     });
   });
 }
@@ -167,16 +169,17 @@ void unary(Stream&, const UnaryArgs& a) {
 void binary(Stream&, const BinaryArgs& args) {
   dispatch_all(args.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
+    using Computed = Wide<T>;
     const auto* a = static_cast<const T*>(args.a.data);
     const auto* b = static_cast<const T*>(args.b.data);
     for_each<3>(args.ndim, args.shape, {&args.out, &args.a, &args.b}, [&](const auto& at) {
       if (gives_bool(args.op)) {
-        static_cast<bool*>(args.out.data)[at[0]] = predicate<T>(args.op, a[at[1]], b[at[2]]);
+        static_cast<bool*>(args.out.data)[at[0]] = predicate<Computed>(args.op, a[at[1]], b[at[2]]);
         return;
       }
       T& out = static_cast<T*>(args.out.data)[at[0]];
-      if constexpr (std::is_floating_point_v<T>)
-        out = floating<T>(args.op, a[at[1]], b[at[2]]);
+      if constexpr (std::is_floating_point_v<Computed>)
+        out = static_cast<T>(floating<Computed>(args.op, a[at[1]], b[at[2]]));
       else if constexpr (!std::is_same_v<T, bool>)
         out = integral<T>(args.op, a[at[1]], b[at[2]]);
     });

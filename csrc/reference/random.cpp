@@ -60,7 +60,7 @@ void random_fill(Stream&, const RandomArgs& a) {
   else if (a.kind == RandomKind::normal)
     dispatch_floating(a.dtype, [&](auto type) { normal<typename decltype(type)::type>(a, words); });
   else
-    dispatch_all(a.dtype, [&](auto type) {
+    dispatch_builtin(a.dtype, [&](auto type) {
       using T = typename decltype(type)::type;
       const auto low = static_cast<std::int64_t>(a.a);
       const auto range = static_cast<std::uint64_t>(a.b - a.a);  // randint's

@@ -113,7 +113,7 @@ void reduce_one(const ReduceArgs& a, const T* x, std::int64_t i) {
 }  // namespace
 
 void reduce(Stream&, const ReduceArgs& a) {
-  dispatch_all(a.dtype, [&](auto type) {
+  dispatch_builtin(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto* x = static_cast<const T*>(a.x);
     std::int64_t index[view_max_rank] = {}, offset = 0, i = 0;

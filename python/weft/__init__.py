@@ -48,6 +48,7 @@ __all__ = [
     "arange",
     "as_tensor",
     "autograd",
+    "bfloat16",
     "bool",
     "capture",
     "cat",
@@ -107,6 +108,7 @@ __version__ = "0.1.0"
 
 float32 = kernels.DType.float32
 float64 = kernels.DType.float64
+bfloat16 = kernels.DType.bfloat16
 int64 = kernels.DType.int64
 int32 = kernels.DType.int32
 uint8 = kernels.DType.uint8

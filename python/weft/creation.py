@@ -23,7 +23,8 @@ def _make(array: K.Array, requires_grad: bool) -> Tensor:
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor with its own copy of `data`: numbers, nested lists, NumPy arrays, tensors. Python floats become float32.
 
-    TypeError for what is no number or has another dtype than float32, float64, int64, int32, uint8 or bool.
+    TypeError for what is no number or has another dtype than float32, float64, int64, int32, uint8,
+    bool or bfloat16.
     """
     array = K.asarray(raw(data), dtype)
     return _make(K.copy(array), requires_grad)

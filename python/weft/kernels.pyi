@@ -36,6 +36,8 @@ __all__: list[str] = [
     "batch_norm",
     "batch_norm_backward",
     "bernoulli",
+    "bfloat16_bits",
+    "bfloat16_from_bits",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cast",
@@ -218,9 +220,12 @@ class DType:
       uint8
 
       bool
+
+      bfloat16
     """
 
     __members__: typing.ClassVar[dict[str, DType]]
+    bfloat16: typing.ClassVar[DType]
     bool: typing.ClassVar[DType]
     float32: typing.ClassVar[DType]
     float64: typing.ClassVar[DType]
@@ -246,7 +251,7 @@ class DType:
     @property
     def is_floating_point(self) -> builtins.bool:
         """
-        float32 or float64.
+        float32, float64 or bfloat16.
         """
     @property
     def itemsize(self) -> int:
@@ -304,7 +309,7 @@ class Array:
         """
     def numpy(self) -> numpy.ndarray:
         """
-        A NumPy array over the same memory.
+        A NumPy array over the same memory. TypeError for bfloat16, which NumPy lacks.
         """
     def permute(self, axes: Ints) -> Array:
         """
@@ -672,6 +677,16 @@ def bernoulli(shape: Ints, p: float, dtype: DTypeLike = "float32", generator: Ge
     1 with probability p, else 0. ValueError unless 0 <= p <= 1.
     """
 
+def bfloat16_bits(x: typing.Any) -> numpy.ndarray:
+    """
+    The memory of a bfloat16 array as a NumPy array of uint16, without a copy.
+    """
+
+def bfloat16_from_bits(bits: numpy.ndarray) -> Array:
+    """
+    A bfloat16 Array over the memory of a NumPy array of uint16, without a copy where its strides allow.
+    """
+
 def binary_cross_entropy(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: str = "mean"
 ) -> Array:
@@ -853,7 +868,7 @@ def cos(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     The cosine of x in radians.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -933,7 +948,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Array:
     """
     x if x > 0 else alpha * (exp(x) - 1) (Clevert et al. 2015).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -961,7 +976,7 @@ def erf(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -970,7 +985,7 @@ def exp(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     e to the power x.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -979,7 +994,7 @@ def expm1(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     exp(x) - 1, exact near 0.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1064,7 +1079,7 @@ def gelu(x: ArrayLike) -> Array:
     """
     x * Phi(x), with the normal distribution Phi by erf (Hendrycks, Gimpel 2016).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1072,7 +1087,7 @@ def gelu_tanh(x: ArrayLike) -> Array:
     """
     x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))), the approximation of gelu.
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1245,7 +1260,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
     """
     x if x > 0 else negative_slope * x (Maas et al. 2013).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1261,7 +1276,7 @@ def log(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     The natural logarithm; -inf at 0, NaN below.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1270,7 +1285,7 @@ def log1p(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     log(1 + x), exact near 0.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1422,7 +1437,7 @@ def mean(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array
     The arithmetic mean; NaN for no elements.
 
     axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     IndexError for an axis out of range; ValueError for one given twice.
     """
 
@@ -1588,7 +1603,7 @@ def reciprocal(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     1 / x.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1597,7 +1612,7 @@ def relu(x: ArrayLike) -> Array:
     """
     max(x, 0) (Nair, Hinton 2010).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1649,7 +1664,7 @@ def rsqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     1 / sqrt(x).
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1717,7 +1732,7 @@ def sigmoid(x: ArrayLike) -> Array:
     """
     1 / (1 + exp(-x)).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1739,7 +1754,7 @@ def silu(x: ArrayLike) -> Array:
     """
     x * sigmoid(x) (Elfwing et al. 2017).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1747,7 +1762,7 @@ def sin(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     The sine of x in radians.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1769,7 +1784,7 @@ def softplus(x: ArrayLike, beta: float = 1.0) -> Array:
     """
     log(1 + exp(beta * x)) / beta; x itself where beta * x > 20.
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1777,7 +1792,7 @@ def sqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
     The square root; NaN below 0.
 
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1808,7 +1823,7 @@ def step(x: ArrayLike) -> Array:
     """
     1 where x > 0, else 0 (McCulloch, Pitts 1943).
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1841,7 +1856,7 @@ def sum_squares(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -
     The sum of the squares.
 
     axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     IndexError for an axis out of range; ValueError for one given twice.
     """
 
@@ -1849,7 +1864,7 @@ def tanh(x: ArrayLike) -> Array:
     """
     The hyperbolic tangent.
 
-    x: any shape, float32 or float64. Returns an array of the same shape and dtype.
+    x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
     """
 
@@ -1867,7 +1882,7 @@ def var(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False, correctio
     The variance, sum((x - mean)^2) / (n - correction); NaN where n <= correction.
 
     axis: an int, a tuple, or None for all axes. keepdim: reduced axes stay, with size 1.
-    x: any shape and strides; float32 or float64, kept.
+    x: any shape and strides; float32, float64 or bfloat16, kept.
     """
 
 def warp_images(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,43 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
     """
     from safetensors.numpy import save as to_bytes
 
-    arrays = {name: np.asarray(_numpy(value), order="C") for name, value in tensors.items()}
-    for name, array in arrays.items():
-        if array.dtype.name not in K.DType.__members__:
-            raise TypeError(f"save: {name} has dtype {array.dtype}; expected {', '.join(K.DType.__members__)}")
-    write_atomically(Path(path), to_bytes(arrays, dict(metadata) if metadata else None))
+    arrays, halves = {}, []
+    for name, value in tensors.items():
+        array = value.array if isinstance(value, Tensor) else value
+        if isinstance(array, K.Array) and array.dtype == K.DType.bfloat16:
+            halves.append(name)
+            array = K.bfloat16_bits(array)
+        arrays[name] = np.asarray(array, order="C")
+        if arrays[name].dtype.name not in K.DType.__members__ and name not in halves:
+            raise TypeError(f"save: {name} has dtype {arrays[name].dtype}; expected {', '.join(K.DType.__members__)}")
+    write_atomically(Path(path), _named_bfloat16(to_bytes(arrays, dict(metadata) if metadata else None), halves))
+
+
+# A file is the length of the header in 8 bytes, the header in JSON, then the data, by offsets from its start.
+
+
+def _named_bfloat16(content: bytes, names: list[str]) -> bytes:
+    """The file with another dtype for some tensors: NumPy has no bfloat16, so their bits were written as uint16."""
+    if not names:
+        return content
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + length])
+    for name in names:
+        header[name]["dtype"] = "BF16"
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+
+def _bfloat16(path: str | os.PathLike[str], name: str) -> K.Array:
+    """A tensor of a file that is known to be whole."""
+    with Path(path).open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entry = json.loads(file.read(length))[name]
+        begin, end = entry["data_offsets"]
+        file.seek(8 + length + begin)
+        bits = np.frombuffer(file.read(end - begin), np.uint16)
+    return K.copy(K.bfloat16_from_bits(bits.reshape(entry["shape"])))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -70,12 +104,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
 
 
 def _tensor(file: Any, name: str, path: str | os.PathLike[str]) -> Tensor:
+    dtype = file.get_slice(name).get_dtype()
+    if dtype == "BF16":
+        return Tensor(_bfloat16(path, name))
     try:
         return Tensor(K.copy(file.get_tensor(name)))
     except TypeError as error:
-        dtype = file.get_slice(name).get_dtype()
         raise ValueError(f"load: {os.fspath(path)}: {name} has dtype {dtype}, which weft does not have") from error
-
-
-def _numpy(value: Any) -> Any:
-    return np.asarray(value.array if isinstance(value, Tensor) else value)

@@ -117,7 +117,7 @@ class Tensor(Operators):
         return self.array.is_contiguous()
 
     def is_floating_point(self) -> bool:
-        """float32 or float64."""
+        """float32, float64 or bfloat16."""
         return self.array.dtype.is_floating_point
 
     def __len__(self) -> int:
@@ -131,7 +131,8 @@ class Tensor(Operators):
         return id(self)
 
     def __repr__(self) -> str:
-        text = np.array2string(np.asarray(self.array), separator=", ", prefix="tensor(")
+        shown = K.cast(self.array, "float32") if self.dtype == K.DType.bfloat16 else self.array
+        text = np.array2string(np.asarray(shown), separator=", ", prefix="tensor(")
         dtype = "" if self.dtype in (K.DType.float32, K.DType.int64, K.DType.bool) else f", dtype={self.dtype!r}"
         history = f", grad_fn={self._node!r}" if self._node else ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({text}{dtype}{history})"
@@ -139,7 +140,11 @@ class Tensor(Operators):
     # --- out to Python and NumPy ---
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """A NumPy array over the same memory. RuntimeError where a gradient is required: call detach() first."""
+        """A NumPy array over the same memory.
+
+        RuntimeError where a gradient is required: call detach() first. TypeError for bfloat16, which NumPy lacks: call
+        float() first.
+        """
         if self.requires_grad:
             raise RuntimeError("numpy: the tensor requires a gradient; call detach() first")
         return self.array.numpy()
@@ -314,6 +319,8 @@ class Tensor(Operators):
         """Pickles the elements and requires_grad. RuntimeError for the result of a recorded operation."""
         if self._node is not None:
             raise RuntimeError("pickle: only leaves can be pickled, without history; call detach() first")
+        if self.dtype == K.DType.bfloat16:
+            return _made_of_bits, (type(self), K.bfloat16_bits(self.array), self.requires_grad)
         return _made, (type(self), np.asarray(self.array), self.requires_grad)
 
     # --- copies and dtypes ---
@@ -340,6 +347,10 @@ class Tensor(Operators):
     def double(self) -> Tensor:
         """As float64."""
         return self.to(K.DType.float64)
+
+    def bfloat16(self) -> Tensor:
+        """As bfloat16, rounded to the nearest."""
+        return self.to(K.DType.bfloat16)
 
     def long(self) -> Tensor:
         """As int64."""
@@ -436,6 +447,11 @@ def _made(kind: type[Tensor], array: Any, requires_grad: bool) -> Tensor:
     new = kind.__new__(kind)
     Tensor.__init__(new, K.asarray(array), requires_grad)
     return new
+
+
+def _made_of_bits(kind: type[Tensor], bits: Any, requires_grad: bool) -> Tensor:
+    """A leaf of a class over the bits of bfloat16 numbers."""
+    return _made(kind, K.bfloat16_from_bits(bits), requires_grad)
 
 
 def _axis(what: str, dim: int, shape: tuple[int, ...], more: int = 0) -> int:

@@ -31,7 +31,7 @@ def step(input: Tensor) -> Tensor:
 
 
 def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-input)), elementwise. TypeError unless float32 or float64, as for every activation."""
+    """1 / (1 + exp(-input)), elementwise. TypeError unless float32, float64 or bfloat16, as for every activation."""
     out: Tensor = Activation.apply(input, "sigmoid")
     return out
 

@@ -336,16 +336,16 @@ class Module:
     def to(self: M, *args: Any, device: Any = None, dtype: Any = None) -> M:
         """Moves all parameters and buffers, in place: to("cuda"), to("float64"), to(device, dtype).
 
-        A dtype applies to the floating ones. Make the optimizer afterwards. RuntimeError for a device that is
-        not there; TypeError for a dtype that is not floating.
+        A dtype applies to the floating ones; linear layers and activations work in bfloat16 too. Make the optimizer
+        afterwards. RuntimeError for a device that is not there; TypeError for a dtype that is not floating.
         """
         for value in args:
             if isinstance(value, K.DType) or value in K.DType.__members__:
                 dtype = value
             else:
                 device = value
-        if dtype is not None and str(dtype) not in ("float32", "float64"):
-            raise TypeError(f"{type(self).__name__}.to: dtype must be float32 or float64, got {dtype}")
+        if dtype is not None and str(dtype) not in ("float32", "float64", "bfloat16"):
+            raise TypeError(f"{type(self).__name__}.to: dtype must be float32, float64 or bfloat16, got {dtype}")
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             moved = _moved(tensor.array, dtype, device)
             if moved is not tensor.array:
@@ -362,6 +362,10 @@ class Module:
     def double(self: M) -> M:
         """to("float64")."""
         return self.to("float64")
+
+    def bfloat16(self: M) -> M:
+        """to("bfloat16")."""
+        return self.to("bfloat16")
 
     # --- text
 

@@ -132,6 +132,8 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Tensor) or not p.is_floating_point():
                 raise TypeError(f"{name}: parameters must be floating tensors, got {type(p).__name__}")
+            if p.dtype == K.DType.bfloat16:
+                raise TypeError(f"{name}: parameters must be float32 or float64, got bfloat16 of shape {p.shape}")
             if p._node is not None:
                 raise ValueError(f"{name}: a parameter of shape {p.shape} is no leaf: it is the result of {p._node!r}")
             if p.dtype != params[0].dtype:
