@@ -51,7 +51,7 @@ def run(case: Case, effort: Effort, limits: Limits, modes: list[str]) -> Row:
         row.values = case.measure(modes) if case.measure else measure(case.contestants(modes), effort)
     row.others = others.share
     if row.unit == "s" and row.flop and row.suite != "overhead":
-        row.percent = 100 * limits.seconds(row.flop, row.bytes) / row.ours
+        row.percent = 100 * limits.seconds(row.flop / row.peak, row.bytes) / row.ours
     return row
 
 

@@ -33,6 +33,7 @@ class Row:
     flop: float = 0.0  # floating-point operations of one run, by the formula whatever the method
     bytes: float = 0.0  # bytes that one run must move at least: inputs once, outputs once
     figure: float | None = None  # the ratio to PyTorch's best mode to reach
+    peak: float = 1.0  # operations a second that the machine has for this row, in units of float32's
     at_most: float | None = None  # or the value not to exceed
     unit: str = "s"  # of the values: s, MB
     values: dict[str, float] = field(default_factory=dict)

@@ -52,6 +52,24 @@ def gemm(size: shapes.Gemm) -> Case:
     return Case(row, contestants)
 
 
+def gemm_bfloat16(size: shapes.Gemm) -> Case:
+    """The same with bfloat16 in and out, summed in float32. The dot product of pairs doubles the peak."""
+    m, n, k = size.m, size.n, size.k
+
+    def contestants(modes: list[str]) -> list[Contestant]:
+        a, b = (K.cast(normal(*shape), "bfloat16") for shape in ((m, k), (n, k)))
+        found = [Contestant("weft", partial(K.linear, a, b))]
+        if peers.have("torch"):
+            p, q = peers.torch.from_dlpack(a), peers.torch.from_dlpack(b)
+            found.append(Contestant("torch eager", partial(peers.torch.nn.functional.linear, p, q)))
+        return found
+
+    peak = 2.0 if K.isa() == "avx512bf16" else 1.0
+    moved = 2.0 * (m * k + k * n + m * n)
+    name, shape = "linear, bfloat16", f"{m}x{n}x{k}"
+    return Case(Row("ops", name, shape, flop=2.0 * m * n * k, bytes=moved, figure=size.figure, peak=peak), contestants)
+
+
 def pointwise(
     name: str, function: Callable[..., object], theirs: Callable[[Any], Callable[..., Any]], shape: tuple[int, ...],
     inputs: int = 1, moved: float = 8.0, figure: float | None = None,
@@ -219,6 +237,9 @@ def cases(quick: bool) -> Iterator[Case]:
     for size in shapes.GEMMS:
         if size.quick or not quick:
             yield gemm(size)
+    for size in shapes.GEMMS_BFLOAT16:
+        if size.quick or not quick:
+            yield gemm_bfloat16(size)
     yield from convolutions.cases(quick)
     yield from memory_bound(quick)
     for batch, classes, figure in shapes.LOGITS:

@@ -80,6 +80,15 @@ GEMMS = [
     Gemm(256, 1000, 512),  # ResNet's
 ]
 
+GEMMS_BFLOAT16 = [
+    Gemm(256, 256, 256, 1.0, True),
+    Gemm(1024, 1024, 1024, 1.0),
+    Gemm(4096, 4096, 4096, 1.0),
+    Gemm(64, 512, 784, None, True),  # an MLP's layers
+    Gemm(512, 512, 784),
+    Gemm(1, 4096, 4096),
+]
+
 # Activations and pooling: the size whose figure is set, and LeNet's.
 LARGE_IMAGES = (64, 64, 56, 56)
 LENET_IMAGES = (64, 6, 28, 28)

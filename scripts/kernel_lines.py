@@ -19,7 +19,7 @@ def lines(root: Path, folder: str) -> dict[str, str]:
         text = path.read_text()
         for match in ENTRY.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found[match[1]] = f"{path.relative_to(root).as_posix()}:{line}"
+            found.setdefault(match[1], f"{path.relative_to(root).as_posix()}:{line}")
     return found
 
 

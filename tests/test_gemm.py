@@ -189,7 +189,7 @@ def test_errors() -> None:
         K.linear(np.ones((2, 4), f), np.ones((5, 4), f), np.ones(4, f))
     with pytest.raises(TypeError, match="must have the same dtype, got float32 and float64"):
         K.matmul(np.ones((2, 3), f), np.ones((3, 2)))
-    with pytest.raises(TypeError, match="matmul: the first operand must be float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="matmul: the first operand must be float32, float64 or bfloat16, got int64"):
         K.matmul(np.ones((2, 3), int), np.ones((3, 2), int))
     with pytest.raises(ValueError, match="matmul: operands must have rank 1 at least"):
         K.matmul(np.ones((), f), np.ones(3, f))

@@ -124,7 +124,8 @@ void add_columns(const Conv2dParams& p, std::int64_t channels, const T* columns,
 // C[M,N] (rows c_stride apart) = A B, or += with beta = 1.
 template <class T>
 GemmArgs product(std::int64_t M, std::int64_t N, std::int64_t K, Matrix a, Matrix b, Matrix c, double beta) {
-  return {dtype_of<T>::value, 1, M, N, K, 1, beta, a, b, c, nullptr, BiasAxis::none, Activation::none, 0};
+  return {dtype_of<T>::value, dtype_of<T>::value, 1, M, N, K, 1, beta, a, b, c, nullptr,
+          BiasAxis::none,     Activation::none,   0};
 }
 
 template <class T>

@@ -5,7 +5,8 @@
 //   in place   A and B within a few MiB: they are read where they lie                (gemm/in_place.h)
 //   packed     large: blocks of A and B are copied into the order of the tiles       (gemm/packed.h)
 //
-// Empty products and C with gaps in both directions go to the naive kernel.
+// Empty products and C with gaps in both directions go to the naive kernel. bfloat16: gemm/bfloat16.cpp.
+#include "cpu/gemm/bfloat16.h"
 #include "cpu/gemm/dots.h"
 #include "cpu/gemm/in_place.h"
 #include "cpu/gemm/multiply.h"
@@ -26,20 +27,6 @@ void choose(const Problem<T>& g) {
   if (g.M <= dots_rows && g.a_column == 1 && g.b_row == 1) return multiply_dots(g);
   if (g.M <= 2 * tile_rows || max_of(g.M, g.N) * g.K <= small) return multiply_in_place(g);
   multiply_packed(g);
-}
-
-// C^T = B^T A^T: the same product for a C whose rows, not columns, lie together.
-GemmArgs transposed(const GemmArgs& g) {
-  GemmArgs t = g;
-  t.M = g.N;
-  t.N = g.M;
-  t.a = {g.b.data, g.b.column_stride, g.b.row_stride, g.b.batch_stride};
-  t.b = {g.a.data, g.a.column_stride, g.a.row_stride, g.a.batch_stride};
-  t.c = {g.c.data, g.c.column_stride, g.c.row_stride, g.c.batch_stride};
-  t.bias_axis = g.bias_axis == BiasAxis::row      ? BiasAxis::column
-                : g.bias_axis == BiasAxis::column ? BiasAxis::row
-                                                  : BiasAxis::none;
-  return t;
 }
 
 template <class T>
@@ -86,6 +73,7 @@ void multiply(const Problem<float>& g) { choose(g); }
 void multiply(const Problem<double>& g) { choose(g); }
 
 void gemm(Stream& stream, const GemmArgs& a) {
+  if (a.dtype == DType::bfloat16) return gemm_bfloat16(stream, a);
   const FlushDenormals flush;
   if (fast(stream, a)) return;
   reference::gemm(stream, a);

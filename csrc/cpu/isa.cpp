@@ -20,6 +20,7 @@ WEFT_DECLARE_TABLE(avx2)
 #endif
 #ifdef WEFT_HAS_AVX512
 WEFT_DECLARE_TABLE(avx512)
+WEFT_DECLARE_TABLE(avx512bf16)
 #endif
 
 namespace {
@@ -36,6 +37,8 @@ std::vector<Isa> find_isas() {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
     found.push_back({"avx512", &avx512::table});
+  if (found.back().table == &avx512::table && __builtin_cpu_supports("avx512bf16"))
+    found.push_back({"avx512bf16", &avx512bf16::table});
 #endif
   return found;
 }

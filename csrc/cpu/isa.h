@@ -19,7 +19,8 @@ struct NamedTable {
 };
 const std::vector<NamedTable>& tables();
 
-// "reference", "baseline", "avx2", "avx512": those built in that this processor can run, best last.
+// "reference", "baseline", "avx2", "avx512", "avx512bf16": those built in that this processor can run, best
+// last.
 std::vector<std::string> available_isas();
 // At first WEFT_ISA, else the best.
 std::string isa();

@@ -8,8 +8,24 @@
 #error "compile cpu/ with -DWEFT_ISA=<namespace>"
 #endif
 
+#if defined(WEFT_ISA_avx512bf16)
+// What the dot instruction speeds up is compiled for it; the rest is that of AVX-512 (table_avx512bf16.cpp).
+namespace weft::cpu::avx512 {
+
+WEFT_KERNELS(WEFT_DECLARE_KERNEL)
+
+}  // namespace weft::cpu::avx512
+
+namespace weft::cpu::avx512bf16 {
+
+using namespace avx512;
+void gemm(Stream& stream, const GemmArgs& args);
+
+}  // namespace weft::cpu::avx512bf16
+#else
 namespace weft::cpu::WEFT_ISA {
 
 WEFT_KERNELS(WEFT_DECLARE_KERNEL)
 
 }  // namespace weft::cpu::WEFT_ISA
+#endif

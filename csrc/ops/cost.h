@@ -50,7 +50,8 @@ inline Cost cost_of(const ReduceArgs& a) {
 }
 inline Cost cost_of(const GemmArgs& a) {
   const double batch = number(a.batch), m = number(a.M), n = number(a.N), k = number(a.K);
-  return {2 * batch * m * n * k, batch * (m * k + k * n + m * n * (a.beta == 0 ? 1 : 2)) * size(a.dtype)};
+  const double read = m * k + k * n, written = m * n * (a.beta == 0 ? 1 : 2);
+  return {2 * batch * m * n * k, batch * (read * size(a.dtype) + written * size(a.out_dtype))};
 }
 
 struct ConvSizes {

@@ -21,7 +21,7 @@ void run(const GemmArgs& args, std::initializer_list<const Array*> arrays) {
 }
 
 void check_operands(const char* op, const char* what_a, const Array& a, const char* what_b, const Array& b) {
-  check_floating(op, what_a, a);
+  check_floating_or_bfloat16(op, what_a, a);
   check_same_dtype(op, what_a, a, what_b, b);
   check_same_device(op, what_a, a, what_b, b);
 }
@@ -61,15 +61,15 @@ Array batched_matmul(const Array& a, const Array& b) {
   if (b.ndim() == 2 && a.is_contiguous()) {
     const Array tall = reshape(a, {product(batch) * M, K});
     const Matrix c{out.raw(), N, 1, 0};
-    run({a.dtype(), 1, product(batch) * M, N, K, 1, 0, matrix_of(tall), matrix_of(b), c, nullptr,
+    run({a.dtype(), a.dtype(), 1, product(batch) * M, N, K, 1, 0, matrix_of(tall), matrix_of(b), c, nullptr,
          BiasAxis::none, Activation::none, 0},
         {&out, &tall, &b});
     return out;
   }
   const Array x = joined_batch(a, batch), y = joined_batch(b, batch);
   const Matrix c{out.raw(), N, 1, M * N};
-  run({a.dtype(), product(batch), M, N, K, 1, 0, matrix_of(x), matrix_of(y), c, nullptr, BiasAxis::none,
-       Activation::none, 0},
+  run({a.dtype(), a.dtype(), product(batch), M, N, K, 1, 0, matrix_of(x), matrix_of(y), c, nullptr,
+       BiasAxis::none, Activation::none, 0},
       {&out, &x, &y});
   return out;
 }
@@ -92,7 +92,7 @@ Array matmul(const Array& given_a, const Array& given_b) {
 
 Array gemm(const Array& given_a, const Array& given_b, const Array* given_c, double alpha, double beta,
            bool transpose_a, bool transpose_b, const Array* bias, Activation activation,
-           double activation_alpha) {
+           double activation_alpha, std::optional<DType> out_dtype) {
   check_operands("gemm", "a", given_a, "b", given_b);
   const int rank = given_a.ndim();
   check_value((rank == 2 || rank == 3) && given_b.ndim() == rank,
@@ -105,9 +105,13 @@ Array gemm(const Array& given_a, const Array& given_b, const Array* given_c, dou
               " must have the same batch size");
   Dims shape = a.shape();
   shape[rank - 1] = b.shape(-1);
-  const Array out = Array::empty(shape, a.dtype(), a.device());
+  const DType of_c = out_dtype.value_or(a.dtype());
+  check_type(of_c == a.dtype() || (a.dtype() == DType::bfloat16 && of_c == DType::float32), "gemm: a ",
+             name(a.dtype()), " product cannot be ", name(of_c));
+  const Array out = Array::empty(shape, of_c, a.device());
   if (given_c) {
-    check_operands("gemm", "a", a, "c", *given_c);
+    check_same_dtype("gemm", "the result", out, "c", *given_c);
+    check_same_device("gemm", "a", a, "c", *given_c);
     check_value(broadcast_shapes("gemm", given_c->shape(), shape) == shape, "gemm: c ", given_c->shape(),
                 " does not broadcast to the result ", shape);
     copy_into(out, *given_c);
@@ -115,6 +119,7 @@ Array gemm(const Array& given_a, const Array& given_b, const Array* given_c, dou
   const std::int64_t N = b.shape(-1);
   const Array row = bias ? checked_bias("gemm", *bias, a, N, "N") : Array();
   const GemmArgs args{a.dtype(),
+                      of_c,
                       rank == 3 ? a.shape(0) : 1,
                       a.shape(-2),
                       N,
@@ -148,6 +153,7 @@ Array linear(const Array& x, const Array& weight, const Array* bias, Activation 
   const Array out = Array::empty(shape, x.dtype(), x.device());
   const Matrix turned{weight.raw(), weight.strides()[1], weight.strides()[0], 0};
   run({x.dtype(),
+       x.dtype(),
        1,
        M,
        N,

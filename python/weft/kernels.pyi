@@ -1101,12 +1101,14 @@ def gemm(
     transpose_b: bool = False,
     bias: ArrayLike | None = None,
     activation: str = "none",
+    out_dtype: DTypeLike | None = None,
 ) -> Array:
     """
     f(alpha op(a) op(b) + beta c + bias), in one pass.
 
     op(a): (M, K), op(b): (K, N), or (batch, M, K) and (batch, K, N); op transposes the two last axes where asked. c: broadcasts to the result. bias: (N,). activation: 'none' or the name of one, with its standard parameter. Returns a new (M, N) or (batch, M, N).
-    ValueError for shapes that do not fit; TypeError for other dtypes than float32 and float64.
+    float32, float64 or bfloat16; bfloat16 is summed in float32 and rounded once, or with out_dtype='float32' not at all (c then is float32).
+    ValueError for shapes that do not fit; TypeError for other dtypes.
     """
 
 def group_norm(
@@ -1386,7 +1388,7 @@ def matmul(a: ArrayLike, b: ArrayLike) -> Array:
     """
     Matrix product, as numpy.matmul.
 
-    a: (..., M, K), b: (..., K, N), the leading axes broadcast; returns (..., M, N). A vector counts as a row on the left and as a column on the right. float32 or float64; strided operands are read where they lie.
+    a: (..., M, K), b: (..., K, N), the leading axes broadcast; returns (..., M, N). A vector counts as a row on the left and as a column on the right. float32, float64, or bfloat16 (summed in float32); strided operands are read where they lie.
     ValueError where K differs; TypeError for other or different dtypes.
     """
 

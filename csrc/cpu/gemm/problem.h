@@ -23,6 +23,20 @@ struct Problem {
   bool relu;
 };
 
+// C^T = B^T A^T: the same product for a C whose rows, not columns, lie together.
+inline GemmArgs transposed(const GemmArgs& g) {
+  GemmArgs t = g;
+  t.M = g.N;
+  t.N = g.M;
+  t.a = {g.b.data, g.b.column_stride, g.b.row_stride, g.b.batch_stride};
+  t.b = {g.a.data, g.a.column_stride, g.a.row_stride, g.a.batch_stride};
+  t.c = {g.c.data, g.c.column_stride, g.c.row_stride, g.c.batch_stride};
+  t.bias_axis = g.bias_axis == BiasAxis::row      ? BiasAxis::column
+                : g.bias_axis == BiasAxis::column ? BiasAxis::row
+                                                  : BiasAxis::none;
+  return t;
+}
+
 // The products run along K in slices of equal length, at most `longest`. Each slice is rounded on its own, so
 // their lengths depend on K alone.
 struct Slices {

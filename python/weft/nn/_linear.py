@@ -101,7 +101,7 @@ class Linear(KernelFunction):
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias.
 
-    input (..., in), weight (out, in), bias (out) or None; returns (..., out). float32 or float64.
+    input (..., in), weight (out, in), bias (out) or None; returns (..., out). float32, float64 or bfloat16.
     ValueError for shapes that do not fit; TypeError for dtypes.
     """
     out: Tensor = Linear.apply(input, weight, bias)
