@@ -115,6 +115,13 @@ PATHS = [
     ("dots", "nt", (1, 70, 3001)),
     ("dots", "nt", (5, 33, 70)),  # narrow tiles at the end of rows and columns
     ("dots", "nt", (23, 37, 259)),
+    ("row", "nn", (1, 401, 120)),  # panels, the last vector overlaps
+    ("row", "nn", (1, 40, 84)),
+    ("row", "tn", (1, 131, 17)),
+    ("row", "tn", (250, 1, 33)),  # a column: turned
+    ("outer", "tn", (120, 401, 1)),
+    ("outer", "nn", (37, 70, 3)),
+    ("outer", "tn", (700, 300, 4)),  # several threads
     ("in place", "nn", (64, 120, 400)),
     ("in place", "nt", (64, 120, 400)),  # panels of B are packed
     ("in place", "nt", (31, 10, 84)),  # one narrow panel

@@ -2,6 +2,8 @@
 //
 //   rows       up to 8 rows, a large B whose columns lie together: memory's speed    (gemm/rows.h)
 //   dots       few rows, A and B with their steps of K side by side (B = W^T)        (gemm/dots.h)
+//   row        one row, a B that the caches hold                                     (gemm/thin.h)
+//   outer      up to 4 steps of K: the time is that of writing C                     (gemm/thin.h)
 //   in place   A and B within a few MiB: they are read where they lie                (gemm/in_place.h)
 //   packed     large: blocks of A and B are copied into the order of the tiles       (gemm/packed.h)
 //
@@ -12,6 +14,7 @@
 #include "cpu/gemm/multiply.h"
 #include "cpu/gemm/packed.h"
 #include "cpu/gemm/rows.h"
+#include "cpu/gemm/thin.h"
 #include "cpu/kernels.h"
 #include "reference/kernels.h"
 
@@ -25,6 +28,8 @@ void choose(const Problem<T>& g) {
   const std::int64_t dots_rows = g.K >= 256 ? 24 : 8;
   if (g.M <= most_rows && g.b_column == 1 && g.N * g.K > cached) return multiply_rows(g);
   if (g.M <= dots_rows && g.a_column == 1 && g.b_row == 1) return multiply_dots(g);
+  if (takes_row(g)) return multiply_row(g);
+  if (takes_outer(g)) return multiply_outer(g);
   if (g.M <= 2 * tile_rows || max_of(g.M, g.N) * g.K <= small) return multiply_in_place(g);
   multiply_packed(g);
 }

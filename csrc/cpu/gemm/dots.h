@@ -79,7 +79,9 @@ void multiply_dots(const Problem<T>& g) {
     for (std::int64_t n = blocks * j / grid.n; n < blocks * (j + 1) / grid.n; ++n)
       for (std::int64_t t = tiles * i / grid.m; t < tiles * (i + 1) / grid.m; ++t) {
         const std::int64_t rows = min_of<std::int64_t>(RM, g.M - t * RM), end = min_of(g.N, (n + 1) * block);
-        if (rows * 2 > RM || RM == 1)
+        if (rows == 1)
+          dot_columns<T, 1, L>(g, t * RM, rows, n * block, end);
+        else if (rows * 2 > RM)
           dot_columns<T, RM, RN>(g, t * RM, rows, n * block, end);
         else
           dot_columns<T, (RM + 1) / 2, L / ((RM + 1) / 2)>(g, t * RM, rows, n * block, end);
