@@ -398,3 +398,29 @@ def test_a_child_process_replays_what_its_parent_captured() -> None:
         [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_rates_changed_and_changed_back() -> None:
+    """An eager step in between leaves its own rate where the kernels read it."""
+
+    def weights(captured: bool) -> list[float]:
+        model = weft.nn.Linear(3, 1)
+        model.weight.array = K.asarray([[1.0, 2.0, 3.0]], "float32")
+        optimizer = weft.optim.SGD(model.parameters(), 0.1, momentum=0.5)
+
+        def step(x: weft.Tensor) -> None:
+            optimizer.zero_grad()
+            model(x).sum().backward()
+            optimizer.step()
+
+        run = weft.capture(step) if captured else step
+        x = weft.ones(2, 3)
+        for _ in range(3):
+            run(x)
+        optimizer.param_groups[0]["lr"] = 0.7
+        step(x)
+        optimizer.param_groups[0]["lr"] = 0.1
+        run(x)
+        return model.weight.tolist()
+
+    assert weights(True) == weights(False)

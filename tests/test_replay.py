@@ -4,10 +4,12 @@ import gc
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
 
+import weft
 import weft.kernels as K
 
 
@@ -290,6 +292,7 @@ def test_a_dropped_recording_ends():
 
 
 FIRST_USE = """
+import weft
 import weft.kernels as K
 replay = K.Replay()
 replay.begin()
@@ -312,3 +315,24 @@ def test_a_generator_made_inside_begins_anew_in_each_replay():
     replay, first = record(lambda: K.uniform((4,), generator=K.Generator(3)))
     for _ in range(2):
         np.testing.assert_array_equal(replay.call([])[0].numpy(), first[0])
+
+
+def test_attributes_are() -> None:
+    one, other = object(), object()
+    holder = types.SimpleNamespace(a=one, b=other)
+    assert K.attributes_are([holder, holder], ["a", "b"], [one, other])
+    assert not K.attributes_are([holder, holder], ["a", "b"], [one, one])
+    assert K.attributes_are([], [], [])
+    with pytest.raises(AttributeError, match="c"):
+        K.attributes_are([holder], ["c"], [one])
+    with pytest.raises(ValueError, match="attributes_are: the lists must be of one length, got 1, 0 and 0"):
+        K.attributes_are([holder], [], [])
+
+
+def test_signature_of_tensors() -> None:
+    x, y = weft.ones(2, 3), weft.ones(3, 2)
+    key = K.signature_of_tensors((x, y), weft.Tensor)
+    assert key == K.signature([x.array, y.array])
+    assert key != K.signature_of_tensors((y, x), weft.Tensor)
+    assert K.signature_of_tensors((x, 3), weft.Tensor) is None
+    assert K.signature_of_tensors((weft.nn.Parameter(x),), weft.Tensor) is None

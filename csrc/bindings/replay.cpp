@@ -4,11 +4,13 @@
 #include <pybind11/typing.h>
 
 #include "bindings/bindings.h"
+#include "core/error.h"
 
 namespace weft {
 
 namespace {
 
+using Objects = py::typing::List<py::object>;
 using Launches = std::vector<std::pair<std::string, std::size_t>>;
 
 Launches launches(const Replay& replay) {
@@ -28,17 +30,48 @@ py::typing::Dict<py::str, py::int_> memory(const Replay& replay) {
   return result;
 }
 
+void append(std::string& key, const Array& x) {
+  const auto add = [&key](std::int64_t value) {
+    key.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  add(static_cast<std::int64_t>(x.dtype()) * 16 + x.ndim());
+  for (std::int64_t size : x.shape()) add(size);
+}
+
 // Equal for arrays of equal shapes and dtypes.
 py::bytes signature(const std::vector<Array>& arrays) {
   std::string key;
-  const auto append = [&key](std::int64_t value) {
-    key.append(reinterpret_cast<const char*>(&value), sizeof value);
-  };
-  for (const Array& x : arrays) {
-    append(static_cast<std::int64_t>(x.dtype()) * 16 + x.ndim());
-    for (std::int64_t size : x.shape()) append(size);
-  }
+  for (const Array& x : arrays) append(key, x);
   return key;
+}
+
+// The same for the arrays of objects that are all exactly of the class `tensor`; else None.
+py::object signature_of_tensors(const py::typing::Tuple<py::object, py::ellipsis>& objects,
+                                const py::handle& tensor) {
+  static PyObject* const name = PyUnicode_InternFromString("array");
+  std::string key;
+  for (const py::handle object : objects) {
+    if (py::type::handle_of(object).ptr() != tensor.ptr()) return py::none();
+    append(key, py::reinterpret_steal<py::object>(PyObject_GetAttr(object.ptr(), name)).cast<const Array&>());
+  }
+  return py::bytes(key);
+}
+
+// Whether objects[i].names[i] is values[i] for all i.
+bool attributes_are(const Objects& objects, const py::typing::List<py::str>& names, const Objects& values) {
+  check_value(objects.size() == names.size() && objects.size() == values.size(),
+              "attributes_are: the lists must be of one length, got ", objects.size(), ", ", names.size(),
+              " and ", values.size());
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects.ptr()) && i < PyList_GET_SIZE(names.ptr()) &&
+                         i < PyList_GET_SIZE(values.ptr());
+       ++i) {
+    PyObject* found = PyObject_GetAttr(PyList_GET_ITEM(objects.ptr(), i), PyList_GET_ITEM(names.ptr(), i));
+    if (!found) throw py::error_already_set();
+    const bool same = found == PyList_GET_ITEM(values.ptr(), i);
+    Py_DECREF(found);
+    if (!same) return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -95,6 +128,11 @@ void bind_replay(py::module_& m) {
            "many arrays.");
   m.def("signature", &signature, py::arg("arrays"),
         "Bytes that are equal for arrays of equal shapes and dtypes.");
+  m.def("signature_of_tensors", &signature_of_tensors, py::arg("objects"), py::arg("tensor"),
+        "signature() of the arrays of objects that are all exactly of the class `tensor`; else None.");
+  m.def("attributes_are", &attributes_are, py::arg("objects"), py::arg("names"), py::arg("values"),
+        "Whether objects[i].names[i] is values[i] (the same object) for all i. ValueError for lists of "
+        "different lengths.");
   m.def(
       "write_now",
       [](const Array& out, const std::vector<double>& values) {

@@ -117,6 +117,14 @@ class _Entry:
         self.warm = False
         self.reason: str | None = None
 
+    def run(self, arrays: list[Any], copy_outputs: bool) -> Any:
+        """A replay, once uses.ready(). arrays: Arrays or Tensors."""
+        assert self.replay is not None
+        assert self.uses is not None
+        outputs = self.replay.call(arrays, copy_outputs)
+        self.uses.leave()
+        return Tensor(outputs[0]) if self.results is _TENSOR else _rebuild(self.results, outputs)
+
     def report(self) -> Report:
         def describe(arrays: list[K.Array]) -> list[tuple[tuple[int, ...], str]]:
             return [(a.shape, str(a.dtype)) for a in arrays]
@@ -137,9 +145,19 @@ class Capture:
         self.__doc__ = getattr(function, "__doc__", None)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Hashable, _Entry] = {}
+        self._short: dict[
+            Hashable, _Entry
+        ] = {}  # those whose arguments are all Tensors, by a key that is quick to make
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tensors = None if kwargs else K.signature_of_tensors(args, Tensor)
+        short = None if tensors is None else (tensors, autograd.is_grad_enabled())
+        known = None if short is None else self._short.get(short)
+        if known is not None and not K.in_capture():
+            with self._lock:
+                if known.uses is not None and known.uses.ready():
+                    return known.run(list(args), self.copy_outputs)
         if K.in_capture():  # part of another one
             return self.function(*args, **kwargs)
         arrays: list[K.Array] = []
@@ -150,16 +168,17 @@ class Capture:
             if entry is None:
                 _refuse_gradients((args, kwargs))
                 entry = _Entry([K.copy(a) for a in arrays], structure)
-            if entry.replay is not None and entry.uses is not None and entry.uses.ready():
-                outputs = entry.replay.call(arrays, self.copy_outputs)
-                entry.uses.leave()
-                return Tensor(outputs[0]) if entry.results is _TENSOR else _rebuild(entry.results, outputs)
+            if entry.uses is not None and entry.uses.ready():
+                return entry.run(arrays, self.copy_outputs)
             for buffer, array in zip(entry.buffers, arrays, strict=True):
                 K.copy_into(buffer, array)
             result = self._run(entry, bool(kwargs))
             self._entries[key] = entry
+            if short is not None:
+                self._short[short] = entry
             if len(self._entries) > self.most:
-                del self._entries[next(iter(self._entries))]
+                oldest = self._entries.pop(next(iter(self._entries)))
+                self._short = {k: e for k, e in self._short.items() if e is not oldest}
             return result
 
     def _run(self, entry: _Entry, has_kwargs: bool) -> Any:
@@ -206,6 +225,7 @@ class Capture:
         """Forgets all recordings and their memory: after a change that a capture cannot see."""
         with self._lock:
             self._entries.clear()
+            self._short.clear()
 
 
 @overload

@@ -6,14 +6,14 @@ from __future__ import annotations
 import random
 import sys
 import threading
-from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
+import weft.kernels as K
+
 running = 0  # captures that are being made, in all threads
 _local = threading.local()
-_training, _array, _grad, _requires_grad = map(attrgetter, ("training", "array", "grad", "requires_grad"))
 _lock = threading.Lock()
 
 
@@ -88,14 +88,14 @@ class Uses:
         self._optimizers = list(self.optimizers.values())
         for leaf in self._leaves:
             leaf.exit, leaf.entry = leaf.tensor.grad, None
-        # Lists of one kind, because ready() is on the way of every replay.
-        self._tensors = [leaf.tensor for leaf in self._leaves]
-        self._arrays = [leaf.array for leaf in self._leaves]
-        self._needs = [leaf.needs_grad for leaf in self._leaves]
-        self._exits = [leaf.exit for leaf in self._leaves]
+        # Flat lists, because ready() is on the way of every replay.
         self._steady = all(leaf.begins_with(leaf.exit) for leaf in self._leaves)
-        self._modules = [m for m, _, _ in self.modules.values()]
-        self._modes = [training for _, training, _ in self.modules.values()]
+        fixed: list[tuple[Any, str, Any]] = [(m, "training", training) for m, training, _ in self.modules.values()]
+        for leaf in self._leaves:
+            fixed += [(leaf.tensor, "array", leaf.array), (leaf.tensor, "requires_grad", leaf.needs_grad)]
+        left = [(leaf.tensor, "grad", leaf.exit) for leaf in self._leaves]
+        self._fixed: tuple[list[Any], ...] = tuple(map(list, zip(*fixed, strict=True))) or ([], [], [])
+        self._left: tuple[list[Any], ...] = tuple(map(list, zip(*left, strict=True))) or ([], [], [])
         return all(o._snapshot() == before for o, before in self._optimizers)
 
     def python_state(self) -> str | None:
@@ -111,22 +111,17 @@ class Uses:
 
     def ready(self) -> bool:
         """Writes the present rates; whether all else is as it was when the recording began."""
-        if not (
-            self.fusion_enabled is _fusion_enabled()
-            and list(map(_training, self._modules)) == self._modes
-            and all(map(is_, map(_array, self._tensors), self._arrays))
-            and list(map(_requires_grad, self._tensors)) == self._needs
-        ):
+        if self.fusion_enabled is not _fusion_enabled() or not K.attributes_are(*self._fixed):
             return False
-        as_left = self._steady and all(map(is_, map(_grad, self._tensors), self._exits))
-        if not (as_left or all(leaf.begins_with(leaf.tensor.grad) for leaf in self._leaves)):
+        self._as_left = K.attributes_are(*self._left)
+        if not ((self._as_left and self._steady) or all(leaf.begins_with(leaf.tensor.grad) for leaf in self._leaves)):
             return False
         return all(optimizer._ready(before) for optimizer, before in self._optimizers)
 
     def leave(self) -> None:
         """After a replay: what Python would have done."""
-        for leaf in self._leaves:
-            if leaf.tensor.grad is not leaf.exit:
+        if not self._as_left:
+            for leaf in self._leaves:
                 leaf.tensor.grad = leaf.exit
 
 

@@ -30,6 +30,7 @@ __all__: list[str] = [
     "argmax",
     "argmin",
     "asarray",
+    "attributes_are",
     "available_isas",
     "avg_pool2d",
     "avg_pool2d_backward",
@@ -157,6 +158,7 @@ __all__: list[str] = [
     "sigmoid",
     "sign",
     "signature",
+    "signature_of_tensors",
     "silu",
     "sin",
     "softmax",
@@ -592,6 +594,11 @@ def argmin(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Arr
 def asarray(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
     """
     An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where the dtype allows it. Numbers and nested lists are copied; Python floats become float32.
+    """
+
+def attributes_are(objects: list[typing.Any], names: list[str], values: list[typing.Any]) -> bool:
+    """
+    Whether objects[i].names[i] is values[i] (the same object) for all i. ValueError for lists of different lengths.
     """
 
 def available_isas() -> list[str]:
@@ -1750,6 +1757,11 @@ def sign(x: ArrayLike, out: ArrayLike | None = None) -> Array:
 def signature(arrays: collections.abc.Sequence[Array]) -> bytes:
     """
     Bytes that are equal for arrays of equal shapes and dtypes.
+    """
+
+def signature_of_tensors(objects: tuple[typing.Any, ...], tensor: typing.Any) -> typing.Any:
+    """
+    signature() of the arrays of objects that are all exactly of the class `tensor`; else None.
     """
 
 def silu(x: ArrayLike) -> Array:

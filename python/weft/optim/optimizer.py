@@ -188,23 +188,25 @@ class Optimizer:
                 K.write_now(flat.rates, rates)
                 flat.written = rates
 
-    def _snapshot(self) -> list[Any]:
+    def _snapshot(self) -> list[list[Any]]:
         """All that a recorded step has fixed: for each group its options, its runs and the kinds of its state."""
-        return [(dict(g), list(f.runs), list(f.state)) for g, f in zip(self.param_groups, self._flat, strict=True)]
+        return [[dict(g), list(f.runs), list(f.state)] for g, f in zip(self.param_groups, self._flat, strict=True)]
 
-    def _ready(self, snapshot: list[Any]) -> bool:
-        """Before a replay: whether nothing but rates changed since the snapshot; writes the rates."""
+    def _ready(self, snapshot: list[list[Any]]) -> bool:
+        """Before a replay: whether nothing but rates changed since the snapshot; writes the rates. Behind the options
+        the snapshot gets what was written for them, so that there is nothing to do where both are as they were."""
         if len(snapshot) != len(self._flat):
             return False
-        for at, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
-            options, runs, state = snapshot[at]
-            if flat.runs != runs or len(flat.state) != len(state):
+        for group, flat, kept in zip(self.param_groups, self._flat, snapshot):  # noqa: B905 (on every replay's way)
+            if flat.runs != kept[1] or len(flat.state) != len(kept[2]):
                 return False
-            if group != options:
-                if _fixed(group) != _fixed(options):
-                    return False
-                snapshot[at] = dict(group), runs, state
-        self._write_rates()
+            if group == kept[0] and kept[-1] is flat.written:
+                continue
+            if _fixed(group) != _fixed(kept[0]):
+                return False
+            self._write_rates()
+            kept[0] = dict(group)
+            kept[3:] = [flat.written]
         return True
 
     def _initial_value(self, name: str) -> float:
