@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import peers, shapes, torch_peer
+from bench import jax_peer, peers, shapes, torch_peer
 from bench.measure import Case, Contestant, Row, Run
 
 
@@ -65,6 +65,14 @@ def torch_backward(layer: shapes.Conv, mode: str) -> Run | None:
     return run
 
 
+def jax_run(layer: shapes.Conv, backward: bool) -> Run:
+    x, w, b, dout = arrays(layer)
+    forward = jax_peer.convolution(layer.stride, layer.padding, layer.groups)
+    if not backward:
+        return jax_peer.waiting(forward, x, w, b)
+    return jax_peer.waiting(jax_peer.convolution_backward(forward), dout, x, w, b)
+
+
 def weft_fused_forward(layer: shapes.Conv) -> Run:
     x, w, b, _ = (K.asarray(array) for array in arrays(layer))
     return lambda: K.conv2d_relu_max_pool2d(x, w, b, 2, layer.stride, layer.padding)
@@ -110,6 +118,7 @@ def case(layer: shapes.Conv, backward: bool, fused: bool = False) -> Case:
             ours = weft_backward(layer) if backward else weft_forward(layer)
             function = torch_backward if backward else torch_forward
             theirs = peers.torch_runs(modes, lambda mode: function(layer, mode))
+            theirs += peers.jax_runs(lambda: jax_run(layer, backward))
         return [Contestant("weft", ours), *theirs]
 
     kind = "depthwise" if layer.groups == layer.c and layer.groups > 1 else "conv2d"

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import weft
-from bench import peers, shapes, torch_peer
-from bench.measure import Case, Contestant, Row
+from bench import jax_peer, peers, shapes, torch_peer
+from bench.measure import Case, Contestant, Row, Run
 from bench.steps import data, weft_inference, weft_step
 
 
@@ -22,10 +22,18 @@ class Net(NamedTuple):
     first_layer_flop: float  # whose input gradient nobody asks for
     batches: list[int]
     figures: dict[int, float] = {}  # noqa: RUF012 (never changed)
+    jax_forward: Callable[..., Any] | None = None  # of parameters and input, the parameters in weft's order
 
     @property
     def step_flop(self) -> float:
         return 3 * self.forward_flop - self.first_layer_flop
+
+
+def jax_runs(net: Net, make: Callable[..., Run]) -> list[Contestant]:
+    forward = net.jax_forward
+    if forward is None:
+        return []
+    return peers.jax_runs(lambda: make(forward, [parameter.detach().numpy() for parameter in net.ours().parameters()]))
 
 
 def training_case(net: Net, batch: int) -> Case:
@@ -35,6 +43,7 @@ def training_case(net: Net, batch: int) -> Case:
             Contestant("weft eager", weft_step(net.ours(), images, labels)),
             Contestant("weft captured", weft_step(net.ours(), images, labels, captured=True)),
             *peers.torch_runs(modes, lambda mode: torch_peer.training_step(net.theirs(), images, labels, mode)),
+            *jax_runs(net, lambda forward, weights: jax_peer.training_step(forward, weights, images, labels)),
         ]
 
     row = Row(
@@ -51,6 +60,7 @@ def inference_case(net: Net, batch: int) -> Case:
             Contestant("weft eager", weft_inference(net.ours(), images)),
             Contestant("weft captured", weft_inference(net.ours(), images, captured=True)),
             *peers.torch_runs(modes, lambda mode: torch_peer.inference(net.theirs(), images, mode)),
+            *jax_runs(net, lambda forward, weights: jax_peer.inference(forward, weights, images)),
         ]
 
     row = Row("models", f"{net.name}, inference", f"batch {batch}", flop=net.forward_flop * batch)
@@ -76,9 +86,10 @@ def nets(quick: bool) -> list[Net]:
     mlp = 2.0 * (784 * 512 + 512 * 512 + 512 * 10)
     return [
         Net("LeNet-5", weft.models.LeNet5, torch_peer.lenet, (1, 28, 28), lenet, conv1,
-            [1, 64] if quick else [1, 16, 64, 256, 1024], shapes.LENET_STEP_FIGURES),
+            [1, 64] if quick else [1, 16, 64, 256, 1024], shapes.LENET_STEP_FIGURES, jax_peer.lenet),
         Net("MLP 784-512-512-10", lambda: weft.models.MLP([784, 512, 512, 10]),
-            lambda: torch_peer.mlp(784, 512, 512, 10), (784,), mlp, 2.0 * 784 * 512, [64] if quick else [1, 64, 512]),
+            lambda: torch_peer.mlp(784, 512, 512, 10), (784,), mlp, 2.0 * 784 * 512, [64] if quick else [1, 64, 512],
+            {}, jax_peer.mlp),
         *([] if quick or not hasattr(weft.models, "ResNet18") else [resnet(32, 32, 10), resnet(224, 8, 1000)]),
     ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import convolutions, peers, shapes, torch_peer
+from bench import convolutions, jax_peer, peers, shapes, torch_peer
 from bench.convolutions import normal
 from bench.measure import Case, Contestant, Row, Run, in_turn, sets
 
@@ -41,11 +41,7 @@ def gemm(size: shapes.Gemm) -> Case:
             found.append(Contestant("torch eager", partial(peers.torch.mm, p, q)))
         if peers.have("numpy"):
             found.append(Contestant("numpy", partial(np.matmul, a, b)))
-        if peers.have("jax"):
-            u, v = peers.jax.numpy.asarray(a), peers.jax.numpy.asarray(b)
-            product = peers.jax.jit(peers.jax.numpy.matmul)
-            found.append(Contestant("jax", lambda: product(u, v).block_until_ready()))
-        return found
+        return found + peers.jax_runs(lambda: jax_peer.waiting(peers.jax.numpy.matmul, a, b))
 
     moved = 4.0 * (m * k + k * n + m * n)
     row = Row("ops", "gemm", f"{m}x{n}x{k}", flop=2.0 * m * n * k, bytes=moved, figure=size.figure)

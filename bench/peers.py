@@ -5,13 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+from bench.jax_peer import jax
 from bench.measure import Contestant, Run
 from bench.torch_peer import torch
-
-try:
-    import jax
-except ImportError:
-    jax = None  # type: ignore[assignment,unused-ignore]
 
 _wanted = {"torch", "numpy", "jax"}
 
@@ -40,3 +36,8 @@ def torch_runs(modes: list[str], make: Callable[[str], Run | None]) -> list[Cont
         return []
     runs = [(mode, make(mode)) for mode in modes]
     return [Contestant(f"torch {mode}", run) for mode, run in runs if run]
+
+
+def jax_runs(make: Callable[[], Run]) -> list[Contestant]:
+    """JAX, where it is wanted."""
+    return [Contestant("jax", make())] if have("jax") else []
