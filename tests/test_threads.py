@@ -26,6 +26,8 @@ if pid == 0:
     loss = (y * 3).sum()
     loss.backward()
     good = weft.get_num_threads() == 1 and loss.item() == 3 << 21 and y.grad[-1].item() == 3
+    weft.set_num_threads(2)  # threads of its own
+    good &= (y * 5).sum().item() == 5 << 21
     os._exit(0 if good else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 assert weft.get_num_threads() == 2 and (x * 2).sum().item() == 2 << 21
@@ -56,6 +58,16 @@ def test_a_forked_child_runs_on_one_thread() -> None:
 def test_import_order_with_torch(order: tuple[str, str]) -> None:
     pytest.importorskip("torch")
     run(WITH_TORCH.format(*order))
+
+
+def test_kernels_called_by_several_python_threads() -> None:
+    """One of them has the helping threads, the others do their work themselves: the same bits."""
+    a = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    with helpers.threads(3):
+        alone = weft.kernels.matmul(a, a).numpy()
+        with ThreadPoolExecutor(4) as pool:
+            together = pool.map(lambda _: weft.kernels.matmul(a, a).numpy(), range(40))
+            assert all(np.array_equal(alone, each) for each in together)
 
 
 def test_several_python_threads_at_once() -> None:

@@ -1,9 +1,8 @@
 // Loops over threads. The pieces into which a problem is cut depend on the problem alone, never on the number
 // of threads: that, and adding partial sums in a fixed order, gives the same bits for any number of threads.
 #pragma once
-#include <omp.h>
-
 #include <cstdint>
+#include <type_traits>
 
 #include "core/threads.h"
 #include "cpu/denormals.h"
@@ -29,17 +28,16 @@ inline void parallel_tasks(std::int64_t count, std::int64_t work, F&& f) {
   constexpr std::int64_t worth_a_thread = 16384;
   const std::int64_t useful = min_of(count, work / worth_a_thread);
   const int threads = static_cast<int>(min_of<std::int64_t>(useful, num_threads()));
-  if (threads <= 1 || omp_in_parallel()) {
+  if (threads <= 1) {
     for (std::int64_t i = 0; i < count; ++i) f(i);
     return;
   }
-  const FloatMode mode = float_mode();
-#pragma omp parallel num_threads(threads)
-  {
-    const WithFloatMode same(mode);
-#pragma omp for schedule(static)
-    for (std::int64_t i = 0; i < count; ++i) f(i);
-  }
+  using Function = std::remove_reference_t<F>;
+  const auto tasks = [](void* context, std::int64_t begin, std::int64_t end) {
+    Function& g = *static_cast<Function*>(context);
+    for (std::int64_t i = begin; i < end; ++i) g(i);
+  };
+  run_tasks(count, threads, tasks, const_cast<std::remove_const_t<Function>*>(&f));
 }
 
 // f(begin, end) over pieces of [0, n) of `grain` elements each.

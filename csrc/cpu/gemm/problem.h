@@ -138,7 +138,7 @@ struct Grid {
 // Threads for `products` multiplications, which run at about 60 a nanosecond.
 [[gnu::always_inline]] inline std::int64_t threads_for(std::int64_t products) {
   constexpr std::int64_t worth_a_thread = 128 * 1024;
-  if (omp_in_parallel()) return 1;
+  if (in_tasks()) return 1;
   return max_of<std::int64_t>(1, min_of<std::int64_t>(num_threads(), products / worth_a_thread));
 }
 
