@@ -96,6 +96,28 @@ def test_gradients_are_adjoint(size: tuple[int, ...], options: dict[str, Any]) -
     assert np.isclose(np.vdot(weight, dw), product, rtol=1e-10, atol=1e-10)
 
 
+# Few channels in, eight or more out: runs of S x C numbers of one, two or more vectors, tiles of 1 to 6 rows.
+@pytest.mark.parametrize("channels", range(1, 17))
+@pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 0), (5, 2), (7, (3, 3, 4, 0))], ids=str)
+def test_input_gradient_of_few_channels(every_isa: str, channels: int, kernel: int, padding: Any) -> None:
+    size = (2, channels, kernel + channels % 7, 9 + channels, 8 + channels % 3, kernel, kernel)
+    _, weight, _, dout = arrays(size, {"padding": padding})
+    x_shape = size[:4]
+    dx = K.conv2d_backward_input(dout, weight, x_shape, padding=padding)
+    expected = reference(K.conv2d_backward_input, *wide(dout, weight), x_shape, padding=padding)
+    assert_close(dx, expected, dtype="float32", terms=weight[:, 0].size)
+
+
+def test_input_gradient_keeps_nan_and_infinity_where_they_belong(every_isa: str) -> None:
+    _, weight, _, dout = arrays((3, 6, 14, 14, 16, 5, 5), {})
+    dout[0, 3, 4, 5], dout[1, 7, 9, 9], dout[2, 0, 0, 0] = np.nan, np.inf, -np.inf
+    dx = np.asarray(K.conv2d_backward_input(dout, weight, (3, 6, 14, 14)))
+    touched = np.zeros((3, 6, 14, 14), bool)
+    touched[0, :, 4:9, 5:10] = touched[1, :, 9:14, 9:14] = touched[2, :, 0:5, 0:5] = True
+    assert np.array_equal(~np.isfinite(dx), touched)
+    assert np.array_equal(np.isnan(dx).any(axis=(1, 2, 3)), [True, False, False])
+
+
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
     integers = st.integers

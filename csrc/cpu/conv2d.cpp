@@ -6,6 +6,7 @@
 //   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
 //   windows     many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
 //   outputs     stride 1, small images, outputs that fill the vectors (conv2d_outputs.cpp)
+//   runs        dx of the same for few input channels (conv2d_runs.cpp)
 //   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
 //   im2col      everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
 //   reference   an activation that the others don't have, empty problems
@@ -13,6 +14,7 @@
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_im2col.h"
 #include "cpu/conv2d_outputs.h"
+#include "cpu/conv2d_runs.h"
 #include "cpu/conv2d_stem.h"
 #include "cpu/conv2d_windows.h"
 #include "cpu/conv2d_winograd.h"
@@ -49,7 +51,8 @@ void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
   const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_input(stream, a);
   if (conv2d_depthwise_backward_input(a) || conv2d_winograd_backward_input(a) ||
-      conv2d_stem_backward_input(a) || conv2d_windows_backward_input(a) || conv2d_direct_backward_input(a))
+      conv2d_stem_backward_input(a) || conv2d_windows_backward_input(a) || conv2d_runs_backward_input(a) ||
+      conv2d_direct_backward_input(a))
     return;
   conv2d_im2col_backward_input(a);
 }
