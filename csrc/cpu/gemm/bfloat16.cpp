@@ -4,8 +4,12 @@
 // The methods are those of the float product, on words (gemm/words.h) in place of floats:
 //
 //   dots     few rows, A and B with their steps of K side by side (B = W^T): nothing is packed
-//   panels   A within the L2 cache: it is packed once, each panel of B just before it is used
-//   packed   large: A and B are packed, a slice of K at a time; sums wait in float between slices
+//   panels   A within a few MiB: each panel of B is packed just before all of A passes by it; A is read where
+//   it
+//            lies if its words are there, else packed once
+//   packed   large: A and B are packed, a slice of K at a time, and multiplied in blocks for the caches
+//
+// Sums wait in float between slices of K.
 //
 // Slices depend on K alone, so the bits depend neither on the threads nor on the cut of C.
 #include "cpu/gemm/bfloat16.h"
@@ -43,10 +47,16 @@ struct HalfProblem {
 
 // To the nearest, ties to even; NaN stays NaN.
 [[gnu::always_inline]] inline Halves narrow(WordVec v) {
+#if defined(WEFT_ISA_avx512bf16)
+  Halves halves;  // takes denormals for zero; there are none
+  asm("vcvtneps2bf16 %[v], %[h]" : [h] "=v"(halves) : [v] "v"(v));
+  return halves;
+#else
   const WordBits u = bits_of(v);
   const WordBits nearest = (u + 0x7fff + (u >> 16 & 1)) >> 16, quiet = u >> 16 | 0x40;
   const WordBits nan = reinterpret_cast<WordBits>((u & 0x7fffffff) > 0x7f800000);
   return __builtin_convertvector((nan & quiet) | (~nan & nearest), Halves);
+#endif
 }
 
 [[gnu::always_inline]] inline WordVec load_c(const HalfProblem& g, std::int64_t at, std::int64_t count) {
@@ -84,9 +94,23 @@ struct HalfProblem {
   return v;
 }
 
+// The usual case: the sums themselves, whole vectors of them, as bfloat16.
+[[gnu::always_inline]] inline bool finish_plain(const HalfProblem& g, const float* sums, std::int64_t step,
+                                                std::int64_t m, std::int64_t n, int rows,
+                                                std::int64_t columns) {
+  const bool plain = g.alpha == 1 && g.beta == 0 && g.axis == BiasAxis::none && !g.wide;
+  if (!plain || g.activation != Activation::none || columns % L != 0) return false;
+  BFloat16* c = static_cast<BFloat16*>(g.c) + m * g.c_row + n;
+  for (int i = 0; i < rows; ++i, sums += step, c += g.c_row)
+    for (std::int64_t j = 0; j < columns; j += L)
+      *reinterpret_cast<Halves*>(c + j) = narrow(*reinterpret_cast<const WordVec*>(sums + j));
+  return true;
+}
+
 // The tile at (m, n), `step` numbers a row in `sums`, into C.
 void finish(const HalfProblem& g, float* sums, std::int64_t step, std::int64_t m, std::int64_t n, int rows,
             std::int64_t columns) {
+  if (finish_plain(g, sums, step, m, n, rows, columns)) return;
   const bool function = g.activation != Activation::none && g.activation != Activation::relu;
   for (int i = 0; i < rows; ++i)
     for (std::int64_t j = 0; j < columns; j += L) {
@@ -108,16 +132,40 @@ void finish(const HalfProblem& g, float* sums, std::int64_t step, std::int64_t m
 
 // --- the tile ---
 
-// sum[i][j] over the steps of packed a and b, stored one row after the other.
-template <int rows, int NV>
-void multiply_words(std::int64_t steps, const float* a, const float* b, float* result) {
+// A's rows as a tile reads them, in bytes from word to word: packed, or where they lie.
+struct Rows {
+  const char* data;
+  std::int64_t row, step;
+};
+constexpr std::int64_t packed_row = sizeof(float), packed_step = MR * sizeof(float);
+
+// sum[i][j] over the steps of a and packed b, stored one row after the other.
+template <int rows, int NV, bool packed>
+void multiply_words(std::int64_t steps, Rows a, const float* b, float* result) {
+  constexpr int bases = (rows + 2) / 3;
   WordVec sum[rows][NV] = {};
-  for (; steps > 0; --steps, a += MR, b += NV * L) {
+  const std::int64_t row = packed ? packed_row : a.row, row2 = 2 * row, step = packed ? packed_step : a.step;
+  // Three rows share a pointer, so that the pointers fit the registers.
+  const char* base[bases];
+#pragma GCC unroll 4
+  for (int i = 0; i < bases; ++i) base[i] = a.data + 3 * i * row;
+  for (; steps > 0; --steps, b += NV * L) {
     WordVec v[NV];
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) v[j] = *reinterpret_cast<const WordVec*>(b + j * L);
 #pragma GCC unroll 12
-    for (int i = 0; i < rows; ++i) add_word<NV>(sum[i], a + i, v);
+    for (int i = 0; i < rows; ++i) {
+      const char* at = packed ? base[0] + i * packed_row
+                              : base[i / 3] + (i % 3 == 0   ? 0
+                                               : i % 3 == 1 ? row
+                                                            : row2);
+      add_word<NV>(sum[i], reinterpret_cast<const AnyWord*>(at), v);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < (packed ? 1 : bases); ++i) {
+      base[i] += step;
+      asm("" : "+r"(base[i]));  // keeps the compiler from making a pointer of each row
+    }
   }
 #pragma GCC unroll 12
   for (int i = 0; i < rows; ++i)
@@ -125,37 +173,40 @@ void multiply_words(std::int64_t steps, const float* a, const float* b, float* r
     for (int j = 0; j < NV; ++j) *reinterpret_cast<WordVec*>(result + (i * NV + j) * L) = sum[i][j];
 }
 
-using MultiplyWords = void (*)(std::int64_t, const float*, const float*, float*);
+using MultiplyWords = void (*)(std::int64_t, Rows, const float*, float*);
 
-template <int NV>
+template <int NV, bool packed>
 [[gnu::always_inline]] inline MultiplyWords words_for(int rows) {
   if constexpr (MR == 12) {
     static constexpr MultiplyWords all[] = {
-        multiply_words<1, NV>, multiply_words<2, NV>,  multiply_words<3, NV>,  multiply_words<4, NV>,
-        multiply_words<5, NV>, multiply_words<6, NV>,  multiply_words<7, NV>,  multiply_words<8, NV>,
-        multiply_words<9, NV>, multiply_words<10, NV>, multiply_words<11, NV>, multiply_words<12, NV>};
+        multiply_words<1, NV, packed>,  multiply_words<2, NV, packed>,  multiply_words<3, NV, packed>,
+        multiply_words<4, NV, packed>,  multiply_words<5, NV, packed>,  multiply_words<6, NV, packed>,
+        multiply_words<7, NV, packed>,  multiply_words<8, NV, packed>,  multiply_words<9, NV, packed>,
+        multiply_words<10, NV, packed>, multiply_words<11, NV, packed>, multiply_words<12, NV, packed>};
     return all[rows - 1];
   } else {
-    static constexpr MultiplyWords all[] = {multiply_words<1, NV>, multiply_words<2, NV>,
-                                            multiply_words<3, NV>, multiply_words<4, NV>,
-                                            multiply_words<5, NV>, multiply_words<6, NV>};
+    static constexpr MultiplyWords all[] = {multiply_words<1, NV, packed>, multiply_words<2, NV, packed>,
+                                            multiply_words<3, NV, packed>, multiply_words<4, NV, packed>,
+                                            multiply_words<5, NV, packed>, multiply_words<6, NV, packed>};
     return all[rows - 1];
   }
 }
 
-// Sums between slices of K: whole tiles, so that their edges need no care.
+// Sums between slices of K: whole tiles, so that their edges need no care. Null where there is one slice.
 struct Partial {
   float* data;
   std::int64_t row;
+  Partial at(std::int64_t offset) const { return {data ? data + offset : nullptr, row}; }
 };
 
 // The tile at (m, n): `steps` of its panels, and its end.
-[[gnu::always_inline]] inline void word_tile(const HalfProblem& g, std::int64_t steps, const float* a,
-                                             const float* b, std::int64_t m, std::int64_t n, int rows,
-                                             std::int64_t columns, Stage stage, Partial partial) {
+template <bool packed>
+[[gnu::always_inline]] inline void word_tile(const HalfProblem& g, std::int64_t steps, Rows a, const float* b,
+                                             std::int64_t m, std::int64_t n, int rows, std::int64_t columns,
+                                             Stage stage, Partial partial) {
   alignas(64) float sums[MR * NR];
   const std::int64_t step = columns > L ? NR : L;
-  (columns > L ? words_for<2>(rows) : words_for<1>(rows))(steps, a, b, sums);
+  (columns > L ? words_for<2, packed>(rows) : words_for<1, packed>(rows))(steps, a, b, sums);
   if (!stage.first || !stage.last) {
     for (int i = 0; i < rows; ++i)
       for (std::int64_t j = 0; j < step; j += L) {
@@ -168,9 +219,19 @@ struct Partial {
   if (stage.last) finish(g, sums, step, m, n, rows, columns);
 }
 
-[[gnu::always_inline]] inline void pack_rows(const HalfProblem& g, float* to, std::int64_t m, std::int64_t k0,
-                                             std::int64_t k) {
-  pack_words(to, MR, g.a + m * g.a_row + k0 * g.a_column, min_of(MR, g.M - m), g.a_row, k, g.a_column);
+// The rows of C in tiles of even height, MR at most: a low tile would wait for its own sums.
+struct RowTiles {
+  explicit RowTiles(std::int64_t M) : rows(M), count(ceil_div(M, MR)) {}
+  std::int64_t begin(std::int64_t i) const { return rows * i / count; }
+  int height(std::int64_t i) const { return static_cast<int>(begin(i + 1) - begin(i)); }
+  std::int64_t rows, count;
+};
+
+// A panel's lanes are MR, whatever the tile's height.
+[[gnu::always_inline]] inline void pack_rows(const HalfProblem& g, float* to, const RowTiles& tiles,
+                                             std::int64_t i, std::int64_t k0, std::int64_t k) {
+  const BFloat16* from = g.a + tiles.begin(i) * g.a_row + k0 * g.a_column;
+  pack_words(to, MR, from, tiles.height(i), g.a_row, k, g.a_column);
 }
 
 // A narrow panel at the end has one vector a step.
@@ -184,50 +245,125 @@ struct Partial {
 
 constexpr std::int64_t longest_slice = 512 * step_depth;    // a panel of A: 24 KiB, of B: 64
 constexpr std::int64_t block_rows = 30, block_columns = 4;  // panels of A: 720 KiB, of B: 256 KiB
+constexpr std::int64_t most_panels = 5 << 18;               // numbers of A that pass by for each panel of B
 constexpr std::int64_t strip_columns = 6144;                // columns of C at a time: bounds the memory for B
 
-// Row panels i0..i1 of packed a with column panels j0..j1 of packed b; n0: the strip's first column.
-void multiply_blocks(const HalfProblem& g, const float* a, const float* b, std::int64_t steps,
-                     std::int64_t n0, std::int64_t i0, std::int64_t i1, std::int64_t j0, std::int64_t j1,
-                     Stage stage, Partial partial) {
+[[gnu::always_inline]] inline Rows packed_rows(const float* a) {
+  return {reinterpret_cast<const char*>(a), packed_row, packed_step};
+}
+
+// Asks for what a tile's end is going to write.
+[[gnu::always_inline]] inline void fetch_target(const HalfProblem& g, std::int64_t m, std::int64_t n,
+                                                int rows, Stage stage, Partial partial) {
+  if (!stage.first || !stage.last)
+    for (int i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < NR; j += 16) __builtin_prefetch(partial.data + i * partial.row + j, 1);
+  if (!stage.last) return;
+  const std::int64_t size = g.wide ? 4 : 2;
+  const char* c = static_cast<const char*>(g.c) + (m * g.c_row + n) * size;
+  for (int i = 0; i < rows; ++i, c += g.c_row * size) {
+    __builtin_prefetch(c, 1);
+    __builtin_prefetch(c + NR * size - 1, 1);
+  }
+}
+
+// Row tiles i0..i1 of packed a with column panels j0..j1 of packed b; n0: the strip's first column.
+void multiply_blocks(const HalfProblem& g, const RowTiles& tiles, const float* a, const float* b,
+                     std::int64_t steps, std::int64_t n0, std::int64_t i0, std::int64_t i1, std::int64_t j0,
+                     std::int64_t j1, Stage stage, Partial partial) {
   for (std::int64_t block = i0; block < i1; block += block_rows)
     for (std::int64_t group = j0; group < j1; group += block_columns)
       for (std::int64_t i = block; i < min_of(i1, block + block_rows); ++i)
         for (std::int64_t j = group; j < min_of(j1, group + block_columns); ++j) {
-          const std::int64_t m = i * MR, n = n0 + j * NR;
-          word_tile(g, steps, a + i * MR * steps, b + j * NR * steps, m, n,
-                    static_cast<int>(min_of(MR, g.M - m)), min_of(NR, g.N - n), stage,
-                    {partial.data + m * partial.row + j * NR, partial.row});
+          const std::int64_t m = tiles.begin(i), n = n0 + j * NR;
+          const Partial kept = partial.at(i * MR * partial.row + j * NR);
+          fetch_target(g, m, n, tiles.height(i), stage, kept);
+          word_tile<true>(g, steps, packed_rows(a + i * MR * steps), b + j * NR * steps, m, n,
+                          tiles.height(i), min_of(NR, g.N - n), stage, kept);
         }
 }
 
 void multiply_packed(const HalfProblem& g) {
   const Slices slices(g.K, longest_slice);
-  const std::int64_t most_steps = ceil_div(slices.length, step_depth);
-  const std::int64_t a_panels = ceil_div(g.M, MR), strip = min_of(g.N, strip_columns);
+  const RowTiles tiles(g.M);
+  const std::int64_t most_steps = ceil_div(slices.length, step_depth), strip = min_of(g.N, strip_columns);
   const std::int64_t wide = ceil_div(strip, NR) * NR, threads = threads_for(g.M * g.N * g.K);
-  const Scratch<float> a(a_panels * MR * most_steps), b(wide * most_steps);
-  const Scratch<float> sums(slices.count > 1 ? a_panels * MR * wide : 0);
+  const Scratch<float> a(tiles.count * MR * most_steps), b(wide * most_steps);
+  const Scratch<float> sums(slices.count > 1 ? tiles.count * MR * wide : 0);
   for (std::int64_t n0 = 0; n0 < g.N; n0 += strip) {
-    const std::int64_t b_panels = ceil_div(min_of(strip, g.N - n0), NR);
-    const Grid grid(a_panels, b_panels, threads);
+    const std::int64_t panels = ceil_div(min_of(strip, g.N - n0), NR);
+    const Grid grid(tiles.count, panels, threads);
     for (std::int64_t s = 0; s < slices.count; ++s) {
       const std::int64_t k0 = s * slices.length, k = min_of(slices.length, g.K - k0);
       const std::int64_t steps = ceil_div(k, step_depth);
-      parallel_tasks(a_panels + b_panels, threads * 16384, [&](std::int64_t i) {
-        if (i < a_panels)
-          pack_rows(g, a.data() + i * MR * steps, i * MR, k0, k);
+      parallel_tasks(tiles.count + panels, threads * 16384, [&](std::int64_t i) {
+        const std::int64_t j = i - tiles.count;
+        if (j < 0)
+          pack_rows(g, a.data() + i * MR * steps, tiles, i, k0, k);
         else
-          pack_columns(g, b.data() + (i - a_panels) * NR * steps, n0 + (i - a_panels) * NR, k0, k);
+          pack_columns(g, b.data() + j * NR * steps, n0 + j * NR, k0, k);
       });
       parallel_tasks(grid.count(), threads * 16384, [&](std::int64_t piece) {
         const std::int64_t i = piece / grid.n, j = piece % grid.n;
-        multiply_blocks(g, a.data(), b.data(), steps, n0, a_panels * i / grid.m, a_panels * (i + 1) / grid.m,
-                        b_panels * j / grid.n, b_panels * (j + 1) / grid.n, {s == 0, s + 1 == slices.count},
-                        {sums.data(), wide});
+        multiply_blocks(g, tiles, a.data(), b.data(), steps, n0, tiles.count * i / grid.m,
+                        tiles.count * (i + 1) / grid.m, panels * j / grid.n, panels * (j + 1) / grid.n,
+                        {s == 0, s + 1 == slices.count}, {slices.count > 1 ? sums.data() : nullptr, wide});
       });
     }
   }
+}
+
+// Whether A's words can be read where they lie: pairs along K side by side, and a whole number of them.
+[[gnu::always_inline]] inline bool in_place(const HalfProblem& g) {
+  return step_depth == 2 && g.a_column == 1 && g.K % 2 == 0 && g.K <= longest_slice;
+}
+
+// Row tiles i0..i1 of the panel of B at column n, all slices of K. `a`: the packed rows of all slices, one
+// slice after the other, or null.
+void multiply_panel(const HalfProblem& g, const RowTiles& tiles, const float* a, std::int64_t i0,
+                    std::int64_t i1, std::int64_t n, const Slices& slices, float* b, Partial partial) {
+  const std::int64_t columns = min_of(NR, g.N - n);
+  for (std::int64_t s = 0; s < slices.count; ++s) {
+    const std::int64_t k0 = s * slices.length, k = min_of(slices.length, g.K - k0);
+    const std::int64_t steps = ceil_div(k, step_depth);
+    const float* slice = a ? a + tiles.count * MR * ceil_div(k0, step_depth) : nullptr;
+    const Stage stage{s == 0, s + 1 == slices.count};
+    pack_columns(g, b, n, k0, k);
+    for (std::int64_t i = i0; i < i1; ++i) {
+      const std::int64_t m = tiles.begin(i);
+      const Partial kept = partial.at((i - i0) * MR * NR);
+      if (a)
+        word_tile<true>(g, steps, packed_rows(slice + i * MR * steps), b, m, n, tiles.height(i), columns,
+                        stage, kept);
+      else
+        word_tile<false>(g, steps, {reinterpret_cast<const char*>(g.a + m * g.a_row), 2 * g.a_row, 4}, b, m,
+                         n, tiles.height(i), columns, stage, kept);
+    }
+  }
+}
+
+void multiply_panels(const HalfProblem& g) {
+  const Slices slices(g.K, longest_slice);
+  const RowTiles tiles(g.M);
+  const std::int64_t panels = ceil_div(g.N, NR), threads = threads_for(g.M * g.N * g.K);
+  const bool packs = !in_place(g);
+  const Scratch<float> a(packs ? tiles.count * MR * ceil_div(g.K, step_depth) : 0);
+  if (packs)
+    parallel_tasks(tiles.count * slices.count, g.M * g.K, [&](std::int64_t task) {
+      const std::int64_t i = task % tiles.count, k0 = task / tiles.count * slices.length;
+      const std::int64_t k = min_of(slices.length, g.K - k0), before = ceil_div(k0, step_depth);
+      pack_rows(g, a.data() + MR * (tiles.count * before + i * ceil_div(k, step_depth)), tiles, i, k0, k);
+    });
+  const Grid grid(tiles.count, panels, threads);
+  parallel_tasks(grid.count(), threads * 16384, [&](std::int64_t piece) {
+    const std::int64_t i = piece / grid.n, j = piece % grid.n;
+    const std::int64_t i0 = tiles.count * i / grid.m, i1 = tiles.count * (i + 1) / grid.m;
+    const Scratch<float> b(NR * ceil_div(min_of(slices.length, g.K), step_depth));
+    const Scratch<float> partial(slices.count > 1 ? (i1 - i0) * MR * NR : 0);
+    for (std::int64_t panel = panels * j / grid.n; panel < panels * (j + 1) / grid.n; ++panel)
+      multiply_panel(g, tiles, packs ? a.data() : nullptr, i0, i1, panel * NR, slices, b.data(),
+                     {slices.count > 1 ? partial.data() : nullptr, NR});
+  });
 }
 
 // Dot products of RM rows with RN columns, K long: lane i RN + j of the result is row i with column j.
@@ -288,6 +424,7 @@ void multiply_dots(const HalfProblem& g) {
 
 void choose(const HalfProblem& g) {
   if (g.M <= 24 && g.a_column == 1 && g.b_row == 1) return multiply_dots(g);
+  if (g.M * g.K <= most_panels) return multiply_panels(g);
   multiply_packed(g);
 }
 

@@ -95,9 +95,12 @@ typedef std::uint16_t Halves __attribute__((vector_size(vector_bytes / 2), align
 #endif
 }
 
+// A word of an operand that is read where it lies.
+typedef float AnyWord __attribute__((aligned(2), may_alias));
+
 // sum[j] += *a v[j].
 template <int NV>
-[[gnu::always_inline]] inline void add_word(WordVec (&sum)[NV], const float* a, const WordVec (&v)[NV]) {
+[[gnu::always_inline]] inline void add_word(WordVec (&sum)[NV], const AnyWord* a, const WordVec (&v)[NV]) {
 #if defined(WEFT_ISA_avx512bf16)
   static_assert(NV == 1 || NV == 2);
   WordVec broadcast;
@@ -110,7 +113,7 @@ template <int NV>
         : [t] "=&v"(broadcast), [s0] "+v"(sum[0])
         : [a] "m"(*a), [v0] "v"(v[0]));
 #else
-  add_row<float, NV>(sum, a, v);
+  add_row<float, NV>(sum, reinterpret_cast<const float*>(a), v);
 #endif
 }
 
@@ -119,15 +122,18 @@ template <int NV>
 // what lies too far, so only the last is cut.
 inline void pack_words_turned(float* to, std::int64_t size, const BFloat16* from, std::int64_t lanes,
                               std::int64_t lane_stride, std::int64_t k) {
-  constexpr int L = word_lanes;
+  constexpr int L = word_lanes, ahead = 256;  // numbers: each row is a stream of its own
   const std::int64_t steps = ceil_div(k, step_depth);
-  for (std::int64_t step = 0; step < steps; step += L) {
-    const std::int64_t count = min_of<std::int64_t>(L, steps - step), k0 = step * step_depth;
-    for (std::int64_t first = (size - 1) / L * L; first >= 0; first -= L) {
+  for (std::int64_t first = (size - 1) / L * L; first >= 0; first -= L)
+    for (std::int64_t step = 0; step < steps; step += L) {
+      const std::int64_t count = min_of<std::int64_t>(L, steps - step), k0 = step * step_depth;
       WordVec r[L];
 #pragma GCC unroll 16
-      for (int l = 0; l < L; ++l)
-        r[l] = first + l < lanes ? load_along(from + (first + l) * lane_stride + k0, k - k0) : WordVec{};
+      for (int l = 0; l < L; ++l) {
+        const BFloat16* row = from + (first + l) * lane_stride + k0;
+        r[l] = first + l < lanes ? load_along(row, k - k0) : WordVec{};
+        if (first + l < lanes) __builtin_prefetch(row + ahead);
+      }
       transpose<float>(r);
       float* out = to + step * size + first;
       if (count == L) {
@@ -138,7 +144,6 @@ inline void pack_words_turned(float* to, std::int64_t size, const BFloat16* from
       }
       store_some<float>(out + (count - 1) * size, r[count - 1], min_of<std::int64_t>(L, size - first));
     }
-  }
 }
 
 // to[step][lane] for `lanes` lanes of `size`: lane l's k-th number is from[l * lane_stride + k * k_stride].
