@@ -380,7 +380,9 @@ bool conv2d_relu_max_pool2d_direct(const Conv2dReluMaxPool2dArgs& a) {
     }
   }
   const Problem f{p, pool, packed.data(), bias};
-  const std::int64_t pieces = min_of<std::int64_t>(p.N, 64), work = p.N * p.K * p.P * p.Q * taps / 8;
+  // Images are made one by one: how many a thread takes at once changes no bit.
+  const std::int64_t pieces = min_of<std::int64_t>(p.N, 4 * num_threads()),
+                     work = p.N * p.K * p.P * p.Q * taps / 8;
   parallel_tasks(pieces, work, [&](std::int64_t piece) {
     const std::int64_t first = piece * p.N / pieces, last = (piece + 1) * p.N / pieces;
     lanes_are_outputs ? by_outputs(f, a, first, last) : by_positions(f, a, first, last);
