@@ -1,4 +1,4 @@
-"""Single operations over the shapes of shapes.py, but for convolutions (convolutions.py)."""
+"""Single operations over the shapes of shapes.py, but for convolutions (convolutions.py) and what memory.py has."""
 
 from __future__ import annotations
 
@@ -10,24 +10,10 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import convolutions, jax_peer, peers, shapes, torch_peer
+from bench import convolutions, jax_peer, memory, peers, shapes, torch_peer
 from bench.convolutions import normal
 from bench.measure import Case, Contestant, Row, Run, in_turn, sets
-
-
-def text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
-def simple(function: Callable[..., object], mode: str, *inputs: np.ndarray, copies: int = 1) -> Run | None:
-    """A PyTorch function of arrays in one mode, each run on the next of `copies` copies of its inputs."""
-    theirs = [[torch_peer.in_format(mode, array.copy()) for array in inputs] for _ in range(copies)]
-    if mode == "channels_last" and inputs[0].ndim != 4:
-        return None
-    chosen = torch_peer.compiled(function, *theirs[0]) if mode == "compile" else function
-    if chosen is None:
-        return None
-    return in_turn([partial(chosen, *each) for each in theirs])
+from bench.memory import simple, text
 
 
 def gemm(size: shapes.Gemm) -> Case:
@@ -170,37 +156,6 @@ def cross_entropy(batch: int, classes: int, figure: float | None) -> Case:
     return Case(row, contestants)
 
 
-def optimizer(name: str, moved: float) -> Case:
-    """One step over ResNet-18's parameters in one buffer."""
-    n = shapes.RESNET18_PARAMETERS
-
-    def contestants(modes: list[str]) -> list[Contestant]:
-        w, g = normal(n), normal(n)
-        param, grad, first, second = (K.asarray(array) for array in (w.copy(), g, np.zeros_like(w), np.zeros_like(w)))
-        lr, step = K.asarray(np.float64(1e-6)), K.asarray(np.int64(2))
-
-        def ours() -> object:
-            if name == "SGD":
-                return K.sgd_step(param, grad, lr, step, first, momentum=0.9)
-            return K.adam_step(param, grad, first, second, lr, step)
-
-        def make(mode: str) -> Run | None:
-            if mode != "eager":
-                return None
-            p = peers.torch.nn.Parameter(peers.torch.from_numpy(w.copy()))
-            p.grad = peers.torch.from_numpy(g)
-            if name == "SGD":
-                theirs: Any = peers.torch.optim.SGD([p], lr=1e-6, momentum=0.9, fused=True)
-            else:
-                theirs = peers.torch.optim.Adam([p], lr=1e-6, fused=True)
-            return theirs.step  # type: ignore[no-any-return]
-
-        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
-
-    label = "SGD with momentum" if name == "SGD" else name
-    return Case(Row("ops", f"{label}, one step", f"{n}", flop=n * moved / 4, bytes=n * moved), contestants)
-
-
 def memory_bound(quick: bool) -> Iterator[Case]:
     large = shapes.QUICK_IMAGES if quick else shapes.LARGE_IMAGES
     figure = None if quick else shapes.ACTIVATION_FIGURE
@@ -240,5 +195,4 @@ def cases(quick: bool) -> Iterator[Case]:
     yield from memory_bound(quick)
     for batch, classes, figure in shapes.LOGITS:
         yield cross_entropy(batch, classes, figure)
-    yield optimizer("SGD", 20.0)
-    yield optimizer("Adam", 28.0)
+    yield from memory.cases(quick)

@@ -96,6 +96,11 @@ QUICK_IMAGES = (16, 16, 56, 56)
 ACTIVATION_FIGURE = 8.0
 
 LOGITS = [(1024, 1000, 2.0), (64, 10, None)]  # batch, classes, figure
+
+BATCH_NORMS = [(8, 64, 56, 56), (32, 64, 32, 32), (32, 512, 4, 4), (8, 512, 7, 7), (256, 1024)]  # the last: BatchNorm1d
+LAYER_NORMS = [(8, 512, 768), (8, 197, 192), (2, 1024, 4096)]  # transformers': batch, places, width
+GROUP_NORMS = [(32, (8, 64, 56, 56)), (64, (8, 64, 56, 56))]  # groups, images; as many groups as channels: InstanceNorm
+REDUCTIONS = [(-1, (4096, 1024)), (0, (4096, 1024)), (-1, (65536, 64)), (1, (64, 64, 3136))]  # axis, shape
 RESNET18_PARAMETERS = 11_689_512
 
 LENET_STEP_FIGURES = {1: 20.0, 16: 8.0, 64: 6.0, 256: 4.5, 1024: 4.0}
