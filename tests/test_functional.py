@@ -530,3 +530,14 @@ def test_errors() -> None:
         F.nll_loss(x, constant(np.array([0, -1])))
     with pytest.raises(RuntimeError, match="cross_entropy: there is no gradient by the target"):
         F.cross_entropy(x, leaf(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_cross_entropy_backward_twice(scale: float) -> None:
+    logits = weft.tensor(np.random.default_rng(0).normal(size=(5, 4)), requires_grad=True)
+    loss = F.cross_entropy(logits, weft.tensor(np.arange(5) % 4)) * scale
+    first = weft.autograd.grad(loss, logits, retain_graph=True)[0].numpy().copy()
+    second = weft.autograd.grad(loss, logits)[0].numpy()
+    assert first.tobytes() == second.tobytes()
+    softmax = np.exp(logits.detach().numpy()) / np.exp(logits.detach().numpy()).sum(1, keepdims=True)
+    assert np.allclose(first, scale * (softmax - np.eye(4)[np.arange(5) % 4]) / 5)

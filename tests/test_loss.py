@@ -101,13 +101,11 @@ def test_cross_entropy_beside_torch(problem: dict[str, Any]) -> None:
     tensors = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in problem.items()}
     logits, target = tensors.pop("logits").requires_grad_(), tensors.pop("target")
     theirs = torch.nn.functional.cross_entropy(logits, target, **tensors)
-    loss, lse, total = K.cross_entropy(**problem)
+    loss, unit = K.cross_entropy(**problem, need_grad=True)
     assert_close(loss, theirs)
     dout = np.random.default_rng(0).normal(size=theirs.shape)
     (dlogits,) = torch.autograd.grad(theirs, logits, torch.from_numpy(dout))
-    options = {k: v for k, v in problem.items() if k not in ("logits", "target")}
-    ours = K.cross_entropy_backward(dout, problem["logits"], problem["target"], lse, total, **options)
-    assert_close(ours, dlogits)
+    assert_close(K.cross_entropy_backward(dout, unit, problem["reduction"]), dlogits)
 
 
 @given(problem=problems())
@@ -118,31 +116,52 @@ def test_cross_entropy_in_float32(problem: dict[str, Any]) -> None:
     wide = {
         k: v.astype(np.float64) if isinstance(v, np.ndarray) and v.dtype.kind == "f" else v for k, v in narrow.items()
     }
-    loss, lse, total = K.cross_entropy(**narrow)
-    exact, exact_lse, exact_total = reference(K.cross_entropy, **wide)
-    for ours, theirs in ((loss, exact), (lse, exact_lse), (total, exact_total)):
-        assert_close(ours, theirs, dtype="float32", factor=4)
+    loss, unit = K.cross_entropy(**narrow, need_grad=True)
+    assert np.asarray(loss).tobytes() == np.asarray(K.cross_entropy(**narrow)[0]).tobytes()
+    exact, exact_unit = reference(K.cross_entropy, **wide, need_grad=True)
+    assert_close(loss, exact, dtype="float32", factor=4)
+    assert_close(unit, exact_unit, dtype="float32", factor=4)
     dout = np.random.default_rng(0).normal(size=np.asarray(loss).shape)
-    options = [{k: v for k, v in p.items() if k not in ("logits", "target")} for p in (narrow, wide)]
-    ours = K.cross_entropy_backward(
-        dout.astype(np.float32), narrow["logits"], narrow["target"], lse, total, **options[0]
-    )
-    theirs = reference(
-        K.cross_entropy_backward, dout, wide["logits"], wide["target"], exact_lse, exact_total, **options[1]
-    )
-    assert_close(ours, theirs, dtype="float32", factor=4)
+    theirs = reference(K.cross_entropy_backward, dout, exact_unit, narrow["reduction"])
+    for in_place in (False, True):
+        ours = K.cross_entropy_backward(dout.astype(np.float32), unit, narrow["reduction"], in_place)
+        assert_close(ours, theirs, dtype="float32", factor=4)
+    assert_close(unit, theirs, dtype="float32", factor=4)  # the last one wrote there
 
 
-@pytest.mark.parametrize("shape", [(64, 10), (1024, 1000), (5, 1), (3, 10, 7)], ids=str)
-def test_cross_entropy(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(64, 10), (1024, 1000), (5, 1), (3, 10, 7), (2, 21, 13, 17)], ids=str)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("by", ["class", "probability"])
+def test_cross_entropy(
+    every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], smoothing: float, weighted: bool, by: str
+) -> None:
     logits = rng.normal(scale=3, size=shape).astype(np.float32)
     target = rng.integers(0, shape[1], (shape[0], *shape[2:]))
-    loss, lse, total = K.cross_entropy(logits, target)
-    expected = reference(K.cross_entropy, logits.astype(np.float64), target)
-    assert_close(loss, expected[0], dtype="float32", factor=3)
-    ours = K.cross_entropy_backward(np.float32(1), logits, target, lse, total)
-    theirs = reference(K.cross_entropy_backward, np.float64(1), logits.astype(np.float64), target, *expected[1:])
-    assert_close(ours, theirs, dtype="float32", factor=3)
+    if by == "class":
+        target[-1, ...] = 0
+        target.flat[::5] = -100  # ignored
+    else:
+        target = rng.dirichlet(np.ones(shape[1]), (shape[0], *shape[2:]))
+        target = np.moveaxis(target, -1, 1).astype(np.float32)
+    weight = rng.uniform(0.5, 2, shape[1]).astype(np.float32) if weighted else None
+    loss, unit = K.cross_entropy(logits, target, weight, label_smoothing=smoothing, need_grad=True)
+    wide = [v if v is None or v.dtype.kind == "i" else v.astype(np.float64) for v in (logits, target, weight)]
+    expected = reference(K.cross_entropy, *wide, label_smoothing=smoothing, need_grad=True)
+    assert_close(loss, expected[0], dtype="float32", factor=4)
+    assert_close(unit, expected[1], dtype="float32", factor=4)
+    assert K.cross_entropy_backward(np.float32(1), unit, in_place=True).numpy().tobytes() == unit.numpy().tobytes()
+
+
+def test_a_probability_of_zero_takes_out_an_infinite_logit(every_isa: str) -> None:
+    for shape in ((1, 3), (1, 3, 1, 2)):
+        logits = np.zeros(shape, np.float32)
+        logits[:, 0] = -np.inf
+        target = np.zeros(shape, np.float32)
+        target[:, 1] = 1
+        loss, dlogits = K.cross_entropy(logits, target, need_grad=True)
+        assert np.isclose(loss.item(), np.log(2))
+        assert np.isfinite(np.asarray(dlogits)).all()
 
 
 def test_targets_of_other_integer_dtypes(rng: np.random.Generator) -> None:
@@ -153,15 +172,16 @@ def test_targets_of_other_integer_dtypes(rng: np.random.Generator) -> None:
 
 def test_one_sample_without_batch_axis() -> None:
     logits = np.array([1.0, 2.0, 3.0])
-    loss, lse, _ = K.cross_entropy(logits, 2)
-    assert loss.shape == lse.shape == ()
+    loss, dlogits = K.cross_entropy(logits, 2, need_grad=True)
+    assert loss.shape == ()
+    assert dlogits.shape == (3,)
     assert np.isclose(loss.item(), np.log(np.exp(logits - 3).sum()))
 
 
 def test_nothing_counts_is_nan_and_empty_batch(every_isa: str) -> None:
-    loss, _, _ = K.cross_entropy(np.ones((3, 4), np.float32), np.full(3, -100))
+    loss, _ = K.cross_entropy(np.ones((3, 4), np.float32), np.full(3, -100))
     assert np.isnan(loss.item())
-    loss, _, _ = K.cross_entropy(np.ones((0, 4), np.float32), np.zeros(0, int))
+    loss, _ = K.cross_entropy(np.ones((0, 4), np.float32), np.zeros(0, int))
     assert np.isnan(loss.item())
     assert K.cross_entropy(np.ones((0, 4), np.float32), np.zeros(0, int), reduction="sum")[0].item() == 0
     assert np.isnan(K.mse_loss(np.ones(0, np.float32), np.ones(0, np.float32)).item())
@@ -170,7 +190,7 @@ def test_nothing_counts_is_nan_and_empty_batch(every_isa: str) -> None:
 def test_nan_goes_through(every_isa: str) -> None:
     logits = np.zeros((2, 20), np.float32)
     logits[1, 3] = np.nan
-    loss, _, _ = K.cross_entropy(logits, np.zeros(2, int), reduction="none")
+    loss, _ = K.cross_entropy(logits, np.zeros(2, int), reduction="none")
     assert np.isnan(np.asarray(loss)).tolist() == [False, True]
     for kind in KINDS:
         x = np.full(20, np.nan, np.float32)
@@ -183,10 +203,11 @@ def test_same_bits_for_any_number_of_threads(rng: np.random.Generator) -> None:
     results = []
     for count in (1, 2, 3, 4, 7):
         with threads(count):
-            loss, lse, total = K.cross_entropy(logits, target, label_smoothing=0.1)
-            dx = K.cross_entropy_backward(np.float32(1), logits, target, lse, total, label_smoothing=0.1)
+            loss, dx = K.cross_entropy(logits, target, label_smoothing=0.1, need_grad=True)
+            planes = logits.reshape(30, 100, 33)
+            more = K.cross_entropy(planes, target[:990].reshape(30, 33), need_grad=True)
             mse = K.mse_loss(logits, logits[::-1])
-            results.append(b"".join(np.asarray(v).tobytes() for v in (loss, lse, dx, mse)))
+            results.append(b"".join(np.asarray(v).tobytes() for v in (loss, dx, *more, mse)))
     assert len(set(results)) == 1
 
 
@@ -250,6 +271,15 @@ X = np.ones((4, 3), F)
 def test_cross_entropy_errors(arguments: Any, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         K.cross_entropy(*arguments, **options)
+
+
+def test_cross_entropy_backward_errors() -> None:
+    with pytest.raises(ValueError, match=r"cross_entropy: dout must have shape \(\), got \(4,\)"):
+        K.cross_entropy_backward(np.ones(4, F), K.asarray(X))
+    with pytest.raises(TypeError, match="cross_entropy: dout and dlogits must have the same dtype"):
+        K.cross_entropy_backward(np.float64(1), K.asarray(X))
+    with pytest.raises(ValueError, match="cross_entropy: dlogits must be contiguous"):
+        K.cross_entropy_backward(F(1), K.asarray(X).permute([1, 0]))
 
 
 def test_pointwise_errors() -> None:

@@ -55,23 +55,23 @@ PointwiseLoss parse_kind(const std::string& text) {
       "'");
 }
 
-CrossEntropyOptions options(std::int64_t ignore_index, const std::string& reduction, double label_smoothing) {
-  return {parse_reduction("cross_entropy", reduction.c_str()), ignore_index, label_smoothing};
-}
-
 void bind_cross_entropy(py::module_& m) {
   m.def(
       "cross_entropy",
       [](const ArrayLike& logits, const ArrayLike& target, const OptionalArray& weight,
-         std::int64_t ignore_index, const std::string& reduction, double label_smoothing) {
-        Array lse, total;
-        const Array loss = cross_entropy(logits, target, pointer(weight),
-                                         options(ignore_index, reduction, label_smoothing), lse, total);
-        return std::tuple(loss, lse, total);
+         std::int64_t ignore_index, const std::string& reduction, double label_smoothing, bool need_grad) {
+        std::optional<Array> dlogits;
+        if (need_grad) dlogits.emplace();
+        const Array loss = cross_entropy(
+            logits, target, pointer(weight),
+            {parse_reduction("cross_entropy", reduction.c_str()), ignore_index, label_smoothing},
+            dlogits ? &*dlogits : nullptr);
+        return std::tuple(loss, dlogits);
       },
       py::arg("logits"), py::arg("target"), py::arg("weight") = py::none(), py::arg("ignore_index") = -100,
-      py::arg("reduction") = "mean", py::arg("label_smoothing") = 0.0, ReleaseGil(),
-      "Cross-entropy from logits: softmax and negative log-likelihood in one kernel.\n\n"
+      py::arg("reduction") = "mean", py::arg("label_smoothing") = 0.0, py::arg("need_grad") = false,
+      ReleaseGil(),
+      "Cross-entropy from logits: softmax, negative log-likelihood and their gradient in one kernel.\n\n"
       "-sum over c of q_c weight_c log softmax(logits)_c, with q one-hot of the class index or given "
       "probabilities, "
       "smoothed to (1-e) q + e/C. 'mean' divides by the sum of weight[target] over the rows that count "
@@ -80,24 +80,23 @@ void bind_cross_entropy(py::module_& m) {
       "logits: (C), (N, C) or (N, C, d1, ...), float32 or float64. target: integers of shape (), (N) or (N, "
       "d1, ...), "
       "0 <= target < C or ignore_index; or probabilities of the logits' shape and dtype. weight: (C,). "
-      "Returns (loss, "
-      "lse, total): the loss, and log sum exp of each row and the divisor, which the backward wants.\n"
+      "Returns (loss, dlogits): the loss, and with need_grad its gradient by the logits (for 'none': of each "
+      "row's loss), else None.\n"
       "IndexError for a target that is no class; TypeError for a float target of another shape; ValueError "
       "for shapes "
       "that do not fit.");
   m.def(
       "cross_entropy_backward",
-      [](const ArrayLike& dout, const ArrayLike& logits, const ArrayLike& target, const ArrayLike& lse,
-         const ArrayLike& total, const OptionalArray& weight, std::int64_t ignore_index,
-         const std::string& reduction, double label_smoothing) {
-        return cross_entropy_backward(dout, logits, target, pointer(weight),
-                                      options(ignore_index, reduction, label_smoothing), lse, total);
+      [](const ArrayLike& dout, const Array& dlogits, const std::string& reduction, bool in_place) {
+        return cross_entropy_backward(dout, dlogits, parse_reduction("cross_entropy", reduction.c_str()),
+                                      in_place);
       },
-      py::arg("dout"), py::arg("logits"), py::arg("target"), py::arg("lse"), py::arg("total"),
-      py::arg("weight") = py::none(), py::arg("ignore_index") = -100, py::arg("reduction") = "mean",
-      py::arg("label_smoothing") = 0.0, ReleaseGil(),
-      "The gradient of cross_entropy by the logits. dout: the shape of the loss; the others as in the "
-      "forward.");
+      py::arg("dout"), py::arg("dlogits"), py::arg("reduction") = "mean", py::arg("in_place") = false,
+      ReleaseGil(),
+      "The gradient by the logits for a gradient dout of the loss: cross_entropy's dlogits times dout, row "
+      "by "
+      "row for reduction 'none'. in_place: dlogits itself is multiplied and returned, which costs nothing "
+      "where dout is 1.");
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
-// Losses; see ops/loss.h. Cross-entropy with class indices in the last axis, float32: one pass over each row
-// for the largest logit, one for the sum of exponentials; the backward has softmax from the kept log sum exp
-// in one more. Sums over rows and elements run in blocks of a fixed size, added in order, in double.
-// Everything else: the naive kernels.
+// Pointwise losses; see ops/loss.h. Sums over elements run in blocks of a fixed size, added in order, in
+// double. float64: the naive kernels.
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/rows.h"
@@ -73,6 +71,8 @@ void pointwise_backward(const PointwiseLossBackwardArgs& a, std::int64_t cost, F
 
 [[gnu::always_inline]] inline float sign_of(float d) { return d > 0 ? 1.0f : d < 0 ? -1.0f : d; }
 
+[[gnu::always_inline]] inline float at_least_minus_100(float x) { return x < -100.0f ? -100.0f : x; }
+
 bool pointwise_float(const PointwiseLossArgs& a) {
   const auto param = static_cast<float>(a.param);
   switch (a.kind) {
@@ -94,7 +94,11 @@ bool pointwise_float(const PointwiseLossArgs& a) {
     case PointwiseLoss::hinge:
       pointwise(a, 1, [=](float x, float t) { return param - t * x <= 0 ? 0.0f : param - t * x; });
       return true;
-    case PointwiseLoss::bce: return false;
+    case PointwiseLoss::bce:
+      pointwise(a, 24, [](float x, float t) {
+        return -(t * at_least_minus_100(log(x)) + (1 - t) * at_least_minus_100(log1p(-x)));
+      });
+      return true;
   }
   return false;
 }
@@ -122,27 +126,17 @@ bool pointwise_float_backward(const PointwiseLossBackwardArgs& a) {
           a, 1, [=](float x, float t) { return param - t * x <= 0 ? 0.0f : -t; },
           [=](float x, float t) { return param - t * x <= 0 ? 0.0f : -x; });
       return true;
-    case PointwiseLoss::bce: return false;
+    case PointwiseLoss::bce:
+      pointwise_backward(
+          a, 24,
+          [](float x, float t) {  // the denominator is kept away from 0
+            const float spread = x * (1 - x);
+            return (x - t) / (spread < 1e-12f ? 1e-12f : spread);
+          },
+          [](float x, float) { return at_least_minus_100(log1p(-x)) - at_least_minus_100(log(x)); });
+      return true;
   }
   return false;
-}
-
-// The rows of cross-entropy that have a loop of their own.
-template <class Args>
-bool plain(const Args& a) {
-  return a.dtype == DType::float32 && a.inner == 1 && a.target && a.N > 0;
-}
-
-// The loss of one row with class t. With smoothing e every class has the weight e/C beside the target's 1-e.
-float row_loss(const CrossEntropyArgs& a, const float* x, std::int64_t t, float lse) {
-  const auto* w = static_cast<const float*>(a.weight);
-  const auto e = static_cast<float>(a.label_smoothing);
-  float loss = (1 - e) * (w ? w[t] : 1.0f) * (lse - x[t]);
-  if (e > 0) {
-    const auto other = [=](std::int64_t c) { return (w ? w[c] : 1.0f) * (lse - x[c]); };
-    loss += e / static_cast<float>(a.C) * reduce_row(a.C, 0, other, add_of);
-  }
-  return loss;
 }
 
 }  // namespace
@@ -155,64 +149,6 @@ void pointwise_loss_forward(Stream& stream, const PointwiseLossArgs& a) {
 void pointwise_loss_backward(Stream& stream, const PointwiseLossBackwardArgs& a) {
   if (a.dtype == DType::float32 && pointwise_float_backward(a)) return;
   reference::pointwise_loss_backward(stream, a);
-}
-
-void cross_entropy_forward(Stream& stream, const CrossEntropyArgs& a) {
-  if (!plain(a)) return reference::cross_entropy_forward(stream, a);
-  const auto* logits = static_cast<const float*>(a.logits);
-  const auto* w = static_cast<const float*>(a.weight);
-  auto* out = static_cast<float*>(a.out);
-  auto* lse = static_cast<float*>(a.lse);
-  const std::int64_t rows = rows_per_task(a.C), tasks = ceil_div(a.N, rows);
-  const Scratch<double> losses(tasks), totals(tasks);
-  parallel_tasks(tasks, a.N * a.C * 8, [&](std::int64_t task) {
-    double sum = 0, total = 0;
-    rows_log_sum_exp(logits + task * rows * a.C, min_of(rows, a.N - task * rows), a.C, lse + task * rows);
-    for (std::int64_t row = task * rows; row < min_of(a.N, (task + 1) * rows); ++row) {
-      const float* x = logits + row * a.C;
-      const std::int64_t t = a.target[row];
-      const bool counts = t != a.ignore_index;
-      const float loss = counts ? row_loss(a, x, t, lse[row]) : 0.0f;
-      if (counts) total += static_cast<double>(w ? w[t] : 1.0f);
-      if (a.reduction == Reduction::none) out[row] = loss;
-      sum += static_cast<double>(loss);
-    }
-    losses[task] = sum;
-    totals[task] = total;
-  });
-  const double total = total_of(totals, tasks);
-  *static_cast<float*>(a.total) = static_cast<float>(total);
-  if (a.reduction == Reduction::sum) *out = static_cast<float>(total_of(losses, tasks));
-  if (a.reduction == Reduction::mean) *out = static_cast<float>(total_of(losses, tasks) / total);
-}
-
-void cross_entropy_backward(Stream& stream, const CrossEntropyBackwardArgs& a) {
-  if (!plain(a)) return reference::cross_entropy_backward(stream, a);
-  const auto* logits = static_cast<const float*>(a.logits);
-  const auto* w = static_cast<const float*>(a.weight);
-  const auto* dout = static_cast<const float*>(a.dout);
-  const auto* lse = static_cast<const float*>(a.lse);
-  const float share = a.reduction == Reduction::mean ? 1 / *static_cast<const float*>(a.total) : 1.0f;
-  const auto e = static_cast<float>(a.label_smoothing), even = e / static_cast<float>(a.C);
-  float weights = static_cast<float>(a.C);  // the sum of all weights: what smoothing spreads over
-  if (w) weights = row_sum(w, a.C);
-  parallel_ranges(a.N, rows_per_task(a.C), a.N * a.C * 8, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* x = logits + row * a.C;
-      float* dx = static_cast<float*>(a.dlogits) + row * a.C;
-      const std::int64_t t = a.target[row];
-      const float d = dout[a.reduction == Reduction::none ? row : 0] * share;
-      if (t == a.ignore_index) {
-        for (std::int64_t c = 0; c < a.C; ++c) dx[c] = 0;
-        continue;
-      }
-      const float own = (1 - e) * (w ? w[t] : 1.0f), all = d * (own + even * weights), shift = lse[row];
-      for (std::int64_t c = 0; c < a.C; ++c) dx[c] = all * exp_flushed(x[c] - shift);
-      if (e > 0)
-        for (std::int64_t c = 0; c < a.C; ++c) dx[c] -= d * even * (w ? w[c] : 1.0f);
-      dx[t] -= d * own;
-    }
-  });
 }
 
 }  // namespace weft::cpu::WEFT_ISA

@@ -142,11 +142,13 @@ inline Cost cost_of(const PointwiseLossBackwardArgs& a) {
 }
 inline Cost cost_of(const CrossEntropyArgs& a) {
   const double rows = number(a.N * a.inner), n = rows * number(a.C);
-  return {4 * n, (a.probabilities ? 2 : 1) * n * size(a.dtype) + rows * 8};
+  const double arrays = 1 + (a.probabilities ? 1 : 0) + (a.dlogits ? 1 : 0);
+  return {(a.dlogits ? 6 : 4) * n, arrays * n * size(a.dtype) + rows * 8};
 }
 inline Cost cost_of(const CrossEntropyBackwardArgs& a) {
-  const double rows = number(a.N * a.inner), n = rows * number(a.C);
-  return {3 * n, (a.probabilities ? 3 : 2) * n * size(a.dtype) + rows * 8};
+  if (a.out == a.dlogits) return {};  // nothing to do where dout is 1, as for a loss
+  const double n = number(a.N * a.C * a.inner);
+  return {n, 2 * n * size(a.dtype)};
 }
 
 inline Cost cost_of(const IndexSelectArgs& a) {

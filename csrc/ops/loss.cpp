@@ -91,7 +91,7 @@ Array check_classes(const Array& logits, const Array& given, const Rows& r, std:
   return target;
 }
 
-// Everything that forward and backward check alike.
+// Checked operands, contiguous.
 struct CrossEntropy {
   CrossEntropy(const Array& given, const Array& given_target, const Array* given_weight,
                const CrossEntropyOptions& o)
@@ -181,45 +181,49 @@ void pointwise_loss_backward(PointwiseLoss kind, const Array& given, const Array
 }
 
 Array cross_entropy(const Array& given, const Array& target, const Array* weight,
-                    const CrossEntropyOptions& o, Array& lse, Array& total) {
+                    const CrossEntropyOptions& o, Array* dlogits) {
   const CrossEntropy c(given, target, weight, o);
   const DType dtype = given.dtype();
   const Array out =
       Array::empty(o.reduction == Reduction::none ? c.rows.rows : Dims{}, dtype, given.device());
-  lse = Array::empty(c.rows.rows, dtype, given.device());
-  total = Array::empty({}, dtype, given.device());
-  const CrossEntropyArgs args{o.reduction,       dtype,       c.rows.N,       c.rows.C,         c.rows.inner,
-                              out.raw(),         lse.raw(),   total.raw(),    c.logits.raw(),   c.classes(),
-                              c.probabilities(), c.weights(), o.ignore_index, o.label_smoothing};
+  if (dlogits) *dlogits = Array::empty(given.shape(), dtype, given.device());
+  const CrossEntropyArgs args{o.reduction,
+                              dtype,
+                              c.rows.N,
+                              c.rows.C,
+                              c.rows.inner,
+                              out.raw(),
+                              dlogits ? dlogits->raw() : nullptr,
+                              c.logits.raw(),
+                              c.classes(),
+                              c.probabilities(),
+                              c.weights(),
+                              o.ignore_index,
+                              o.label_smoothing};
   current_stream(given.device())
       .submit("cross_entropy", backend(given.device()).cross_entropy_forward, args,
-              {&out, &lse, &total, &c.logits, &c.target, &c.weight});
+              {&out, dlogits ? dlogits : &out, &c.logits, &c.target, &c.weight});
   return out;
 }
 
-Array cross_entropy_backward(const Array& given_dout, const Array& given, const Array& target,
-                             const Array* weight, const CrossEntropyOptions& o, const Array& lse,
-                             const Array& total) {
-  const CrossEntropy c(given, target, weight, o);
-  const DType dtype = given.dtype();
-  const Dims expected = o.reduction == Reduction::none ? c.rows.rows : Dims{};
-  check_same_dtype("cross_entropy", "dout", given_dout, "logits", given);
-  check_value(given_dout.shape() == expected, "cross_entropy: dout must have shape ", expected, ", got ",
-              given_dout.shape());
-  check_value(
-      lse.shape() == c.rows.rows && lse.dtype() == dtype && total.numel() == 1 && total.dtype() == dtype,
-      "cross_entropy: lse and total must be those of the forward, got ", lse.shape(), " and ", total.shape());
-  const Array dout = contiguous(given_dout), kept = contiguous(lse);
-  const Array dlogits = Array::empty(given.shape(), dtype, given.device());
-  const CrossEntropyBackwardArgs args{o.reduction,  dtype,          c.rows.N,         c.rows.C,
-                                      c.rows.inner, dlogits.raw(),  dout.raw(),       kept.raw(),
-                                      total.raw(),  c.logits.raw(), c.classes(),      c.probabilities(),
-                                      c.weights(),  o.ignore_index, o.label_smoothing};
-  if (dlogits.numel() > 0)
-    current_stream(given.device())
-        .submit("cross_entropy_backward", backend(given.device()).cross_entropy_backward, args,
-                {&dlogits, &dout, &kept, &total, &c.logits, &c.target, &c.weight});
-  return dlogits;
+Array cross_entropy_backward(const Array& given, const Array& dlogits, Reduction reduction, bool in_place) {
+  check_floating("cross_entropy", "dlogits", dlogits);
+  const Rows r(dlogits);
+  const Dims expected = reduction == Reduction::none ? r.rows : Dims{};
+  check_same_dtype("cross_entropy", "dout", given, "dlogits", dlogits);
+  check_same_device("cross_entropy", "dout", given, "dlogits", dlogits);
+  check_value(given.shape() == expected, "cross_entropy: dout must have shape ", expected, ", got ",
+              given.shape());
+  check_value(dlogits.is_contiguous(), "cross_entropy: dlogits must be contiguous, as the forward made it");
+  const Array dout = contiguous(given);
+  Array out = in_place ? dlogits : Array::empty(dlogits.shape(), dlogits.dtype(), dlogits.device());
+  const CrossEntropyBackwardArgs args{reduction, dlogits.dtype(), r.N,           r.C,
+                                      r.inner,   out.raw(),       dlogits.raw(), dout.raw()};
+  if (out.numel() > 0)
+    current_stream(out.device())
+        .submit("cross_entropy_backward", backend(out.device()).cross_entropy_backward, args,
+                {&out, &dlogits, &dout});
+  return out;
 }
 
 }  // namespace weft

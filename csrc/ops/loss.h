@@ -14,7 +14,9 @@
 //   with q one-hot of the class index, or given probabilities; smoothed: (1-e) q + e/C.
 //   ignore_index: its rows give 0 and no gradient. mean: divided by the sum of w[target] over the rows that
 //   count (class indices) or by N inner (probabilities). NaN where nothing counts.
-//   The forward keeps log sum exp of each row (`lse`), from which the backward has softmax in one pass.
+//   Where its gradient is wanted, the forward writes it in the same pass, for a gradient of the loss of 1:
+//   dlogits = softmax sum_c f_c - f with f_c = q_c w_c, divided as the loss is. The backward multiplies it by
+//   the gradient of the loss, and does nothing where that is 1.
 #pragma once
 #include <cstdint>
 
@@ -56,9 +58,8 @@ struct CrossEntropyArgs {
   Reduction reduction;
   DType dtype;
   std::int64_t N, C, inner;
-  void* out;    // N inner values, or one
-  void* lse;    // N inner values
-  void* total;  // one value: the divisor of `mean`
+  void* out;      // N inner values, or one
+  void* dlogits;  // N C inner values, for a gradient of the loss of 1; or null
   const void* logits;
   const std::int64_t* target;  // N inner class indices, checked; or null
   const void* probabilities;   // N C inner values; or null
@@ -66,20 +67,14 @@ struct CrossEntropyArgs {
   std::int64_t ignore_index;
   double label_smoothing;
 };
+// out = dlogits dout; they may be the same array.
 struct CrossEntropyBackwardArgs {
   Reduction reduction;
   DType dtype;
   std::int64_t N, C, inner;
-  void* dlogits;
-  const void* dout;
-  const void* lse;
-  const void* total;
-  const void* logits;
-  const std::int64_t* target;
-  const void* probabilities;
-  const void* weight;
-  std::int64_t ignore_index;
-  double label_smoothing;
+  void* out;
+  const void* dlogits;
+  const void* dout;  // N inner values, or one
 };
 
 Reduction parse_reduction(const char* op, const char* text);
@@ -98,10 +93,10 @@ struct CrossEntropyOptions {
   double label_smoothing = 0;
 };
 // logits (C), (N,C) or (N,C,d1,...); target class indices of shape (), (N) or (N,d1,...) with an integer
-// dtype, or probabilities of logits' shape and dtype. lse and total are kept for the backward.
+// dtype, or probabilities of logits' shape and dtype. dlogits: filled where given.
 Array cross_entropy(const Array& logits, const Array& target, const Array* weight,
-                    const CrossEntropyOptions& options, Array& lse, Array& total);
-Array cross_entropy_backward(const Array& dout, const Array& logits, const Array& target, const Array* weight,
-                             const CrossEntropyOptions& options, const Array& lse, const Array& total);
+                    const CrossEntropyOptions& options, Array* dlogits);
+// dlogits times dout, the gradient of the loss; in dlogits itself with `in_place`.
+Array cross_entropy_backward(const Array& dout, const Array& dlogits, Reduction reduction, bool in_place);
 
 }  // namespace weft

@@ -109,28 +109,34 @@ void cross_entropy_forward(Stream&, const CrossEntropyArgs& a) {
     const Factors factor{a.C, a.inner, a.ignore_index, a.label_smoothing};
     const auto* weight = static_cast<const T*>(a.weight);
     double sum = 0, total = 0;
+    for (std::int64_t row = 0; row < a.N * a.inner; ++row)
+      if (!a.target || a.target[row] != a.ignore_index)
+        total += a.target && weight ? double{weight[a.target[row]]} : 1;
+    const double share = a.reduction == Reduction::mean ? 1 / total : 1;
     for (std::int64_t row = 0; row < a.N * a.inner; ++row) {
       const std::int64_t start = row / a.inner * a.C * a.inner + row % a.inner;
       const T* x = static_cast<const T*>(a.logits) + start;
       const T* q = a.probabilities ? static_cast<const T*>(a.probabilities) + start : nullptr;
-      double largest = x[0], exponentials = 0, loss = 0;
+      const std::int64_t* target = a.target ? a.target + row : nullptr;
+      const bool ignored = target && *target == a.ignore_index;
+      double largest = x[0], exponentials = 0, loss = 0, all = 0;
       for (std::int64_t c = 1; c < a.C; ++c)
         if (!(double{x[c * a.inner]} <= largest)) largest = x[c * a.inner];
       for (std::int64_t c = 0; c < a.C; ++c) exponentials += std::exp(double{x[c * a.inner]} - largest);
       const double lse = largest + std::log(exponentials);
-      static_cast<T*>(a.lse)[row] = static_cast<T>(lse);
-      const std::int64_t* target = a.target ? a.target + row : nullptr;
-      if (!target || *target != a.ignore_index) {
-        for (std::int64_t c = 0; c < a.C; ++c) {
-          const double f = factor(target, q, weight, c);
-          if (f != 0) loss += f * (lse - double{x[c * a.inner]});
-        }
-        total += !target ? 1 : weight ? double{weight[*target]} : 1;
+      for (std::int64_t c = 0; c < a.C && !ignored; ++c) {
+        const double f = factor(target, q, weight, c);
+        if (f != 0) loss += f * (lse - double{x[c * a.inner]});
+        all += f;
+      }
+      for (std::int64_t c = 0; c < a.C && a.dlogits; ++c) {
+        const double softmax = std::exp(double{x[c * a.inner]} - lse);
+        static_cast<T*>(a.dlogits)[start + c * a.inner] =
+            ignored ? T(0) : static_cast<T>(share * (all * softmax - factor(target, q, weight, c)));
       }
       if (a.reduction == Reduction::none) static_cast<T*>(a.out)[row] = static_cast<T>(loss);
       sum += loss;
     }
-    *static_cast<T*>(a.total) = static_cast<T>(total);
     if (a.reduction == Reduction::sum) *static_cast<T*>(a.out) = static_cast<T>(sum);
     if (a.reduction == Reduction::mean) *static_cast<T*>(a.out) = static_cast<T>(sum / total);
   });
@@ -139,24 +145,10 @@ void cross_entropy_forward(Stream&, const CrossEntropyArgs& a) {
 void cross_entropy_backward(Stream&, const CrossEntropyBackwardArgs& a) {
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const Factors factor{a.C, a.inner, a.ignore_index, a.label_smoothing};
-    const auto* weight = static_cast<const T*>(a.weight);
-    const auto* dout = static_cast<const T*>(a.dout);
-    const double share = a.reduction == Reduction::mean ? 1 / double{*static_cast<const T*>(a.total)} : 1;
-    for (std::int64_t row = 0; row < a.N * a.inner; ++row) {
-      const std::int64_t start = row / a.inner * a.C * a.inner + row % a.inner;
-      const T* x = static_cast<const T*>(a.logits) + start;
-      const T* q = a.probabilities ? static_cast<const T*>(a.probabilities) + start : nullptr;
-      T* dx = static_cast<T*>(a.dlogits) + start;
-      const std::int64_t* target = a.target ? a.target + row : nullptr;
-      const bool ignored = target && *target == a.ignore_index;
-      const double d = double{dout[a.reduction == Reduction::none ? row : 0]} * share;
-      double all = 0;
-      for (std::int64_t c = 0; c < a.C && !ignored; ++c) all += factor(target, q, weight, c);
-      for (std::int64_t c = 0; c < a.C; ++c) {
-        const double softmax = std::exp(double{x[c * a.inner]} - double{static_cast<const T*>(a.lse)[row]});
-        dx[c * a.inner] = ignored ? T(0) : static_cast<T>(d * (all * softmax - factor(target, q, weight, c)));
-      }
+    const auto *dlogits = static_cast<const T*>(a.dlogits), *dout = static_cast<const T*>(a.dout);
+    for (std::int64_t i = 0; i < a.N * a.C * a.inner; ++i) {
+      const std::int64_t row = i / (a.C * a.inner) * a.inner + i % a.inner;
+      static_cast<T*>(a.out)[i] = dlogits[i] * dout[a.reduction == Reduction::none ? row : 0];
     }
   });
 }

@@ -115,6 +115,7 @@ class Node:
     _saved: tuple[Any, ...] = ()
     _versions: tuple[int, ...] = ()
     _freed = False
+    retains_graph = False  # in backward: whether there may be another one
     _non_differentiable: tuple[Any, ...] = ()
 
     def __init__(self, function: type[Any], edges: list[Any]) -> None:
@@ -372,6 +373,8 @@ class _Pass:
             if dout is not None:
                 douts[index] = self._output_gradient(node, index, dout)
         placed: dict[int, K.Array] = {}
+        if node.retains_graph is not self.retain_graph:
+            node.retains_graph = self.retain_graph
         if node.function._tensors:
             with no_grad():
                 result = node.function.backward(node, *(None if d is None else _tensor_type(d) for d in douts))

@@ -887,29 +887,20 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
-) -> tuple[Array, Array, Array]:
+    need_grad: bool = False,
+) -> tuple[Array, Array | None]:
     """
-    Cross-entropy from logits: softmax and negative log-likelihood in one kernel.
+    Cross-entropy from logits: softmax, negative log-likelihood and their gradient in one kernel.
 
     -sum over c of q_c weight_c log softmax(logits)_c, with q one-hot of the class index or given probabilities, smoothed to (1-e) q + e/C. 'mean' divides by the sum of weight[target] over the rows that count (class indices) or by the number of rows (probabilities).
 
-    logits: (C), (N, C) or (N, C, d1, ...), float32 or float64. target: integers of shape (), (N) or (N, d1, ...), 0 <= target < C or ignore_index; or probabilities of the logits' shape and dtype. weight: (C,). Returns (loss, lse, total): the loss, and log sum exp of each row and the divisor, which the backward wants.
+    logits: (C), (N, C) or (N, C, d1, ...), float32 or float64. target: integers of shape (), (N) or (N, d1, ...), 0 <= target < C or ignore_index; or probabilities of the logits' shape and dtype. weight: (C,). Returns (loss, dlogits): the loss, and with need_grad its gradient by the logits (for 'none': of each row's loss), else None.
     IndexError for a target that is no class; TypeError for a float target of another shape; ValueError for shapes that do not fit.
     """
 
-def cross_entropy_backward(
-    dout: ArrayLike,
-    logits: ArrayLike,
-    target: ArrayLike,
-    lse: ArrayLike,
-    total: ArrayLike,
-    weight: ArrayLike | None = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Array:
+def cross_entropy_backward(dout: ArrayLike, dlogits: Array, reduction: str = "mean", in_place: bool = False) -> Array:
     """
-    The gradient of cross_entropy by the logits. dout: the shape of the loss; the others as in the forward.
+    The gradient by the logits for a gradient dout of the loss: cross_entropy's dlogits times dout, row by row for reduction 'none'. in_place: dlogits itself is multiplied and returned, which costs nothing where dout is 1.
     """
 
 def cuda_built() -> bool:

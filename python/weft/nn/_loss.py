@@ -105,7 +105,8 @@ def binary_cross_entropy_with_logits(
 
 
 class CrossEntropy(KernelFunction):
-    """Softmax and negative log-likelihood in one kernel: dlogits = dout (softmax - target), weighted."""
+    """Softmax and negative log-likelihood in one kernel, which makes dlogits = softmax - target, weighted, too.
+    Backward multiplies it by dout, in place unless there will be another backward."""
 
     @staticmethod
     def forward(
@@ -113,17 +114,19 @@ class CrossEntropy(KernelFunction):
         logits: K.Array,
         target: K.Array,
         weight: K.Array | None,
-        *options: Any,  # ignore_index, reduction, label_smoothing
+        ignore_index: int,
+        reduction: str,
+        label_smoothing: float,
     ) -> K.Array:
-        loss, lse, total = K.cross_entropy(logits, target, weight, *options)
-        ctx.save(logits, target, lse, total, *(() if weight is None else (weight,)))
-        ctx.options = options
+        need_grad = ctx.needs_input_grad[0]
+        loss, dlogits = K.cross_entropy(logits, target, weight, ignore_index, reduction, label_smoothing, need_grad)
+        ctx.save(dlogits)
+        ctx.reduction = reduction
         return loss
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> K.Array:
-        logits, target, lse, total, *weight = ctx.saved
-        return K.cross_entropy_backward(dout, logits, target, lse, total, weight[0] if weight else None, *ctx.options)
+        return K.cross_entropy_backward(dout, ctx.saved[0], ctx.reduction, not ctx.retains_graph)
 
 
 def cross_entropy(
