@@ -10,6 +10,7 @@
 #include "cpu/isa.h"
 #include "kernel_lines.inc"  // made by scripts/kernel_lines.py: cpu_line(name), reference_line(name)
 #include "ops/cost.h"
+#include "ops/launch_cost.h"
 
 namespace weft {
 
@@ -117,6 +118,15 @@ ProfiledLaunch::~ProfiledLaunch() {
   span_.begin -= start;
   span_.end -= start;
   spans.push_back(span_);
+}
+
+LaunchCost launch_cost(const Launch& launch) {
+  Span span{};
+  span.entry = -1;
+  identify(launch.kernel, span);
+  if (span.entry < 0) return {};
+  const Cost c = costs[span.entry](launch.data);
+  return {c.flop, c.bytes};
 }
 
 }  // namespace weft

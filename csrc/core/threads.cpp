@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "core/float_mode.h"
+#include "core/one_thread.h"
 
 namespace weft {
 
@@ -39,6 +40,7 @@ void pause() {
 }
 
 thread_local bool at_tasks = false;
+thread_local bool alone = false;
 
 // One thread's part of the tasks. Others take from it too, so it has a cache line of its own.
 struct alignas(64) Share {
@@ -193,6 +195,7 @@ int initial_threads() {
 
 int num_threads() {
   static const int at_start = initial_threads();
+  if (alone) return 1;
   const int count = wanted.load(std::memory_order_relaxed);
   return count ? count : at_start;
 }
@@ -224,5 +227,8 @@ void run_tasks(std::int64_t count, int threads, Tasks tasks, void* context) {
 }
 
 bool in_tasks() { return at_tasks; }
+
+OneThread::OneThread(bool wanted) : before_(alone) { alone = alone || wanted; }
+OneThread::~OneThread() { alone = before_; }
 
 }  // namespace weft

@@ -82,7 +82,9 @@ struct Workspace {
         list_gradient(2 * lanes * list),
         list_offset(2 * lanes * list) {
     zero(image.data(), plan.batch * plan.images);
-    zero(passed.data(), plan.batch * rows);
+    // Channels beyond the last one; the others are written for each image.
+    for (std::int64_t n = 0; n < plan.batch; ++n)
+      zero(passed.data() + n * rows + plan.p.K * row, rows - plan.p.K * row);
   }
   std::int64_t row, rows, list;
   Scratch<float> image, dimage;
@@ -211,13 +213,10 @@ void image_gradient_of_taps(const Plan& plan, std::int64_t n, const float* weigh
     }
 }
 
-// Adds the groups in order: dw and db lie one behind the other in `partial`.
-void add_groups(const float* partial, std::int64_t groups, std::int64_t stride, std::int64_t count,
-                float* out) {
-  if (!out) return;
-  for (std::int64_t i = 0; i < count; ++i) out[i] = partial[i];
+// Adds the groups' sums to the first one's, in order.
+void add_groups(float* sums, std::int64_t groups, std::int64_t stride) {
   for (std::int64_t g = 1; g < groups; ++g)
-    for (std::int64_t i = 0; i < count; ++i) out[i] += partial[g * stride + i];
+    for (std::int64_t i = 0; i < stride; ++i) sums[i] += sums[g * stride + i];
 }
 
 bool takes(const Conv2dReluMaxPool2dBackwardArgs& a) {
@@ -268,22 +267,22 @@ bool conv2d_relu_max_pool2d_sparse(const Conv2dReluMaxPool2dBackwardArgs& a) {
   if (a.dx) pack_weights(plan, static_cast<const float*>(a.weight), weights.data());
   const Scratch<std::int32_t> corners(round_up(plan.positions, lanes));  // of the windows in the image
   for (std::int64_t o = 0; o < plan.positions; ++o) corners[o] = static_cast<std::int32_t>(plan.corner(o));
-  const std::int64_t groups = min_of<std::int64_t>(ceil_div(p.N, plan.batch), 16), stride = p.K * taps + p.K;
-  const Scratch<float> partial(groups * stride);
-  const std::int64_t work = p.N * p.K * plan.positions * taps / 8;
+  // A group's sums: dw as runs, then db.
+  const std::int64_t groups = min_of<std::int64_t>(ceil_div(p.N, plan.batch), 16);
+  const std::int64_t stride = round_up(plan.weights + p.K, 16), work = p.N * p.K * plan.positions * taps / 8;
+  const Scratch<float> sums(groups * stride);
   parallel_tasks(groups, work, [&](std::int64_t group) {
     const Workspace w(plan);
-    const Scratch<float> sums(plan.weights + p.K);
-    zero(sums.data(), plan.weights + p.K);
+    float* own = sums.data() + group * stride;
+    zero(own, stride);
     const std::int64_t end = (group + 1) * p.N / groups;
     for (std::int64_t n = group * p.N / groups; n < end; n += plan.batch)
-      some_images(plan, a, n, min_of(n + plan.batch, end), weights.data(), corners.data(), w, sums.data());
-    float* own = partial.data() + group * stride;
-    if (a.dw) unpack_weights(plan, sums.data(), own);
-    for (std::int64_t k = 0; k < p.K; ++k) own[p.K * taps + k] = sums[plan.weights + k];
+      some_images(plan, a, n, min_of(n + plan.batch, end), weights.data(), corners.data(), w, own);
   });
-  add_groups(partial.data(), groups, stride, p.K * taps, static_cast<float*>(a.dw));
-  add_groups(partial.data() + p.K * taps, groups, stride, p.K, static_cast<float*>(a.db));
+  add_groups(sums.data(), groups, stride);
+  if (a.dw) unpack_weights(plan, sums.data(), static_cast<float*>(a.dw));
+  if (a.db)
+    for (std::int64_t k = 0; k < p.K; ++k) static_cast<float*>(a.db)[k] = sums[plan.weights + k];
   return true;
 }
 

@@ -32,7 +32,7 @@ void sgd(const SgdArgs& a) {
   // At step 1 the buffer is overwritten, whatever it holds.
   const bool first = a.step[0] == 1, nesterov = a.nesterov;
   const T keep = static_cast<T>(1 - a.dampening);
-  parallel_ranges(a.n, grain, a.n / 4, [=](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(a.n, grain, a.n, [=](std::int64_t begin, std::int64_t end) {
     T* __restrict w = param, * __restrict b = buffer;
     const T* __restrict d = grad;
     if (!b) {

@@ -1,6 +1,8 @@
 #include "ops/replay.h"
 
+#include "core/one_thread.h"
 #include "ops/elementwise.h"
+#include "ops/launch_cost.h"
 
 namespace weft {
 
@@ -14,6 +16,20 @@ struct Claim {
   std::atomic<bool>& busy_;
 };
 
+// Whether all of a recording is so little work that other threads' help costs more than it brings: what one
+// kernel leaves in its processor's caches, the next would read from another one's. About ten microseconds of
+// arithmetic, and memory that a second-level cache holds.
+bool is_small(const Recording& recording) {
+  constexpr double most_flop = 4e6, most_bytes = 4e6;
+  double flop = 0, bytes = 0;
+  for (const Launch& launch : recording.launches()) {
+    const LaunchCost cost = launch_cost(launch);
+    flop += cost.flop;
+    bytes += cost.bytes;
+  }
+  return flop <= most_flop && bytes <= most_bytes;
+}
+
 }  // namespace
 
 std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outputs) {
@@ -21,6 +37,8 @@ std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outpu
               " arrays, called with ", given.size());
   check_state(!Recording::current(), "capture: a replay cannot be part of another capture");
   const Claim claim(busy_);
+  if (!measured_) small_ = is_small(recording), measured_ = true;
+  const OneThread alone(small_);
   for (std::size_t i = 0; i < given.size(); ++i) {
     const Array& to = inputs_[i];
     const Array& from = given[i];

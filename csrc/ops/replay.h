@@ -28,6 +28,7 @@ class Replay {
  private:
   std::vector<Array> inputs_, outputs_;
   std::atomic<bool> busy_{false};
+  bool measured_ = false, small_ = false;  // whether it runs on one thread, known at the first call
 };
 
 }  // namespace weft
