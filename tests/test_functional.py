@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import weft
 import weft.kernels as K
 from helpers import assert_close
 from weft.autograd import gradcheck
