@@ -15,6 +15,7 @@ import pytest
 import weft
 import weft.kernels as K
 import weft.nn.functional as F
+from helpers import threads
 from weft import nn
 from weft.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from weft.optim.lr_scheduler import OneCycleLR
@@ -424,3 +425,16 @@ def test_rates_changed_and_changed_back() -> None:
         return model.weight.tolist()
 
     assert weights(True) == weights(False)
+
+
+@pytest.mark.parametrize("size", [8, 256])  # on one thread, and on all: 33 MFLOP
+def test_replays_have_the_same_bits_for_any_number_of_threads(size: int) -> None:
+    x = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
+    multiply = weft.capture(lambda a: (a @ a).sum(0))
+    results = set()
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            for _ in range(3):
+                results.add(multiply(x).numpy().tobytes())
+            assert K.num_threads() == count
+    assert len(results) == 1
