@@ -52,7 +52,9 @@ py::object signature_of_tensors(const py::typing::Tuple<py::object, py::ellipsis
   std::string key;
   for (const py::handle object : objects) {
     if (py::type::handle_of(object).ptr() != tensor.ptr()) return py::none();
-    append(key, py::reinterpret_steal<py::object>(PyObject_GetAttr(object.ptr(), name)).cast<const Array&>());
+    const auto array = py::reinterpret_steal<py::object>(PyObject_GetAttr(object.ptr(), name));
+    if (!array) throw py::error_already_set();
+    append(key, array.cast<const Array&>());
   }
   return py::bytes(key);
 }
@@ -65,10 +67,13 @@ bool attributes_are(const Objects& objects, const py::typing::List<py::str>& nam
   for (Py_ssize_t i = 0; i < PyList_GET_SIZE(objects.ptr()) && i < PyList_GET_SIZE(names.ptr()) &&
                          i < PyList_GET_SIZE(values.ptr());
        ++i) {
-    PyObject* found = PyObject_GetAttr(PyList_GET_ITEM(objects.ptr(), i), PyList_GET_ITEM(names.ptr(), i));
+    // Owned: looking up may run Python, which could change the lists.
+    const auto object = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(objects.ptr(), i));
+    const auto name = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(names.ptr(), i));
+    const auto value = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(values.ptr(), i));
+    const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(object.ptr(), name.ptr()));
     if (!found) throw py::error_already_set();
-    const bool same = found == PyList_GET_ITEM(values.ptr(), i);
-    Py_DECREF(found);
+    const bool same = found.is(value);
     if (!same) return false;
   }
   return true;
