@@ -139,6 +139,25 @@ def test_same_bits_for_any_number_of_threads(every_isa: str, rng: np.random.Gene
     assert len(results) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_group_norm_has_the_same_bits_for_any_number_of_threads(
+    every_isa: str, rng: np.random.Generator, groups: int, dtype: str
+) -> None:
+    x, dout = (rng.normal(100, 1, size=(9, 16, 31, 17)).astype(dtype) for _ in range(2))
+    results = set()
+    for count in (1, 2, 3, 4, 7):
+        with threads(count):
+            out, mean, inv_std = K.group_norm(x, groups)
+            gradients = K.group_norm_backward(dout, x, groups, mean, inv_std)
+            results.add(b"".join(np.asarray(a).tobytes() for a in (out, *gradients)))
+    assert len(results) == 1
+    rows = x.astype(np.float64).reshape(9, groups, -1)
+    tolerance = 1e-6 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(np.asarray(mean).reshape(9, groups), rows.mean(-1), rtol=tolerance)
+    np.testing.assert_allclose(np.asarray(inv_std).reshape(9, groups), 1 / np.sqrt(rows.var(-1) + 1e-5), rtol=tolerance)
+
+
 def test_nan_and_empty(every_isa: str) -> None:
     x = np.ones((2, 3, 4), np.float32)
     x[0, 1, 2] = np.nan

@@ -10,6 +10,7 @@
 // beside the deviation costs no digits that way.
 #include "cpu/denormals.h"
 #include "cpu/kernels.h"
+#include "cpu/norm_groups.h"
 #include "cpu/parallel.h"
 #include "cpu/rows.h"
 #include "cpu/scratch.h"
@@ -386,8 +387,8 @@ void batch_norm_backward(Stream& stream, const BatchNormBackwardArgs& a) {
 
 void row_norm_forward(Stream& stream, const RowNormArgs& a) {
   const FlushDenormals flush;
-  if (a.dtype != DType::float32 || a.L != 1 || a.groups != 1 || a.channels == 0)
-    return reference::row_norm_forward(stream, a);
+  if (a.channels * a.L == 0) return reference::row_norm_forward(stream, a);
+  if (a.dtype != DType::float32 || a.L != 1 || a.groups != 1) return group_norm_forward(a);
   parallel_ranges(a.rows, rows_per_task(a.channels), 4 * a.rows * a.channels,
                   [&](std::int64_t begin, std::int64_t end) {
                     for (std::int64_t row = begin; row < end; ++row) layer_row(a, row);
@@ -396,8 +397,8 @@ void row_norm_forward(Stream& stream, const RowNormArgs& a) {
 
 void row_norm_backward(Stream& stream, const RowNormBackwardArgs& a) {
   const FlushDenormals flush;
-  if (a.dtype != DType::float32 || a.L != 1 || a.groups != 1 || a.channels == 0 || a.rows == 0)
-    return reference::row_norm_backward(stream, a);
+  if (a.channels * a.L * a.rows == 0) return reference::row_norm_backward(stream, a);
+  if (a.dtype != DType::float32 || a.L != 1 || a.groups != 1) return group_norm_backward(a);
   layer_backward(a);
 }
 

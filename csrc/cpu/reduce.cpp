@@ -67,21 +67,42 @@ void reduce_range(const Problem& p, const char* from, std::int64_t result, std::
   });
 }
 
-// All blocks of all results, in parts[result * blocks + block].
-void reduce_blocks(const Problem& p, std::int64_t blocks, char* parts) {
+// Blocks [first, last) of all results, in parts[result * blocks + block]. Where a result is one contiguous
+// row, neighbouring ones are done together.
+void reduce_some(const Problem& p, std::int64_t blocks, std::int64_t first, std::int64_t last, char* parts) {
+  const std::int64_t size = p.loops.part_size;
+  Place<1> place = p.kept(p.a.kept_ndim);
+  if (blocks == 1 && p.a.reduced_ndim == 1 && p.a.reduced_strides[0] == 1) {
+    const int inner = p.a.kept_ndim - 1;
+    for (std::int64_t i = first; i < last;) {
+      place.seek(i);
+      const std::int64_t count = min_of(last - i, p.a.kept_shape[inner] - place.index[inner]);
+      p.loops.rows(parts + i * size, p.at(place.offset[0]), p.terms, count, p.a.kept_strides[inner],
+                   p.means ? p.means + i : nullptr);
+      i += count;
+    }
+    return;
+  }
+  place.seek(first / blocks);
+  for (std::int64_t i = first; i < last; ++i) {
+    const std::int64_t begin = i % blocks * block;
+    reduce_range(p, p.at(place.offset[0]), i / blocks, begin, min_of(begin + block, p.terms),
+                 parts + i * size);
+    if (i % blocks == blocks - 1) place.next();
+  }
+}
+
+// f(begin, end) for pieces of all blocks.
+template <class F>
+void for_blocks(const Problem& p, std::int64_t blocks, F&& f) {
   const std::int64_t together =
       max_of<std::int64_t>(1, grain / max_of<std::int64_t>(min_of(p.terms, block), 1));
-  parallel_ranges(p.results * blocks, together, p.results * p.terms,
-                  [&](std::int64_t first, std::int64_t last) {
-                    Place<1> place = p.kept(p.a.kept_ndim);
-                    place.seek(first / blocks);
-                    for (std::int64_t i = first; i < last; ++i) {
-                      const std::int64_t begin = i % blocks * block;
-                      reduce_range(p, p.at(place.offset[0]), i / blocks, begin,
-                                   min_of(begin + block, p.terms), parts + i * p.loops.part_size);
-                      if (i % blocks == blocks - 1) place.next();
-                    }
-                  });
+  parallel_ranges(p.results * blocks, together, p.results * p.terms, f);
+}
+
+void reduce_blocks(const Problem& p, std::int64_t blocks, char* parts) {
+  for_blocks(p, blocks,
+             [&](std::int64_t first, std::int64_t last) { reduce_some(p, blocks, first, last, parts); });
 }
 
 void by_rows(const Problem& p, const Finish& finish) {
@@ -181,34 +202,57 @@ void variance(const ReduceArgs& a, const Finish& finish) {
   const Scratch<double> means(count_of(a.kept_ndim, a.kept_shape));
   Finish first = finish;
   first.means = means.data();
+  const Problem sums(a, *find_reduce_loops(a.op, a.dtype, false), nullptr);
+  const Problem centred(a, *find_reduce_loops(a.op, a.dtype, true), means.data());
+  if (!columns_first(a) && sums.terms <= block) {  // both passes while a piece lies in the cache
+    const Scratch<double> parts(sums.results);
+    for_blocks(sums, 1, [&](std::int64_t begin, std::int64_t end) {
+      auto* all = reinterpret_cast<char*>(parts.data());
+      reduce_some(sums, 1, begin, end, all);
+      sums.loops.finish(first, begin, end - begin, parts.data() + begin);
+      reduce_some(centred, 1, begin, end, all);
+      centred.loops.finish(finish, begin, end - begin, parts.data() + begin);
+    });
+    return;
+  }
   run(a, first, nullptr);
   run(a, finish, means.data());
 }
 
-// argmax and argmin by rows: the best of each block, the first block with the best of all, then the place in
-// it.
-void position_by_rows(const Problem& p, const PositionLoops& loops) {
-  const std::int64_t blocks = ceil_div(p.terms, block), stride = p.a.reduced_strides[p.a.reduced_ndim - 1];
-  const Scratch<char> parts(p.results * blocks * p.item);
-  reduce_blocks(p, blocks, parts.data());
+// The places of results [first, last): the first block with the best of all, then the place in it.
+void find_places(const Problem& p, const PositionLoops& loops, std::int64_t blocks, const char* parts,
+                 std::int64_t first, std::int64_t last) {
   auto* out = static_cast<std::int64_t*>(p.a.out);
-  const std::int64_t scanned = min_of(p.terms, block), together = max_of<std::int64_t>(1, grain / scanned);
-  parallel_ranges(p.results, together, p.results * scanned, [&](std::int64_t first, std::int64_t last) {
-    Place<1> place = p.kept(p.a.kept_ndim);
-    place.seek(first);
-    for (std::int64_t i = first; i < last; ++i, place.next()) {
-      const char* of_result = parts.data() + i * blocks * p.item;
-      std::int64_t b = 0;
-      for (std::int64_t k = 1; k < blocks; ++k)
-        if (loops.better(of_result + b * p.item, of_result + k * p.item)) b = k;
-      out[i] = 0;
-      for_reduced(p, p.at(place.offset[0]), b * block, p.terms,
-                  [&](const char* x, std::int64_t length, std::int64_t number) {
-                    const std::int64_t found = loops.find(of_result + b * p.item, x, length, stride);
-                    if (found >= 0) out[i] = number + found;
-                    return found < 0;
-                  });
-    }
+  const std::int64_t stride = p.a.reduced_strides[p.a.reduced_ndim - 1];
+  Place<1> place = p.kept(p.a.kept_ndim);
+  place.seek(first);
+  for (std::int64_t i = first; i < last; ++i, place.next()) {
+    const char* of_result = parts + i * blocks * p.item;
+    std::int64_t b = 0;
+    for (std::int64_t k = 1; k < blocks; ++k)
+      if (loops.better(of_result + b * p.item, of_result + k * p.item)) b = k;
+    out[i] = 0;
+    for_reduced(p, p.at(place.offset[0]), b * block, p.terms,
+                [&](const char* x, std::int64_t length, std::int64_t number) {
+                  const std::int64_t found = loops.find(of_result + b * p.item, x, length, stride);
+                  if (found >= 0) out[i] = number + found;
+                  return found < 0;
+                });
+  }
+}
+
+// argmax and argmin by rows: the best of each block, then its place; at once where a result is one block.
+void position_by_rows(const Problem& p, const PositionLoops& loops) {
+  const std::int64_t blocks = ceil_div(p.terms, block);
+  const Scratch<char> parts(p.results * blocks * p.item);
+  if (blocks == 1)
+    return for_blocks(p, 1, [&](std::int64_t first, std::int64_t last) {
+      reduce_some(p, 1, first, last, parts.data());
+      find_places(p, loops, 1, parts.data(), first, last);
+    });
+  reduce_blocks(p, blocks, parts.data());
+  parallel_ranges(p.results, 1, p.results * block, [&](std::int64_t first, std::int64_t last) {
+    find_places(p, loops, blocks, parts.data(), first, last);
   });
 }
 

@@ -110,6 +110,15 @@ struct All {
   [[gnu::always_inline]] static Part add(Part p, T x, double) { return p & static_cast<Part>(x != T(0)); }
 };
 
+// Asks for the memory that a group of 64 elements will be read from in a while: joining lanes at the end of a
+// row keeps the processor from looking that far ahead by itself.
+template <class T>
+[[gnu::always_inline]] inline void ask_for(const T* x) {
+  constexpr std::int64_t ahead = 2048, line = 64;
+  for (std::int64_t at = 0; at < 64 * static_cast<std::int64_t>(sizeof(T)); at += line)
+    __builtin_prefetch(reinterpret_cast<const char*>(x) + ahead + at);
+}
+
 // The parts of `lanes` elements each, which grow side by side and join at the end, in a fixed order. Returns
 // how many elements that took.
 template <class Op, class T, std::int64_t lanes>
@@ -119,9 +128,11 @@ template <class Op, class T, std::int64_t lanes>
 #pragma omp simd  // else a loop is unrolled whole before it could become vectors
   for (std::int64_t l = 0; l < lanes; ++l) lane[l] = Op::add(Op::start, x[l], mean);
   std::int64_t i = lanes;
-  for (; i + lanes <= n; i += lanes)
+  for (; i + lanes <= n; i += lanes) {
+    if constexpr (lanes == 64) ask_for(x + i);
 #pragma omp simd
     for (std::int64_t l = 0; l < lanes; ++l) lane[l] = Op::add(lane[l], x[i + l], mean);
+  }
   if constexpr (lanes == 64) {
 #pragma omp simd
     for (std::int64_t l = 0; l < 32; ++l) lane[l] = Op::join(lane[l], lane[l + 32]);
@@ -138,15 +149,33 @@ template <class Op, class T, std::int64_t lanes>
 }
 
 template <class Op, class T>
+[[gnu::always_inline]] inline typename Op::Part contiguous(typename Op::Part part, const T* x, std::int64_t n,
+                                                           double mean) {
+  std::int64_t i = 0;
+  if (n >= 64) i = side_by_side<Op, T, 64>(part, x, n, mean);
+  if (n - i >= 16) i += side_by_side<Op, T, 16>(part, x + i, n - i, mean);
+  if (n - i >= 4) i += side_by_side<Op, T, 4>(part, x + i, n - i, mean);
+  for (; i < n; ++i) part = Op::add(part, x[i], mean);
+  return part;
+}
+
+template <class Op, class T>
 void stretch(void* result, const void* given, std::int64_t n, std::int64_t stride, double mean) {
   const auto* x = static_cast<const T*>(given);
-  typename Op::Part part = *static_cast<typename Op::Part*>(result);
-  std::int64_t i = 0;
-  if (stride == 1 && n >= 64) i = side_by_side<Op, T, 64>(part, x, n, mean);
-  if (stride == 1 && n - i >= 16) i += side_by_side<Op, T, 16>(part, x + i, n - i, mean);
-  if (stride == 1 && n - i >= 4) i += side_by_side<Op, T, 4>(part, x + i, n - i, mean);
-  for (; i < n; ++i) part = Op::add(part, x[i * stride], mean);
-  *static_cast<typename Op::Part*>(result) = part;
+  auto& part = *static_cast<typename Op::Part*>(result);
+  if (stride == 1)
+    part = contiguous<Op, T>(part, x, n, mean);
+  else
+    for (std::int64_t i = 0; i < n; ++i) part = Op::add(part, x[i * stride], mean);
+}
+
+template <class Op, class T>
+void rows(void* results, const void* given, std::int64_t n, std::int64_t count, std::int64_t row_stride,
+          const double* means) {
+  auto* part = static_cast<typename Op::Part*>(results);
+  const auto* x = static_cast<const T*>(given);
+  for (std::int64_t r = 0; r < count; ++r, x += row_stride)
+    part[r] = contiguous<Op, T>(Op::start, x, n, Op::centred ? means[r] : 0);
 }
 
 template <class Op, class T>
@@ -158,6 +187,9 @@ void columns(void* results, const void* given, std::int64_t n, std::int64_t stri
   if (stride == 1)  // four rows for each visit to the parts
     for (; r + 4 <= rows; r += 4, x += 4 * row_stride) {
       const T *x1 = x + row_stride, *x2 = x1 + row_stride, *x3 = x2 + row_stride;
+      for (std::int64_t k = 8; k < 12; ++k)  // rows that come next: they may lie on other pages
+        for (std::int64_t j = 0; j < n; j += 64 / static_cast<std::int64_t>(sizeof(T)))
+          __builtin_prefetch(x + k * row_stride + j);
 #pragma GCC ivdep
       for (std::int64_t j = 0; j < n; ++j) {
         const double mean = Op::centred ? means[j] : 0;
@@ -201,7 +233,7 @@ void finish(const Finish& f, std::int64_t first, std::int64_t n, const void* res
 template <class Op, class T, class Out>
 const ReduceLoops* loops() {
   using Part = typename Op::Part;
-  static constexpr ReduceLoops found = {sizeof(Part),   start<Op>, stretch<Op, T>,
+  static constexpr ReduceLoops found = {sizeof(Part),   start<Op>, stretch<Op, T>,   rows<Op, T>,
                                         columns<Op, T>, join<Op>,  finish<Part, Out>};
   return &found;
 }
@@ -242,7 +274,13 @@ std::int64_t find(const void* best, const void* given, std::int64_t n, std::int6
   for (constexpr std::int64_t group = 64; stride == 1 && i + group <= n; i += group) {
     int hits = 0;
     for (std::int64_t l = 0; l < group; ++l) hits |= (x[i + l] == wanted) | (x[i + l] != x[i + l]);
-    if (hits) break;
+    if (!hits) continue;
+    std::int32_t first = group;
+    for (std::int32_t l = 0; l < group; ++l) {
+      const std::int32_t here = (x[i + l] == wanted) | (x[i + l] != x[i + l]) ? l : group;
+      first = here < first ? here : first;
+    }
+    return i + first;
   }
   for (; i < n; ++i)
     if (x[i * stride] == wanted || x[i * stride] != x[i * stride]) return i;

@@ -21,6 +21,9 @@ struct ReduceLoops {
   void (*start)(void* parts, std::int64_t n);
   // One result: n elements join *part. `mean`: for Centred.
   void (*stretch)(void* part, const void* x, std::int64_t n, std::int64_t stride, double mean);
+  // `count` results, each a contiguous row of n elements of its own, row_stride apart. Begins anew.
+  void (*rows)(void* parts, const void* x, std::int64_t n, std::int64_t count, std::int64_t row_stride,
+               const double* means);
   // n results side by side: a row of elements, `stride` apart, joins them; then the next row.
   void (*columns)(void* parts, const void* x, std::int64_t n, std::int64_t stride, std::int64_t rows,
                   std::int64_t row_stride, const double* means);
