@@ -262,12 +262,15 @@ def test_nan_goes_through(every_isa: str) -> None:
         assert np.isnan(wide(out)).tolist() == [False, True, False]
 
 
-def test_reductions_are_summed_in_float32(every_isa: str, rng: np.random.Generator) -> None:
+def test_reductions_are_rounded_once(every_isa: str, rng: np.random.Generator) -> None:
     x = K.cast(rng.standard_normal((1000, 7)), "bfloat16")
-    for op in ("sum", "mean", "max", "min", "var"):
-        out = getattr(K, op)(x, 0)
-        assert (out.dtype, out.shape) == (K.DType.bfloat16, (7,))
-        np.testing.assert_array_equal(bits(out), through_float32(lambda y, op=op: getattr(K, op)(y, 0), x), op)
+    for op in ("sum", "mean", "max", "min", "prod", "sum_squares", "var"):
+        for axis in (0, 1):
+            out, exact = getattr(K, op)(x, axis), getattr(K, op)(K.cast(x, "float64"), axis)
+            assert (out.dtype, out.shape) == (K.DType.bfloat16, (x.shape[1 - axis],))
+            with isa("reference"):
+                np.testing.assert_array_equal(bits(getattr(K, op)(x, axis)), nearest(exact.numpy()), op)
+            np.testing.assert_array_equal(bits(out), nearest(exact.numpy()), op)
     assert K.argmax(x, 0).tolist() == wide(x).argmax(0).tolist()
     # 257 ones would stay at 256 if they were added up in bfloat16.
     assert K.sum(K.ones((1000,), "bfloat16")).item() == 1000

@@ -216,7 +216,7 @@ def test_errors() -> None:
         K.sum(x, (1, -1))
     with pytest.raises(ValueError, match=r"argmax: expected one axis or none, got \(0, 1\)"):
         K.argmax(x, (0, 1))
-    with pytest.raises(TypeError, match="mean: input must be float32 or float64, got int64"):
+    with pytest.raises(TypeError, match="mean: input must be float32, float64 or bfloat16, got int64"):
         K.mean(np.arange(3))
     with pytest.raises(ValueError, match=r"argmin: no elements to choose from .* shape \(0, 3\)"):
         K.argmin(np.zeros((0, 3)), 0)

@@ -24,6 +24,13 @@ struct Wide<double> {
   static constexpr bool floating = true;
 };
 
+template <>
+struct Wide<BFloat16> {
+  using type = double;
+  using total = BFloat16;
+  static constexpr bool floating = true;
+};
+
 template <class T>
 constexpr T lowest = static_cast<T>(T(1) << (sizeof(T) * 8 - 1));
 template <>
@@ -259,6 +266,14 @@ const ReduceLoops* find_loops(ReduceOp op, bool centred) {
   return loops<Sum<T>, T, Total>();  // sum, mean, and a variance's first pass
 }
 
+// Sums alone: the rest of the reductions of bfloat16 are those of float32 (ops/reduce.cpp).
+const ReduceLoops* find_bfloat16_loops(ReduceOp op, bool centred) {
+  using T = BFloat16;
+  if (op == ReduceOp::sum_squares) return loops<Squares<T>, T, T>();
+  if (op == ReduceOp::var && centred) return loops<Centred<T>, T, T>();
+  return loops<Sum<T>, T, T>();
+}
+
 template <class Op, class T>
 bool better(const void* best, const void* other) {
   const T p = *static_cast<const T*>(best), q = *static_cast<const T*>(other);
@@ -319,6 +334,7 @@ const ReduceLoops* find_reduce_loops(ReduceOp op, DType dtype, bool centred) {
   switch (dtype) {
     case DType::float32: return find_loops<float>(op, centred);
     case DType::float64: return find_loops<double>(op, centred);
+    case DType::bfloat16: return find_bfloat16_loops(op, centred);
     case DType::int64: return find_loops<std::int64_t>(op, centred);
     case DType::int32: return find_loops<std::int32_t>(op, centred);
     default: return find_loops<std::uint8_t>(op, centred);

@@ -51,12 +51,14 @@ const char* name(ReduceOp op) { return names[static_cast<int>(op)]; }
 
 Array reduce(ReduceOp op, const Array& x, const Dims& axes, bool keepdim, double correction) {
   const char* op_name = name(op);
-  if (x.dtype() == DType::bfloat16) {  // summed in float32, rounded once
+  const bool adds =
+      op == ReduceOp::sum || op == ReduceOp::mean || op == ReduceOp::sum_squares || op == ReduceOp::var;
+  if (x.dtype() == DType::bfloat16 && !adds) {
     const Array result = reduce(op, cast(x, DType::float32), axes, keepdim, correction);
     return result.dtype() == DType::float32 ? cast(result, DType::bfloat16) : result;
   }
   if (op == ReduceOp::mean || op == ReduceOp::sum_squares || op == ReduceOp::var)
-    check_floating(op_name, "input", x);
+    check_floating_or_bfloat16(op_name, "input", x);
   const bool is_arg = op == ReduceOp::argmax || op == ReduceOp::argmin;
   check_value(!is_arg || axes.n <= 1, op_name, ": expected one axis or none, got ", axes);
   bool reduced[max_rank] = {};

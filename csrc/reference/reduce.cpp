@@ -38,7 +38,7 @@ void for_each(const ReduceArgs& a, const T* x, F&& f) {
 
 // Floating sums are kept in double, those of integers in int64.
 template <class T>
-using Sum = std::conditional_t<std::is_floating_point_v<T>, double, std::uint64_t>;
+using Sum = std::conditional_t<std::is_floating_point_v<Wide<T>>, double, std::uint64_t>;
 
 template <class T>
 Sum<T> total(const ReduceArgs& a, const T* x) {
@@ -101,7 +101,7 @@ void reduce_one(const ReduceArgs& a, const T* x, std::int64_t i) {
     case ReduceOp::min: extreme(a, x, static_cast<T*>(a.out)[i]); return;
     default: break;
   }
-  if constexpr (std::is_floating_point_v<T>) {
+  if constexpr (std::is_floating_point_v<Wide<T>>) {
     const auto n = static_cast<double>(count(a.reduced_ndim, a.reduced_shape));
     const double value = a.op == ReduceOp::var ? variance(a, x, n) : total(a, x);
     static_cast<T*>(a.out)[i] = static_cast<T>(a.op == ReduceOp::mean ? value / n : value);
@@ -113,7 +113,7 @@ void reduce_one(const ReduceArgs& a, const T* x, std::int64_t i) {
 }  // namespace
 
 void reduce(Stream&, const ReduceArgs& a) {
-  dispatch_builtin(a.dtype, [&](auto type) {
+  dispatch_all(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto* x = static_cast<const T*>(a.x);
     std::int64_t index[view_max_rank] = {}, offset = 0, i = 0;
