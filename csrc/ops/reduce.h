@@ -12,8 +12,8 @@
 //
 // The result has the kept axes, or with keepdim all axes with 1 for the reduced ones.
 // Sums run in blocks whose size depends on the problem alone, combined in a fixed order: the result has the
-// same bits for every number of threads. float32 sums have at most the error of pairwise summation, and those of
-// bfloat16 are rounded once.
+// same bits for every number of threads. float32 sums have at most the error of pairwise summation, and those
+// of bfloat16 are rounded once.
 #pragma once
 #include <cstdint>
 
