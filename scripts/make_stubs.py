@@ -39,7 +39,7 @@ def generate() -> str:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, "-m", "pybind11_stubgen", "weft.kernels", "-o", folder, "--enum-class-locations",
-             "DType:weft.kernels"],
+             "DType:weft.kernels", "--enum-class-locations", "MemoryFormat:weft.kernels"],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
         text = (Path(folder) / "weft" / "kernels.pyi").read_text()

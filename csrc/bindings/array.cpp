@@ -113,6 +113,15 @@ void bind_dtype(py::module_& m) {
                                             py::name("__repr__"), py::is_method(dtype));
 }
 
+void bind_memory_format(py::module_& m) {
+  py::enum_<MemoryFormat>(m, "MemoryFormat",
+                          "The order in which the elements of an array (N, C, H, W) lie in memory: "
+                          "contiguous_format, channels_last (N, H, W, C), preserve_format.")
+      .value("contiguous_format", MemoryFormat::contiguous)
+      .value("channels_last", MemoryFormat::channels_last)
+      .value("preserve_format", MemoryFormat::preserve);
+}
+
 void bind_views(py::class_<Array>& array) {
   array
       .def(
@@ -128,7 +137,11 @@ void bind_views(py::class_<Array>& array) {
           "A view broadcast to `shape`; -1 keeps an axis.")
       .def("squeeze", &Array::squeeze, py::arg("axis"), "A view without an axis of size 1.")
       .def("unsqueeze", &Array::unsqueeze, py::arg("axis"), "A view with a new axis of size 1.")
-      .def("contiguous", &contiguous, "Itself where it is row-major without gaps, else a copy.")
+      .def(
+          "contiguous", [](const Array& x, MemoryFormat format) { return contiguous(x, format); },
+          py::arg("memory_format") = MemoryFormat::contiguous,
+          "Itself where it lies so without gaps, else a copy. ValueError for channels_last of a rank other "
+          "than 4.")
       .def("__getitem__", &get_item, "Basic indexing, as in NumPy: ints, slices, None, ...; a view.")
       .def("__setitem__", &set_item, "Copies a value, broadcast and cast, into a view.");
 }
@@ -196,7 +209,12 @@ void bind_array_class(py::module_& m) {
              ++x.storage()->version;
              if (Recording* recording = Recording::active()) recording->note_update(x.storage());
            })
-      .def("is_contiguous", &Array::is_contiguous, "Row-major, without gaps.")
+      .def(
+          "is_contiguous", [](const Array& x, MemoryFormat format) { return x.is_contiguous(format); },
+          py::arg("memory_format") = MemoryFormat::contiguous,
+          "Row-major without gaps; or so with the channels last. Sizes of 1 may make both true.")
+      .def_property_readonly("memory_format", &Array::memory_format,
+                             "channels_last where the strides of a rank of 4 say so, else contiguous_format.")
       .def(
           "shares_memory", [](const Array& x, const Array& y) { return x.storage() == y.storage(); },
           py::arg("other"), "Both are views of one storage.")
@@ -224,6 +242,7 @@ Array full_like_number(const Dims& shape, const py::object& value, DType dtype, 
 
 void bind_array(py::module_& m) {
   bind_dtype(m);
+  bind_memory_format(m);
   bind_array_class(m);
   const auto dtype = py::arg("dtype") = "float32";
   const auto device = py::arg("device") = "cpu";
@@ -277,12 +296,21 @@ void bind_array(py::module_& m) {
       "bfloat16_from_bits", &bfloat16_of_bits, py::arg("bits"),
       "A bfloat16 Array over the memory of a NumPy array of uint16, without a copy where its strides allow.");
   m.def(
-      "copy", [](const ArrayLike& x) { return copy(x); }, py::arg("x"), ReleaseGil(),
-      "A new contiguous array.");
+      "empty_like",
+      [](const ArrayLike& x, std::optional<DTypeLike> d) {
+        return Array::empty_like(x, d ? d->dtype : x->dtype());
+      },
+      py::arg("x"), py::arg("dtype") = py::none(),
+      "An array of x's shape, memory order and dtype whose elements are not set.");
+  m.def(
+      "copy", [](const ArrayLike& x, MemoryFormat format) { return copy(x, format); }, py::arg("x"),
+      py::arg("memory_format") = MemoryFormat::preserve, ReleaseGil(),
+      "A new array without gaps, in the memory order of x or in a given one.");
   m.def(
       "cast", [](const ArrayLike& x, DTypeLike d) { return cast(x, d); }, py::arg("x"), py::arg("dtype"),
       ReleaseGil(),
-      "A new contiguous array of another dtype. Floats are cut towards zero; anything but 0 is True.");
+      "A new array of another dtype, in the memory order of x. Floats are cut towards zero; anything but "
+      "0 is True.");
   m.def(
       "copy_into", [](const ArrayLike& out, const ArrayLike& x) { copy_into(out, x); }, py::arg("out"),
       py::arg("x"), ReleaseGil(), "Copies x, broadcast and cast, into the elements of out.");

@@ -36,9 +36,10 @@ void append(std::string& key, const Array& x) {
   };
   add(static_cast<std::int64_t>(x.dtype()) * 16 + x.ndim());
   for (std::int64_t size : x.shape()) add(size);
+  add(static_cast<std::int64_t>(x.memory_format()));
 }
 
-// Equal for arrays of equal shapes and dtypes.
+// Equal for arrays of equal shapes, dtypes and memory formats.
 py::bytes signature(const std::vector<Array>& arrays) {
   std::string key;
   for (const Array& x : arrays) append(key, x);

@@ -42,6 +42,14 @@ Array empty_in(Recording& recording, const Dims& shape, DType dtype, std::size_t
   return result;
 }
 
+// Memory that is nobody's destination: those are row-major.
+Array fresh(const Dims& shape, DType dtype, Device device) {
+  Recording* recording = Recording::active();
+  if (recording && recording->device() == device)
+    return empty_in(*recording, shape, dtype, checked_bytes(shape, dtype));
+  return Array::constant(shape, dtype, device);
+}
+
 }  // namespace
 
 void Storage::free_owned() { owner->deallocate(data, nbytes); }
@@ -59,10 +67,18 @@ Array Array::constant(const Dims& shape, DType dtype, Device device) {
 
 Array Array::empty(const Dims& shape, DType dtype, Device device) {
   if (Array place = take_destination(shape, dtype, device); place.defined()) return place;
-  Recording* recording = Recording::active();
-  if (recording && recording->device() == device)
-    return empty_in(*recording, shape, dtype, checked_bytes(shape, dtype));
-  return constant(shape, dtype, device);
+  return fresh(shape, dtype, device);
+}
+
+Array Array::empty(const Dims& shape, DType dtype, Device device, MemoryFormat format) {
+  if (format != MemoryFormat::channels_last) return empty(shape, dtype, device);
+  return fresh(shape, dtype, device).with(shape, channels_last_strides(shape), 0);
+}
+
+Array Array::empty_like(const Array& x, DType dtype) {
+  if (x.is_contiguous()) return empty(x.shape_, dtype, x.device());
+  if (!x.is_dense()) return empty(x.shape_, dtype, x.device(), x.memory_format());
+  return fresh(x.shape_, dtype, x.device()).with(x.shape_, x.strides_, 0);
 }
 
 View Array::view() const {
@@ -82,6 +98,41 @@ bool Array::is_contiguous() const {
     step *= shape_[i];
   }
   return true;
+}
+
+bool Array::is_contiguous(MemoryFormat format) const {
+  if (format == MemoryFormat::contiguous) return is_contiguous();
+  check_value(format == MemoryFormat::channels_last, "is_contiguous: memory_format must not be preserve");
+  return shape_.n == 4 && permute({0, 2, 3, 1}).is_contiguous();
+}
+
+bool Array::is_dense() const {
+  int order[max_rank], count = 0;
+  for (int i = 0; i < shape_.n; ++i) {
+    if (shape_[i] == 0) return true;
+    if (shape_[i] == 1) continue;
+    int at = count++;  // sorted by stride, the smallest first
+    for (; at > 0 && strides_[order[at - 1]] > strides_[i]; --at) order[at] = order[at - 1];
+    order[at] = i;
+  }
+  std::int64_t step = 1;
+  for (int k = 0; k < count; ++k) {
+    if (strides_[order[k]] != step) return false;
+    step *= shape_[order[k]];
+  }
+  return true;
+}
+
+MemoryFormat Array::memory_format() const {
+  if (shape_.n != 4 || strides_[1] == 0) return MemoryFormat::contiguous;
+  std::int64_t least = 0;  // what the next stride must be at least
+  for (const int axis : {1, 3, 2, 0}) {
+    // Images of one pixel, and rows of one channel, that lie in both orders alike are not channels_last.
+    if (shape_[axis] == 0 || strides_[axis] < least || (axis == 0 && least == strides_[1]))
+      return MemoryFormat::contiguous;
+    least = strides_[axis] * (shape_[axis] > 1 ? shape_[axis] : 1);
+  }
+  return MemoryFormat::channels_last;
 }
 
 Array Array::permute(const Dims& axes) const {

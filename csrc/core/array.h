@@ -42,6 +42,10 @@ class Array {
       : storage_(std::move(storage)), offset_(offset), shape_(shape), strides_(strides), dtype_(dtype) {}
 
   static Array empty(const Dims& shape, DType dtype, Device device = {});
+  // `format`: contiguous, or for rank 4 channels_last.
+  static Array empty(const Dims& shape, DType dtype, Device device, MemoryFormat format);
+  // x's shape and, where no memory lies between its elements, x's strides; else its memory format.
+  static Array empty_like(const Array& x, DType dtype);
   // For what the host writes: memory that no recording hands out again.
   static Array constant(const Dims& shape, DType dtype, Device device = {});
 
@@ -66,6 +70,11 @@ class Array {
   }
   View view() const;
   bool is_contiguous() const;  // row-major, no gaps
+  bool is_contiguous(MemoryFormat format) const;
+  bool is_dense() const;  // row-major in some order of the axes: no gaps, nothing shared
+  // What the strides say: channels_last for rank 4 with the channels innermost, then columns, rows, images
+  // (there may be gaps; where sizes of 1 leave it open, their strides decide). Else contiguous.
+  MemoryFormat memory_format() const;
 
   // Views: no element is copied. Errors name `op`.
   Array with(const Dims& shape, const Dims& strides, std::int64_t offset) const {

@@ -69,6 +69,19 @@ inline Dims contiguous_strides(const Dims& shape) {
   return strides;
 }
 
+// The order in which the elements of an array of rank 4, (N, C, H, W), lie in memory; torch's names.
+enum class MemoryFormat : std::uint8_t {
+  contiguous,     // row-major: the columns of an image's row lie together
+  channels_last,  // N, H, W, C: the channels of a pixel lie together
+  preserve,       // that of the operand
+};
+
+// Strides of channels_last, in elements.
+inline Dims channels_last_strides(const Dims& shape) {
+  const std::int64_t C = shape[1], H = shape[2], W = shape[3];
+  return {H * W * C, 1, W * C, C};
+}
+
 // Prints as Python prints a tuple: (), (3,), (2, 3).
 inline std::ostream& operator<<(std::ostream& out, const Dims& dims) {
   out << "(";

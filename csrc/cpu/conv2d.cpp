@@ -1,6 +1,7 @@
 // Two-dimensional convolution; see ops/conv2d.h. Each entry is a policy: the first method that takes the
 // problem does it.
 //
+//   channels last   images in that order have a policy of their own (conv2d_channels_last.cpp)
 //   depthwise   one input channel a group: rows times a number, no matrix product could be filled
 //   winograd    3x3, stride 1, many channels: a quarter of the multiplications (conv2d_winograd.cpp)
 //   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
@@ -10,6 +11,7 @@
 //   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
 //   im2col      everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
 //   reference   an activation that the others don't have, empty problems
+#include "cpu/conv2d_channels_last.h"
 #include "cpu/conv2d_depthwise.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_im2col.h"
@@ -39,8 +41,11 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
   // Of the activations only relu is part of the methods; the others run over the output afterwards.
   const bool afterwards = a.activation != Activation::none && a.activation != Activation::relu;
   if (afterwards) plain.activation = Activation::none;
-  if (!conv2d_depthwise_forward(plain) && !conv2d_winograd_forward(plain) && !conv2d_stem_forward(plain) &&
-      !conv2d_windows_forward(plain) && !conv2d_outputs_forward(plain) && !conv2d_direct_forward(plain))
+  if (a.p.channels_last)
+    conv2d_channels_last_forward(stream, plain);
+  else if (!conv2d_depthwise_forward(plain) && !conv2d_winograd_forward(plain) &&
+           !conv2d_stem_forward(plain) && !conv2d_windows_forward(plain) && !conv2d_outputs_forward(plain) &&
+           !conv2d_direct_forward(plain))
     conv2d_im2col_forward(plain);
   if (afterwards)
     activation_forward(
@@ -50,6 +55,7 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
 void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
   const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_input(stream, a);
+  if (a.p.channels_last) return conv2d_channels_last_backward_input(stream, a);
   if (conv2d_depthwise_backward_input(a) || conv2d_winograd_backward_input(a) ||
       conv2d_stem_backward_input(a) || conv2d_windows_backward_input(a) || conv2d_runs_backward_input(a) ||
       conv2d_direct_backward_input(a))
@@ -60,6 +66,7 @@ void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
 void conv2d_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a) {
   const FlushDenormals flush;
   if (empty(a.p)) return reference::conv2d_backward_weight(stream, a);
+  if (a.p.channels_last) return conv2d_channels_last_backward_weight(stream, a);
   if (conv2d_depthwise_backward_weight(a) || conv2d_winograd_backward_weight(a) ||
       conv2d_stem_backward_weight(a) || conv2d_windows_backward_weight(a) ||
       conv2d_outputs_backward_weight(a) || conv2d_direct_backward_weight(a))

@@ -1,5 +1,7 @@
 // Batch and row normalization; see ops/norm.h. What the methods here don't take goes to the naive kernels.
 //
+// Batch normalization of rows of channels has a file of its own, batch_norm_rows.cpp.
+//
 // Batch normalization, planes of 4 values at least: a task is a group of neighbouring channels with all their
 // images. Its statistics, or the backward's sums, are finished before it writes anything, so the second sweep
 // over its values finds them in the second-level cache: memory is read once and written once. Groups depend
@@ -8,6 +10,7 @@
 // Mean and variance: in blocks that lie in the first-level cache, first the block's mean, then the sums of
 // x - mean and of its square; blocks are joined in double (Chan, Golub, LeVeque 1979). A mean that is large
 // beside the deviation costs no digits that way.
+#include "cpu/batch_norm.h"
 #include "cpu/denormals.h"
 #include "cpu/kernels.h"
 #include "cpu/norm_groups.h"
@@ -104,10 +107,6 @@ template <class T>
   return total(p);
 }
 
-struct Moments {  // of the values so far; squares: the sum of (x - mean)^2
-  double count, mean, squares;
-};
-
 template <class T>
 void add_block(Moments& m, const T* x, std::int64_t n, std::int64_t rows, std::int64_t stride) {
   const double count = static_cast<double>(n * rows);
@@ -123,39 +122,6 @@ void add_block(Moments& m, const T* x, std::int64_t n, std::int64_t rows, std::i
   m.squares += squares + gap * gap * (m.count * count / all);
   m.count = all;
 }
-
-template <class T>
-[[gnu::always_inline]] inline T value_or(const void* array, std::int64_t i, T otherwise) {
-  return array ? static_cast<const T*>(array)[i] : otherwise;
-}
-
-// Saves a channel's statistics for backward, and moves the running ones.
-template <class T>
-void finish_channel(const BatchNormArgs& a, std::int64_t c, const Moments& m) {
-  auto *running_mean = static_cast<T*>(a.running_mean), *running_var = static_cast<T*>(a.running_var);
-  double mean = m.mean, var = m.squares / m.count;
-  if (!a.training) {
-    mean = running_mean[c];
-    var = running_var[c];
-  } else if (running_mean) {
-    const double move = a.cumulative ? 1.0 / static_cast<double>(a.num_batches_tracked[0]) : a.momentum;
-    running_mean[c] = static_cast<T>((1 - move) * running_mean[c] + move * mean);
-    running_var[c] = static_cast<T>((1 - move) * running_var[c] + move * m.squares / (m.count - 1));
-  }
-  static_cast<T*>(a.mean)[c] = static_cast<T>(mean);
-  static_cast<T*>(a.inv_std)[c] = static_cast<T>(1 / __builtin_sqrt(var + a.eps));
-}
-
-template <class T>
-struct ChannelMap {  // v = (x - mean) scale + shift
-  [[gnu::always_inline]] ChannelMap(const void* means, const void* inv_stds, const void* gamma,
-                                    const void* beta, std::int64_t c)
-      : mean(static_cast<const T*>(means)[c]),
-        scale(static_cast<const T*>(inv_stds)[c] * value_or(gamma, c, T(1))),
-        shift(value_or(beta, c, T(0))) {}
-  [[gnu::always_inline]] T operator()(T x) const { return (x - mean) * scale + shift; }
-  T mean, scale, shift;
-};
 
 template <class T, bool relu, bool residual>
 void write_block(const BatchNormArgs& a, const ChannelMap<T> map, std::int64_t at, std::int64_t n,
@@ -199,23 +165,6 @@ template <class T>
 void forward_of(const BatchNormArgs& a) {
   if (a.relu) return a.residual ? forward<T, true, true>(a) : forward<T, true, false>(a);
   return a.residual ? forward<T, false, true>(a) : forward<T, false, false>(a);
-}
-
-// What dout is multiplied by before it goes on.
-enum class Mask : std::uint8_t { none, by_input, by_output };
-
-template <class T>
-[[gnu::always_inline]] inline T slope(T v) {  // ReLU's: NaN stays
-  return v > 0 ? T(1) : v <= 0 ? T(0) : v;
-}
-
-// g, the gradient behind ReLU.
-template <class T, Mask mask>
-[[gnu::always_inline]] inline T behind_relu(const ChannelMap<T>& map, T dout, T x, const T* out,
-                                            std::int64_t i) {
-  if (mask == Mask::by_output) return dout * slope(out[i]);
-  if (mask == Mask::by_input) return dout * slope(map(x));
-  return dout;
 }
 
 // sums: of g and of g (x - mean). g is stored too where the residual's gradient is asked for.
@@ -374,6 +323,7 @@ void layer_backward(const RowNormBackwardArgs& a) {
 
 void batch_norm_forward(Stream& stream, const BatchNormArgs& a) {
   const FlushDenormals flush;
+  if (batch_norm_rows_forward(a)) return;
   if (!has_planes(a.N, a.C, a.L)) return reference::batch_norm_forward(stream, a);
   if (a.training && a.num_batches_tracked) ++*a.num_batches_tracked;
   return a.dtype == DType::float32 ? forward_of<float>(a) : forward_of<double>(a);
@@ -381,6 +331,7 @@ void batch_norm_forward(Stream& stream, const BatchNormArgs& a) {
 
 void batch_norm_backward(Stream& stream, const BatchNormBackwardArgs& a) {
   const FlushDenormals flush;
+  if (batch_norm_rows_backward(a)) return;
   if (!has_planes(a.N, a.C, a.L)) return reference::batch_norm_backward(stream, a);
   return a.dtype == DType::float32 ? backward_of<float>(a) : backward_of<double>(a);
 }

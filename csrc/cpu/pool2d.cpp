@@ -4,6 +4,7 @@
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/pool2d_3x3.h"
+#include "cpu/pool2d_channels_last.h"
 #include "cpu/rows.h"
 #include "cpu/simd/stream.h"
 #include "reference/kernels.h"
@@ -302,6 +303,7 @@ void by_plane(const Args& a, F&& f) {
 }  // namespace
 
 void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) {
+  if (a.p.channels_last) return max_pool2d_channels_last_forward(a);
   if (a.index && !a.p.adaptive) {
     if (a.dtype == DType::float64)
       return a.minimum ? max_windows<true, double>(a) : max_windows<false, double>(a);
@@ -318,6 +320,7 @@ void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) {
 }
 
 void max_pool2d_backward(Stream&, const MaxPool2dBackwardArgs& a) {
+  if (a.p.channels_last) return max_pool2d_channels_last_backward(a);
   const Pool2dParams& p = a.p;
   const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
   const bool halves = p.H / 2 == p.P && p.W / 2 == p.Q && p.Q > 0 && p.P > 0;
@@ -333,6 +336,7 @@ void max_pool2d_backward(Stream&, const MaxPool2dBackwardArgs& a) {
 }
 
 void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
+  if (a.p.channels_last) return avg_pool2d_channels_last_forward(a);
   if (avg_plane(a, false) || avg_2x2(a, false) || avg_pool2d_3x3(a, false)) return;
   by_plane(a, [&](AvgPool2dArgs& one, std::int64_t in, std::int64_t out) {
     one.src = plane_of(a.src, a.dtype, in);
@@ -342,6 +346,7 @@ void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
 }
 
 void avg_pool2d_backward(Stream& stream, const AvgPool2dArgs& a) {
+  if (a.p.channels_last) return avg_pool2d_channels_last_backward(a);
   if (avg_plane(a, true) || avg_2x2(a, true) || avg_pool2d_3x3(a, true)) return;
   by_plane(a, [&](AvgPool2dArgs& one, std::int64_t in, std::int64_t out) {
     one.src = plane_of(a.src, a.dtype, out);
@@ -351,6 +356,7 @@ void avg_pool2d_backward(Stream& stream, const AvgPool2dArgs& a) {
 }
 
 void lp_pool2d_forward(Stream& stream, const LpPool2dArgs& a) {
+  if (a.p.channels_last) return lp_pool2d_channels_last_forward(stream, a);
   by_plane(a, [&](LpPool2dArgs& one, std::int64_t in, std::int64_t out) {
     one.x = plane_of(a.x, a.dtype, in);
     one.out = plane_of(a.out, a.dtype, out);
@@ -359,6 +365,7 @@ void lp_pool2d_forward(Stream& stream, const LpPool2dArgs& a) {
 }
 
 void lp_pool2d_backward(Stream& stream, const LpPool2dBackwardArgs& a) {
+  if (a.p.channels_last) return lp_pool2d_channels_last_backward(stream, a);
   by_plane(a, [&](LpPool2dBackwardArgs& one, std::int64_t in, std::int64_t out) {
     one.x = plane_of(a.x, a.dtype, in);
     one.dx = plane_of(a.dx, a.dtype, in);

@@ -27,8 +27,8 @@ Activation parse_activation(const char* text) {
 Array activation(Activation kind, const Array& x, double alpha) {
   check_floating_or_bfloat16(name(kind), "input", x);
   check_value(kind != Activation::softplus || alpha > 0, "softplus: beta must be positive, got ", alpha);
-  const Array in = contiguous(x);
-  Array out = Array::empty(in.shape(), in.dtype(), in.device());
+  const Array in = dense(x);
+  Array out = Array::empty_like(in, in.dtype());
   const ActivationArgs args{kind, in.dtype(), in.numel(), out.raw(), in.raw(), alpha};
   current_stream(in.device())
       .submit("activation_forward", backend(in.device()).activation_forward, args, {&out, &in});
@@ -41,8 +41,8 @@ Array activation_backward(Activation kind, const Array& dout, const Array& saved
   check_same_dtype(op, "dout", dout, "saved", saved);
   check_same_shape(op, "dout", dout, "saved", saved);
   check_same_device(op, "dout", dout, "saved", saved);
-  const Array g = contiguous(dout), s = contiguous(saved);
-  Array dx = Array::empty(s.shape(), s.dtype(), s.device());
+  const Array s = dense(saved), g = laid_out(dout, s);
+  Array dx = Array::empty_like(s, s.dtype());
   const ActivationBackwardArgs args{kind, s.dtype(), s.numel(), dx.raw(), g.raw(), s.raw(), alpha};
   current_stream(s.device())
       .submit("activation_backward", backend(s.device()).activation_backward, args, {&dx, &g, &s});

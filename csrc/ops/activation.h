@@ -1,4 +1,4 @@
-// Activation functions and their derivatives, over contiguous arrays of a floating dtype.
+// Activation functions and their derivatives, over arrays without gaps, in any order, of a floating dtype.
 //
 //   step        y = 1 if x > 0 else 0                     dy/dx = 0
 //   sigmoid     y = 1 / (1 + exp(-x))                     y (1 - y)

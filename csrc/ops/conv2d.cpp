@@ -44,11 +44,16 @@ void check_channels(const char* op, const Dims& x, const Dims& weight, std::int6
 
 Dims out_shape(const Conv2dParams& p) { return {p.N, p.K, p.P, p.Q}; }
 
-// x with a batch axis in front.
-Array batched(const char* op, const char* what, const Array& x) {
+// The order of the images: channels last where one of the two operands is so.
+MemoryFormat format_of(const Array& a, const Array& b) {
+  return a.memory_format() == MemoryFormat::contiguous ? b.memory_format() : MemoryFormat::channels_last;
+}
+
+// x with a batch axis in front, in the order of the images.
+Array batched(const char* op, const char* what, const Array& x, MemoryFormat format) {
   check_value(x.ndim() == 3 || x.ndim() == 4, op, ": ", what,
               " must have rank 4 (N, C, H, W) or 3 (C, H, W), got ", x.shape());
-  return contiguous(x.ndim() == 3 ? x.unsqueeze(0) : x);
+  return contiguous(x.ndim() == 3 ? x.unsqueeze(0) : x, format);
 }
 
 Dims batched_size(const char* op, const Dims& size) {
@@ -121,8 +126,10 @@ Array conv2d(const Array& given, const Array& given_weight, const Array* given_b
   check_floating("conv2d", "input", given);
   check_same_dtype("conv2d", "input", given, "weight", given_weight);
   check_same_device("conv2d", "input", given, "weight", given_weight);
-  const Array x = batched("conv2d", "input", given), weight = contiguous(given_weight);
-  const Conv2dParams p = conv2d_params("conv2d", x.shape(), weight.shape(), options);
+  const MemoryFormat format = format_of(given, given_weight);
+  const Array x = batched("conv2d", "input", given, format), weight = contiguous(given_weight);
+  Conv2dParams p = conv2d_params("conv2d", x.shape(), weight.shape(), options);
+  p.channels_last = format == MemoryFormat::channels_last;
   Array bias;
   if (given_bias) {
     check_same_dtype("conv2d", "input", given, "bias", *given_bias);
@@ -132,7 +139,7 @@ Array conv2d(const Array& given, const Array& given_weight, const Array* given_b
                 weight.shape(), ")");
     bias = contiguous(*given_bias);
   }
-  const Array out = Array::empty(out_shape(p), x.dtype(), x.device());
+  const Array out = Array::empty(out_shape(p), x.dtype(), x.device(), format);
   const Conv2dForwardArgs args{p,          x.dtype(),       out.raw(),
                                x.raw(),    weight.raw(),    given_bias ? bias.raw() : nullptr,
                                activation, activation_alpha};
@@ -148,10 +155,12 @@ Array conv2d_backward_input(const Array& given, const Array& given_weight, const
   check_floating(op, "dout", given);
   check_same_dtype(op, "dout", given, "weight", given_weight);
   check_same_device(op, "dout", given, "weight", given_weight);
-  const Array dout = batched(op, "dout", given), weight = contiguous(given_weight);
-  const Conv2dParams p = conv2d_params(op, batched_size(op, input_size), weight.shape(), options);
+  const MemoryFormat format = format_of(given, given_weight);
+  const Array dout = batched(op, "dout", given, format), weight = contiguous(given_weight);
+  Conv2dParams p = conv2d_params(op, batched_size(op, input_size), weight.shape(), options);
+  p.channels_last = format == MemoryFormat::channels_last;
   check_dout(op, dout, p);
-  const Array dx = Array::empty({p.N, p.C, p.H, p.W}, dout.dtype(), dout.device());
+  const Array dx = Array::empty({p.N, p.C, p.H, p.W}, dout.dtype(), dout.device(), format);
   const Conv2dBackwardInputArgs args{p, dout.dtype(), dx.raw(), dout.raw(), weight.raw()};
   if (dx.numel() > 0)
     current_stream(dout.device())
@@ -166,8 +175,10 @@ Array conv2d_backward_weight(const Array& given, const Array& given_x, const Dim
   check_floating(op, "dout", given);
   check_same_dtype(op, "dout", given, "input", given_x);
   check_same_device(op, "dout", given, "input", given_x);
-  const Array dout = batched(op, "dout", given), x = batched(op, "input", given_x);
-  const Conv2dParams p = conv2d_params(op, x.shape(), weight_size, options);
+  const MemoryFormat format = format_of(given, given_x);
+  const Array dout = batched(op, "dout", given, format), x = batched(op, "input", given_x, format);
+  Conv2dParams p = conv2d_params(op, x.shape(), weight_size, options);
+  p.channels_last = format == MemoryFormat::channels_last;
   check_dout(op, dout, p);
   const Array dw = Array::empty(weight_size, dout.dtype(), dout.device());
   if (db) *db = Array::empty({p.K}, dout.dtype(), dout.device());

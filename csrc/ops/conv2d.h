@@ -8,7 +8,9 @@
 //   dw      sum over n, p, q of dout * x
 //   db[k]   sum over n, p, q of dout
 //
-// x (N,C,H,W), weight (K,C/G,R,S), bias (K), out (N,K,P,Q); contiguous; float32 or float64.
+// x (N,C,H,W), weight (K,C/G,R,S), bias (K), out (N,K,P,Q); float32 or float64. The weight is contiguous; the
+// images (x, out and their gradients) are too, or all lie channels last: channel c of pixel (n,h,w) at
+// ((n H + h) W + w) C + c. They do where one of the operands does (Array::memory_format), as in torch.
 //   P = floor((H + pad_top + pad_bottom - dilation_h (R-1) - 1) / stride_h) + 1, Q alike.
 // Source: Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016.
 #pragma once
@@ -43,6 +45,7 @@ struct Conv2dParams {
   std::int64_t dilation_h, dilation_w;
   std::int64_t groups;
   ConvPrecision precision;
+  bool channels_last;  // the order of x, out, dx and dout
 };
 
 struct Conv2dForwardArgs {

@@ -59,7 +59,7 @@ Array conv2d_relu_max_pool2d(const Array& given, const Array& given_weight, cons
   if (out.numel() > 0)
     current_stream(x.device())
         .submit(op, backend(x.device()).conv2d_relu_max_pool2d, args, {&out, winner, &x, &weight, &bias});
-  if (given.ndim() == 4) return out;
+  if (given.ndim() == 4) return contiguous(out, given.memory_format());
   *winner = winner->squeeze(0);
   return out.squeeze(0);
 }
@@ -102,7 +102,7 @@ void conv2d_relu_max_pool2d_backward(const Array& given, const Array& given_winn
     current_stream(dout.device())
         .submit(op, backend(dout.device()).conv2d_relu_max_pool2d_backward, args,
                 {dx ? dx : &dout, dw ? dw : &dout, db ? db : &dout, &dout, &winner, &x, &weight});
-  if (dx && given_x.ndim() == 3) *dx = dx->squeeze(0);
+  if (dx) *dx = given_x.ndim() == 3 ? dx->squeeze(0) : contiguous(*dx, given_x.memory_format());
 }
 
 }  // namespace weft

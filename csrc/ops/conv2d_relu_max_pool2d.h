@@ -15,6 +15,7 @@
 // Windows do not overlap: the stride is the window, without padding; what is left at the end is dropped.
 // out (N,K,PP,PQ) with PP = floor(P / pool_h), PQ alike; winner uint8 of out's shape; a window has at most
 // 64 elements. Everything else as in ops/conv2d.h: contiguous; float32 or float64.
+// Images that lie channels last are turned round before, and the results back.
 #pragma once
 #include "ops/conv2d.h"
 

@@ -40,9 +40,15 @@ bool needs_floating(UnaryOp op) {
 }
 bool gives_bool(BinaryOp op) { return op >= BinaryOp::eq; }
 
-// The output: `given` after checks, or a new array.
-Array output(const char* op, const Array* given, const Dims& shape, DType dtype, Device device) {
-  if (!given) return Array::empty(shape, dtype, device);
+// The output: `given` after checks, or a new array in the order of the first of `operands` that has its
+// shape.
+Array output(const char* op, const Array* given, const Dims& shape, DType dtype, Device device,
+             std::initializer_list<const Array*> operands) {
+  if (!given) {
+    for (const Array* x : operands)
+      if (x->shape() == shape) return Array::empty_like(*x, dtype);
+    return Array::empty(shape, dtype, device);
+  }
   check_value(given->shape() == shape, op, ": the result has shape ", shape, " but out has ", given->shape());
   check_type(given->dtype() == dtype, op, ": the result has dtype ", name(dtype), " but out has ",
              name(given->dtype()));
@@ -114,7 +120,7 @@ Array unary_with(UnaryOp op, const Array& given_x, double low, double high, cons
   check_type(given_x.dtype() != DType::bool_ || gives_bool(op), op_name,
              ": input must be a number, got bool");
   const Array out = output(op_name, given, given_x.shape(), gives_bool(op) ? DType::bool_ : given_x.dtype(),
-                           given_x.device());
+                           given_x.device(), {&given_x});
   const Array x = apart(out, given_x);
   UnaryArgs args{op, x.dtype(), 0, {}, {}, {}, low, high};
   make_nest<2>({out, x}, {&args.out, &args.x}, args.ndim, args.shape);
@@ -140,9 +146,9 @@ Array clip(const Array& x, double low, double high, const Array* out) {
 }
 
 // The usual case, without the arithmetic of broadcasting that costs more than a small kernel: two arrays of
-// one shape, without gaps, into a new array.
-Array binary_contiguous(BinaryOp op, const Array& a, const Array& b) {
-  const Array out = Array::empty(a.shape(), gives_bool(op) ? DType::bool_ : a.dtype(), a.device());
+// one shape and order, without gaps, into a new array.
+Array binary_dense(BinaryOp op, const Array& a, const Array& b) {
+  const Array out = Array::empty_like(a, gives_bool(op) ? DType::bool_ : a.dtype());
   const std::int64_t n = out.numel();
   BinaryArgs args{op, a.dtype(), 1, {n}, {out.raw(), {1}}, {a.raw(), {1}}, {b.raw(), {1}}};
   run(name(op), backend(out.device()).binary, args, {&out, &a, &b});
@@ -154,8 +160,9 @@ Array binary(BinaryOp op, const Array& given_a, const Array& given_b, const Arra
   check_same_dtype(op_name, "the first operand", given_a, "the second", given_b);
   check_same_device(op_name, "the first operand", given_a, "the second", given_b);
   if (!given && is_floating(given_a.dtype()) && given_a.shape() == given_b.shape() &&
-      given_a.is_contiguous() && given_b.is_contiguous())
-    return binary_contiguous(op, given_a, given_b);
+      ((given_a.is_contiguous() && given_b.is_contiguous()) ||
+       (given_a.strides() == given_b.strides() && given_a.is_dense())))
+    return binary_dense(op, given_a, given_b);
   Array a = given_a, b = given_b;
   const DType dtype = a.dtype();
   if (op == BinaryOp::div && !is_floating(dtype)) {
@@ -164,7 +171,8 @@ Array binary(BinaryOp op, const Array& given_a, const Array& given_b, const Arra
   }
   check_type(dtype != DType::bool_ || gives_bool(op), op_name, ": operands must be numbers, got bool");
   const Dims shape = broadcast_shapes(op_name, a.shape(), b.shape());
-  const Array out = output(op_name, given, shape, gives_bool(op) ? DType::bool_ : a.dtype(), a.device());
+  const Array out =
+      output(op_name, given, shape, gives_bool(op) ? DType::bool_ : a.dtype(), a.device(), {&a, &b});
   a = apart(out, a.expand(shape));
   b = apart(out, b.expand(shape));
   BinaryArgs args{op, a.dtype(), 0, {}, {}, {}, {}};
@@ -181,7 +189,7 @@ Array where(const Array& condition, const Array& a, const Array& b) {
   check_same_device("where", "condition", condition, "the operands", a);
   const Dims shape =
       broadcast_shapes("where", condition.shape(), broadcast_shapes("where", a.shape(), b.shape()));
-  const Array out = Array::empty(shape, a.dtype(), a.device());
+  const Array out = output("where", nullptr, shape, a.dtype(), a.device(), {&condition, &a, &b});
   const Array c = condition.expand(shape), p = a.expand(shape), q = b.expand(shape);
   WhereArgs args{a.dtype(), 0, {}, {}, {}, {}, {}};
   make_nest<4>({out, c, p, q}, {&args.out, &args.condition, &args.a, &args.b}, args.ndim, args.shape);
@@ -212,12 +220,35 @@ void copy_into(const Array& out, const Array& given) {
 Array copy(const Array& x) { return cast(x, x.dtype()); }
 
 Array cast(const Array& x, DType dtype) {
-  const Array out = Array::empty(x.shape(), dtype, x.device());
+  const Array out = Array::empty_like(x, dtype);
   copy_into(out, x);
   return out;
 }
 
-Array contiguous(const Array& x) { return x.is_contiguous() ? x : copy(x); }
+Array copy(const Array& x, MemoryFormat format) {
+  if (format == MemoryFormat::preserve) return copy(x);
+  check_value(format != MemoryFormat::channels_last || x.ndim() == 4,
+              "channels_last: an array must have rank 4, got shape ", x.shape());
+  const Array out = Array::empty(x.shape(), x.dtype(), x.device(), format);
+  copy_into(out, x);
+  return out;
+}
+
+Array contiguous(const Array& x) { return x.is_contiguous() ? x : copy(x, MemoryFormat::contiguous); }
+
+Array contiguous(const Array& x, MemoryFormat format) {
+  check_value(format != MemoryFormat::preserve, "contiguous: memory_format must not be preserve");
+  return x.is_contiguous(format) ? x : copy(x, format);
+}
+
+Array dense(const Array& x) { return x.is_contiguous() || x.is_dense() ? x : copy(x); }
+
+Array laid_out(const Array& x, const Array& like) {
+  if (x.strides() == like.strides() || (x.is_contiguous() && like.is_contiguous())) return x;
+  const Array out = Array::empty_like(like, x.dtype());
+  copy_into(out, x);
+  return out;
+}
 
 Array full(const Dims& shape, double value, DType dtype, const Device& device) {
   const Array out = Array::empty(shape, dtype, device);
@@ -265,7 +296,7 @@ void match_numbers(Array& a, Array& b) {
 
 Array reshape(const Array& x, const Dims& shape) {
   const Array view = x.try_reshape(shape);
-  return view.defined() ? view : copy(x).try_reshape(shape);
+  return view.defined() ? view : contiguous(x).try_reshape(shape);
 }
 
 }  // namespace weft

@@ -27,6 +27,7 @@ namespace weft {
 
 class Array;
 class Stream;
+enum class MemoryFormat : std::uint8_t;
 
 enum class UnaryOp : std::uint8_t {
   neg,
@@ -122,16 +123,22 @@ struct ArangeArgs {
   std::int64_t integer_start, integer_step;  // for the others
 };
 
-// --- on arrays. `out`, where given, is written and returned; else a new contiguous array is. ---
+// --- on arrays. `out`, where given, is written and returned; else a new array is. It has the memory order of
+// x, or of the first operand of the result's shape (Array::empty_like). ---
 Array unary(UnaryOp op, const Array& x, const Array* out = nullptr);
 Array clip(const Array& x, double low, double high, const Array* out = nullptr);
 Array binary(BinaryOp op, const Array& a, const Array& b, const Array* out = nullptr);
 Array where(const Array& condition, const Array& a, const Array& b);
 void fill(const Array& out, double value, std::int64_t integer);
 void copy_into(const Array& out, const Array& x);  // broadcasts and casts
-Array copy(const Array& x);                        // new and contiguous
-Array cast(const Array& x, DType dtype);           // always new
-Array contiguous(const Array& x);                  // x itself where it is contiguous already
+Array copy(const Array& x);                        // new
+Array copy(const Array& x, MemoryFormat format);
+Array cast(const Array& x, DType dtype);  // always new
+// x itself where it is so already, else a copy:
+Array contiguous(const Array& x);
+Array contiguous(const Array& x, MemoryFormat format);
+Array dense(const Array& x);                        // without gaps, in some order
+Array laid_out(const Array& x, const Array& like);  // in the order of `like`, which is dense
 Array full(const struct Dims& shape, double value, DType dtype, const struct Device& device);
 // start, start + step, ... below stop (above it for a negative step).
 Array arange(double start, double stop, double step, DType dtype);

@@ -17,7 +17,8 @@ namespace {
 Array checked_index(const char* op, const Array& given, std::int64_t low, std::int64_t n, const Array& x) {
   check_type(given.dtype() == DType::int64 || given.dtype() == DType::int32, op,
              ": index must be int64 or int32, got ", name(given.dtype()));
-  const Array index = given.dtype() == DType::int64 ? contiguous(given) : cast(given, DType::int64);
+  const Array index =
+      given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
   check_index(op, index, low, n, x.shape());
   return index;
 }
@@ -145,15 +146,17 @@ Array concatenate(const Array* arrays, int count, std::int64_t axis64) {
   const Array& first = arrays[0];
   const int axis = normalize_axis("cat", axis64, first.ndim());
   std::int64_t size = 0;
+  MemoryFormat format = MemoryFormat::channels_last;  // where all are so
   for (int i = 0; i < count; ++i) {
     const Array& x = arrays[i];
+    if (x.memory_format() != format) format = MemoryFormat::contiguous;
     check_same_dtype("cat", "the first array", first, "another", x);
     check_same_device("cat", "the first array", first, "another", x);
     check_value(x.ndim() == first.ndim() && x.shape() == with_size(first.shape(), axis, x.shape(axis)),
                 "cat: shapes ", first.shape(), " and ", x.shape(), " must be the same but for axis ", axis);
     size += x.shape(axis);
   }
-  const Array out = Array::empty(with_size(first.shape(), axis, size), first.dtype(), first.device());
+  const Array out = Array::empty(with_size(first.shape(), axis, size), first.dtype(), first.device(), format);
   std::int64_t at = 0;
   for (int i = 0; i < count; ++i) {
     const std::int64_t length = arrays[i].shape(axis);
@@ -190,7 +193,7 @@ Array pad(const Array& x, const Dims& before, const Dims& after, double value) {
                 " crop more than there is of shape ", x.shape());
     grows |= before[i] > 0 || after[i] > 0;
   }
-  const Array out = Array::empty(shape, x.dtype(), x.device());
+  const Array out = Array::empty(shape, x.dtype(), x.device(), x.memory_format());
   if (grows) fill(out, value, is_floating(x.dtype()) ? 0 : static_cast<std::int64_t>(value));
   Array from = x, to = out;
   for (int i = 0; i < x.ndim(); ++i) {

@@ -85,7 +85,8 @@ Array check_classes(const Array& logits, const Array& given, const Rows& r, std:
              logits.shape(), "; got ", name(given.dtype()), " ", given.shape());
   check_value(given.shape() == r.rows, "cross_entropy: logits ", logits.shape(), " expect a target of shape ",
               r.rows, ", got ", given.shape());
-  const Array target = given.dtype() == DType::int64 ? contiguous(given) : cast(given, DType::int64);
+  const Array target =
+      given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
   const ClassCheckArgs args{target.data<std::int64_t>(), target.numel(), r.C, ignore_index, logits.shape()};
   current_stream(target.device()).submit("check_classes", &run_class_check, args, {&target});
   return target;
@@ -148,7 +149,7 @@ Array pointwise_loss(PointwiseLoss kind, const Array& input, const Array& target
                                param};
   current_stream(out.device())
       .submit(op, backend(out.device()).pointwise_loss_forward, args, {&out, &p.input, &p.target, &p.weight});
-  return out;
+  return reduction == Reduction::none ? contiguous(out, input.memory_format()) : out;
 }
 
 void pointwise_loss_backward(PointwiseLoss kind, const Array& given, const Array& input, const Array& target,
@@ -178,6 +179,8 @@ void pointwise_loss_backward(PointwiseLoss kind, const Array& given, const Array
   current_stream(dout.device())
       .submit(op, backend(dout.device()).pointwise_loss_backward, args,
               {&dout, &p.input, &p.target, &p.weight, dinput ? dinput : &dout, dtarget ? dtarget : &dout});
+  if (dinput) *dinput = contiguous(*dinput, input.memory_format());
+  if (dtarget) *dtarget = contiguous(*dtarget, target.memory_format());
 }
 
 Array cross_entropy(const Array& given, const Array& target, const Array* weight,

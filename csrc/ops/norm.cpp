@@ -25,6 +25,12 @@ struct Split {
     C = x.shape(1);
     for (int i = 2; i < x.ndim(); ++i) L *= x.shape(i);
   }
+  // As a kernel of batch normalization sees it: with the channels last, N L rows of C values.
+  void in_order(MemoryFormat format) {
+    if (format == MemoryFormat::contiguous) return;
+    N *= L;
+    L = 1;
+  }
   std::int64_t N, C, L = 1;
 };
 
@@ -60,11 +66,13 @@ void check_like(const char* op, const Array& x, const char* what, const Array* y
   check_same_device(op, "input", x, what, *y);
 }
 
-Array contiguous_or_none(const Array* x) { return x ? contiguous(*x) : Array(); }
+Array contiguous_or_none(const Array* x, MemoryFormat format = MemoryFormat::contiguous) {
+  return x ? contiguous(*x, format) : Array();
+}
 void* raw(const Array& x) { return x.defined() ? x.raw() : nullptr; }
 
 Array empty_like(bool wanted, const Array& like) {
-  return wanted ? Array::empty(like.shape(), like.dtype(), like.device()) : Array();
+  return wanted ? Array::empty_like(like, like.dtype()) : Array();
 }
 
 void check_batch_norm(const char* op, const Array& x, const Split& s, const BatchNormState& state,
@@ -93,13 +101,15 @@ void check_batch_norm(const char* op, const Array& x, const Split& s, const Batc
 Normalized batch_norm(const Array& given, const Array* gamma, const Array* beta, const BatchNormState& state,
                       const Array* residual, const BatchNormOptions& o) {
   const char* op = "batch_norm";
-  const Split s(op, given);
+  Split s(op, given);
   const PerChannel weight(op, "weight", given, gamma), bias(op, "bias", given, beta);
   check_batch_norm(op, given, s, state, o);
   check_like(op, given, "residual", residual);
   void* running_mean = state_pointer(op, "running_mean", given, state.running_mean, o.training);
   void* running_var = state_pointer(op, "running_var", given, state.running_var, o.training);
-  const Array x = contiguous(given), add = contiguous_or_none(residual);
+  const MemoryFormat format = given.memory_format();
+  const Array x = contiguous(given, format), add = contiguous_or_none(residual, format);
+  s.in_order(format);
   const Array out = empty_like(true, x), mean = Array::empty({s.C}, x.dtype(), x.device()),
               inv_std = empty_like(true, mean);
   const Array* counter = state.num_batches_tracked;
@@ -136,12 +146,15 @@ NormGradients batch_norm_backward(const Array& given_dout, const Array& given, c
                                   const Array* given_out, bool training, bool relu,
                                   const WantedGradients& wanted) {
   const char* op = "batch_norm_backward";
-  const Split s(op, given);
+  Split s(op, given);
   check_like(op, given, "dout", &given_dout);
   check_like(op, given, "out", given_out);
   const PerChannel mean(op, "mean", given, &given_mean), inv_std(op, "inv_std", given, &given_inv_std),
       weight(op, "weight", given, gamma), bias(op, "bias", given, beta);
-  const Array dout = contiguous(given_dout), x = contiguous(given), out = contiguous_or_none(given_out);
+  const MemoryFormat format = given.memory_format();
+  s.in_order(format);
+  const Array dout = contiguous(given_dout, format), x = contiguous(given, format),
+              out = contiguous_or_none(given_out, format);
   const Array dx = empty_like(wanted.dx, x), dgamma = empty_like(wanted.dgamma, mean.array),
               dbeta = empty_like(wanted.dbeta, mean.array), dresidual = empty_like(wanted.dresidual, x);
   const BatchNormBackwardArgs args{.dtype = x.dtype(),
@@ -215,7 +228,7 @@ Normalized row_norm(const char* op, const Array& given, const Rows& r, const Dim
                          mean.raw(), inv_std.raw(), x.raw(),    raw(weight), raw(bias), eps};
   current_stream(x.device())
       .submit(op, backend(x.device()).row_norm_forward, args, {&out, &mean, &inv_std, &x, &weight, &bias});
-  return {out, mean, inv_std};
+  return {contiguous(out, given.memory_format()), mean, inv_std};
 }
 
 // A statistic that forward returned.
@@ -243,7 +256,7 @@ NormGradients row_norm_backward(const char* op, const Array& given_dout, const A
   current_stream(x.device())
       .submit(op, backend(x.device()).row_norm_backward, args,
               {&dx, &dgamma, &dbeta, &dout, &x, &mean, &inv_std, &weight});
-  return {dx, dgamma, dbeta, {}};
+  return {wanted.dx ? contiguous(dx, given.memory_format()) : dx, dgamma, dbeta, {}};
 }
 
 }  // namespace

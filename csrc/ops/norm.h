@@ -16,7 +16,8 @@
 // hold groups x channels values, row r takes the channels of group r % groups. With L = groups = 1 that is
 // layer normalization, with rows = N groups group normalization.
 //
-// Contiguous; float32 or float64. mean and inv_std are outputs of forward and inputs of backward. An array
+// Contiguous; float32 or float64. Batch normalization of images that lie channels last is that of the rows of
+// a matrix, (N L, C, 1). mean and inv_std are outputs of forward and inputs of backward. An array
 // that was not given, or whose gradient nobody asks for, is null.
 // Sources: Ioffe, Szegedy 2015; Ba, Kiros, Hinton 2016; Wu, He 2018.
 #pragma once

@@ -37,6 +37,13 @@ Dims with_image(const Dims& x, std::int64_t height, std::int64_t width) {
   return shape;
 }
 
+// The parameters of images in this order.
+Pool2dParams in_order(const Pool2dParams& p, MemoryFormat format) {
+  Pool2dParams ordered = p;
+  ordered.channels_last = format == MemoryFormat::channels_last;
+  return ordered;
+}
+
 Dims output_shape(const Dims& x, const Pool2dParams& p) { return with_image(x, p.P, p.Q); }
 
 struct Axis {
@@ -110,11 +117,16 @@ Pool2dParams adaptive_pool2d_params(const char* op, const Dims& x, std::int64_t 
 
 Array max_pool2d(const char* op, const Array& given, const Pool2dParams& p, bool minimum, Array* index) {
   check_floating(op, "input", given);
-  const Array x = contiguous(given);
-  const Array out = Array::empty(output_shape(x.shape(), p), x.dtype(), x.device());
-  if (index) *index = Array::empty(out.shape(), DType::int32, x.device());
-  const MaxPool2dArgs args{p,       x.dtype(), out.raw(), index ? index->data<std::int32_t>() : nullptr,
-                           x.raw(), minimum};
+  const MemoryFormat format = given.memory_format();
+  const Array x = contiguous(given, format);
+  const Array out = Array::empty(output_shape(x.shape(), p), x.dtype(), x.device(), format);
+  if (index) *index = Array::empty(out.shape(), DType::int32, x.device(), format);
+  const MaxPool2dArgs args{in_order(p, format),
+                           x.dtype(),
+                           out.raw(),
+                           index ? index->data<std::int32_t>() : nullptr,
+                           x.raw(),
+                           minimum};
   if (out.numel() > 0)
     current_stream(x.device())
         .submit("max_pool2d_forward", backend(x.device()).max_pool2d_forward, args,
@@ -135,9 +147,12 @@ Array max_pool2d_backward(const Array& given, const Array& given_index, const Di
               " but for the two last axes");
   p.P = given.shape(-2);
   p.Q = given.shape(-1);
-  const Array dout = contiguous(given), index = contiguous(given_index);
-  const Array dx = Array::empty(input, dout.dtype(), dout.device());
-  const MaxPool2dBackwardArgs args{p, dout.dtype(), dx.raw(), dout.raw(), index.data<std::int32_t>()};
+  // The index was made in the input's order.
+  const MemoryFormat format = given_index.memory_format();
+  const Array dout = contiguous(given, format), index = contiguous(given_index, format);
+  const Array dx = Array::empty(input, dout.dtype(), dout.device(), format);
+  const MaxPool2dBackwardArgs args{in_order(p, format), dout.dtype(), dx.raw(), dout.raw(),
+                                   index.data<std::int32_t>()};
   if (dx.numel() > 0)
     current_stream(dx.device())
         .submit("max_pool2d_backward", backend(dx.device()).max_pool2d_backward, args, {&dx, &dout, &index});
@@ -148,9 +163,10 @@ Array avg_pool2d(const char* op, const Array& given, const Pool2dParams& p, bool
                  std::optional<std::int64_t> divisor_override) {
   check_floating(op, "input", given);
   const std::int64_t divisor = checked_divisor(op, divisor_override);
-  const Array x = contiguous(given);
-  const Array out = Array::empty(output_shape(x.shape(), p), x.dtype(), x.device());
-  const AvgPool2dArgs args{p, x.dtype(), out.raw(), x.raw(), count_include_pad, divisor};
+  const MemoryFormat format = given.memory_format();
+  const Array x = contiguous(given, format);
+  const Array out = Array::empty(output_shape(x.shape(), p), x.dtype(), x.device(), format);
+  const AvgPool2dArgs args{in_order(p, format), x.dtype(), out.raw(), x.raw(), count_include_pad, divisor};
   if (out.numel() > 0)
     current_stream(x.device())
         .submit("avg_pool2d_forward", backend(x.device()).avg_pool2d_forward, args, {&out, &x});
@@ -161,9 +177,11 @@ Array avg_pool2d_backward(const char* op, const Array& given, const Dims& input,
                           bool count_include_pad, std::optional<std::int64_t> divisor_override) {
   check_dout(op, given, input, p);
   const std::int64_t divisor = checked_divisor(op, divisor_override);
-  const Array dout = contiguous(given);
-  const Array dx = Array::empty(input, dout.dtype(), dout.device());
-  const AvgPool2dArgs args{p, dout.dtype(), dx.raw(), dout.raw(), count_include_pad, divisor};
+  const MemoryFormat format = given.memory_format();
+  const Array dout = contiguous(given, format);
+  const Array dx = Array::empty(input, dout.dtype(), dout.device(), format);
+  const AvgPool2dArgs args{in_order(p, format), dout.dtype(),      dx.raw(),
+                           dout.raw(),          count_include_pad, divisor};
   if (dx.numel() > 0)
     current_stream(dx.device())
         .submit("avg_pool2d_backward", backend(dx.device()).avg_pool2d_backward, args, {&dx, &dout});
@@ -173,9 +191,10 @@ Array avg_pool2d_backward(const char* op, const Array& given, const Dims& input,
 Array lp_pool2d(const Array& given, const Pool2dParams& p, double norm) {
   check_floating("lp_pool2d", "input", given);
   check_norm("lp_pool2d", norm);
-  const Array x = contiguous(given);
-  const Array out = Array::empty(output_shape(x.shape(), p), x.dtype(), x.device());
-  const LpPool2dArgs args{p, x.dtype(), out.raw(), x.raw(), norm};
+  const MemoryFormat format = given.memory_format();
+  const Array x = contiguous(given, format);
+  const Array out = Array::empty(output_shape(x.shape(), p), x.dtype(), x.device(), format);
+  const LpPool2dArgs args{in_order(p, format), x.dtype(), out.raw(), x.raw(), norm};
   if (out.numel() > 0)
     current_stream(x.device())
         .submit("lp_pool2d_forward", backend(x.device()).lp_pool2d_forward, args, {&out, &x});
@@ -192,9 +211,12 @@ Array lp_pool2d_backward(const Array& given_dout, const Array& given_x, const Ar
   check_same_shape(op, "dout", given_dout, "out", given_out);
   check_same_device(op, "dout", given_dout, "input", given_x);
   check_same_device(op, "dout", given_dout, "out", given_out);
-  const Array dout = contiguous(given_dout), x = contiguous(given_x), out = contiguous(given_out);
-  const Array dx = Array::empty(x.shape(), x.dtype(), x.device());
-  const LpPool2dBackwardArgs args{p, x.dtype(), dx.raw(), dout.raw(), x.raw(), out.raw(), norm};
+  const MemoryFormat format = given_x.memory_format();
+  const Array dout = contiguous(given_dout, format), x = contiguous(given_x, format),
+              out = contiguous(given_out, format);
+  const Array dx = Array::empty(x.shape(), x.dtype(), x.device(), format);
+  const LpPool2dBackwardArgs args{in_order(p, format), x.dtype(), dx.raw(), dout.raw(), x.raw(),
+                                  out.raw(),           norm};
   if (dx.numel() > 0)
     current_stream(x.device())
         .submit("lp_pool2d_backward", backend(x.device()).lp_pool2d_backward, args, {&dx, &dout, &x, &out});

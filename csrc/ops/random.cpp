@@ -117,7 +117,7 @@ Array dropout(const Array& given, double p, Generator& generator, Array& mask) {
   if (x.numel() > 0)
     current_stream(x.device())
         .submit("dropout", backend(x.device()).dropout, args, {&out, &mask, &x, &state});
-  return out;
+  return contiguous(out, given.memory_format());
 }
 
 Array dropout_backward(const Array& given_dout, const Array& given_mask, double p) {
@@ -133,7 +133,7 @@ Array dropout_backward(const Array& given_dout, const Array& given_mask, double 
                          dout.raw(),   nullptr,      p};
   if (dx.numel() > 0)
     current_stream(dx.device()).submit("dropout", backend(dx.device()).dropout, args, {&dx, &mask, &dout});
-  return dx;
+  return contiguous(dx, given_dout.memory_format());
 }
 
 }  // namespace weft

@@ -30,7 +30,7 @@ Array softmax(const Array& given, std::int64_t axis, bool log) {
   const SoftmaxArgs args{x.dtype(), log, s.outer, s.n, s.inner, out.raw(), x.raw()};
   if (out.numel() > 0)
     current_stream(x.device()).submit(op, backend(x.device()).softmax_forward, args, {&out, &x});
-  return out;
+  return contiguous(out, given.memory_format());
 }
 
 Array softmax_backward(const Array& given_dout, const Array& given_out, std::int64_t axis, bool log) {
@@ -45,7 +45,7 @@ Array softmax_backward(const Array& given_dout, const Array& given_out, std::int
   const SoftmaxBackwardArgs args{out.dtype(), log, s.outer, s.n, s.inner, dx.raw(), dout.raw(), out.raw()};
   if (dx.numel() > 0)
     current_stream(out.device()).submit(op, backend(out.device()).softmax_backward, args, {&dx, &dout, &out});
-  return dx;
+  return contiguous(dx, given_out.memory_format());
 }
 
 }  // namespace weft

@@ -5,6 +5,18 @@ namespace weft::reference {
 
 namespace {
 
+// The element of channel c at row i, column j of image n, of images of `channels` channels, height x width.
+std::int64_t at(const Conv2dParams& p, std::int64_t n, std::int64_t c, std::int64_t i, std::int64_t j,
+                std::int64_t channels, std::int64_t height, std::int64_t width) {
+  return p.channels_last ? ((n * height + i) * width + j) * channels + c
+                         : ((n * channels + c) * height + i) * width + j;
+}
+
+// The channel of element i of the output.
+std::int64_t channel_of(const Conv2dParams& p, std::int64_t i) {
+  return p.channels_last ? i % p.K : i / (p.P * p.Q) % p.K;
+}
+
 // f(index into x, index into weight, index into out) for every product of the convolution.
 template <class F>
 void for_each_product(const Conv2dParams& p, F&& f) {
@@ -20,8 +32,8 @@ void for_each_product(const Conv2dParams& p, F&& f) {
                 const std::int64_t w = j * p.stride_w + s * p.dilation_w - p.pad_left;
                 if (h < 0 || h >= p.H || w < 0 || w >= p.W) continue;  // padding: zero
                 const std::int64_t channel = k / K * C + c;
-                f(((n * p.C + channel) * p.H + h) * p.W + w, ((k * C + c) * p.R + r) * p.S + s,
-                  ((n * p.K + k) * p.P + i) * p.Q + j);
+                f(at(p, n, channel, h, w, p.C, p.H, p.W), ((k * C + c) * p.R + r) * p.S + s,
+                  at(p, n, k, i, j, p.K, p.P, p.Q));
               }
 }
 
@@ -50,7 +62,7 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
     const auto* bias = static_cast<const T*>(a.bias);
     const Sums<T> sums(p.N * p.K * p.P * p.Q);
     if (bias)
-      for (std::int64_t i = 0; i < sums.count; ++i) sums.data[i] = double{bias[i / (p.P * p.Q) % p.K]};
+      for (std::int64_t i = 0; i < sums.count; ++i) sums.data[i] = double{bias[channel_of(p, i)]};
     for_each_product(p, [&](std::int64_t xi, std::int64_t wi, std::int64_t oi) {
       sums.data[oi] += double{x[xi]} * double{weight[wi]};
     });
@@ -87,8 +99,7 @@ void conv2d_backward_weight(Stream&, const Conv2dBackwardWeightArgs& a) {
     sums.store(a.dw);
     if (!a.db) return;
     const Sums<T> bias(p.K);
-    for (std::int64_t i = 0; i < p.N * p.K * p.P * p.Q; ++i)
-      bias.data[i / (p.P * p.Q) % p.K] += double{dout[i]};
+    for (std::int64_t i = 0; i < p.N * p.K * p.P * p.Q; ++i) bias.data[channel_of(p, i)] += double{dout[i]};
     bias.store(a.db);
   });
 }

@@ -34,6 +34,11 @@ Span columns(const Pool2dParams& p, std::int64_t i) {
   return p.adaptive ? adaptive_span(i, p.W, p.Q) : fixed_span(i, p.W, p.S, p.stride_w, p.pad_w, p.dilation_w);
 }
 
+// Where element j of a plane of `size` elements lies.
+std::int64_t at(const Pool2dParams& p, std::int64_t plane, std::int64_t j, std::int64_t size) {
+  return p.channels_last ? (plane / p.C * size + j) * p.C + plane % p.C : plane * size + j;
+}
+
 // f(plane, i, h, w): output element i of each plane, with the rows and columns of its window.
 template <class F>
 void for_each_window(const Pool2dParams& p, F&& f) {
@@ -61,17 +66,19 @@ void max_pool2d_forward(Stream&, const MaxPool2dArgs& a) {
     using T = typename decltype(type)::type;
     const std::int64_t in = a.p.H * a.p.W, outs = a.p.P * a.p.Q;
     for_each_window(a.p, [&](std::int64_t plane, std::int64_t i, const Span& h, const Span& w) {
-      const T* x = static_cast<const T*>(a.x) + plane * in;
+      const T* x = static_cast<const T*>(a.x);
       T best = a.minimum ? std::numeric_limits<T>::infinity() : -std::numeric_limits<T>::infinity();
-      std::int64_t at = -1;
+      std::int64_t chosen = -1;
       for_each_element(a.p, h, w, [&](std::int64_t j) {
-        if (at < 0 || (a.minimum ? x[j] < best : x[j] > best) || std::isnan(x[j])) {
-          best = x[j];
-          at = j;
+        const T value = x[at(a.p, plane, j, in)];
+        if (chosen < 0 || (a.minimum ? value < best : value > best) || std::isnan(value)) {
+          best = value;
+          chosen = j;
         }
       });
-      static_cast<T*>(a.out)[plane * outs + i] = best;
-      if (a.index) a.index[plane * outs + i] = static_cast<std::int32_t>(at);
+      const std::int64_t to = at(a.p, plane, i, outs);
+      static_cast<T*>(a.out)[to] = best;
+      if (a.index) a.index[to] = static_cast<std::int32_t>(chosen);
     });
   });
 }
@@ -83,8 +90,10 @@ void max_pool2d_backward(Stream&, const MaxPool2dBackwardArgs& a) {
     auto* dx = static_cast<T*>(a.dx);
     const auto* dout = static_cast<const T*>(a.dout);
     for (std::int64_t i = 0; i < planes * in; ++i) dx[i] = 0;
-    for (std::int64_t i = 0; i < planes * outs; ++i)
-      if (a.index[i] >= 0 && a.index[i] < in) dx[i / outs * in + a.index[i]] += dout[i];
+    for (std::int64_t i = 0; i < planes * outs; ++i) {
+      const std::int64_t from = at(a.p, i / outs, i % outs, outs), j = a.index[from];
+      if (j >= 0 && j < in) dx[at(a.p, i / outs, j, in)] += dout[from];
+    }
   });
 }
 
@@ -93,10 +102,10 @@ void avg_pool2d_forward(Stream&, const AvgPool2dArgs& a) {
     using T = typename decltype(type)::type;
     const std::int64_t in = a.p.H * a.p.W, outs = a.p.P * a.p.Q;
     for_each_window(a.p, [&](std::int64_t plane, std::int64_t i, const Span& h, const Span& w) {
-      const T* x = static_cast<const T*>(a.src) + plane * in;
+      const T* x = static_cast<const T*>(a.src);
       T sum = 0;
-      for_each_element(a.p, h, w, [&](std::int64_t j) { sum += x[j]; });
-      static_cast<T*>(a.dst)[plane * outs + i] = sum / divisor<T>(a, h, w);
+      for_each_element(a.p, h, w, [&](std::int64_t j) { sum += x[at(a.p, plane, j, in)]; });
+      static_cast<T*>(a.dst)[at(a.p, plane, i, outs)] = sum / divisor<T>(a, h, w);
     });
   });
 }
@@ -108,9 +117,8 @@ void avg_pool2d_backward(Stream&, const AvgPool2dArgs& a) {
     auto* all = static_cast<T*>(a.dst);
     for (std::int64_t i = 0; i < a.p.N * a.p.C * in; ++i) all[i] = 0;
     for_each_window(a.p, [&](std::int64_t plane, std::int64_t i, const Span& h, const Span& w) {
-      T* dx = all + plane * in;
-      const T share = static_cast<const T*>(a.src)[plane * outs + i] / divisor<T>(a, h, w);
-      for_each_element(a.p, h, w, [&](std::int64_t j) { dx[j] += share; });
+      const T share = static_cast<const T*>(a.src)[at(a.p, plane, i, outs)] / divisor<T>(a, h, w);
+      for_each_element(a.p, h, w, [&](std::int64_t j) { all[at(a.p, plane, j, in)] += share; });
     });
   });
 }
@@ -121,10 +129,11 @@ void lp_pool2d_forward(Stream&, const LpPool2dArgs& a) {
     const std::int64_t in = a.p.H * a.p.W, outs = a.p.P * a.p.Q;
     const T norm = static_cast<T>(a.norm);
     for_each_window(a.p, [&](std::int64_t plane, std::int64_t i, const Span& h, const Span& w) {
-      const T* x = static_cast<const T*>(a.x) + plane * in;
+      const T* x = static_cast<const T*>(a.x);
       T sum = 0;
-      for_each_element(a.p, h, w, [&](std::int64_t j) { sum += std::pow(std::abs(x[j]), norm); });
-      static_cast<T*>(a.out)[plane * outs + i] = std::pow(sum, 1 / norm);
+      for_each_element(a.p, h, w,
+                       [&](std::int64_t j) { sum += std::pow(std::abs(x[at(a.p, plane, j, in)]), norm); });
+      static_cast<T*>(a.out)[at(a.p, plane, i, outs)] = std::pow(sum, 1 / norm);
     });
   });
 }
@@ -137,14 +146,15 @@ void lp_pool2d_backward(Stream&, const LpPool2dBackwardArgs& a) {
     auto* all = static_cast<T*>(a.dx);
     for (std::int64_t i = 0; i < a.p.N * a.p.C * in; ++i) all[i] = 0;
     for_each_window(a.p, [&](std::int64_t plane, std::int64_t i, const Span& h, const Span& w) {
-      T* dx = all + plane * in;
-      const T* x = static_cast<const T*>(a.x) + plane * in;
-      const T dout = static_cast<const T*>(a.dout)[plane * outs + i];
-      const T out = static_cast<const T*>(a.out)[plane * outs + i];
+      const T* x = static_cast<const T*>(a.x);
+      const std::int64_t from = at(a.p, plane, i, outs);
+      const T dout = static_cast<const T*>(a.dout)[from], out = static_cast<const T*>(a.out)[from];
       if (out == 0) return;
       for_each_element(a.p, h, w, [&](std::int64_t j) {
         // The quotient first: neither power overflows where the gradient does not.
-        if (x[j] != 0) dx[j] += dout * std::copysign(std::pow(std::abs(x[j]) / out, power), x[j]);
+        const std::int64_t to = at(a.p, plane, j, in);
+        const T value = x[to];
+        if (value != 0) all[to] += dout * std::copysign(std::pow(std::abs(value) / out, power), value);
       });
     });
   });

@@ -52,7 +52,9 @@ __all__ = [
     "bool",
     "capture",
     "cat",
+    "channels_last",
     "config",
+    "contiguous_format",
     "conv_precision",
     "data",
     "empty",
@@ -83,6 +85,7 @@ __all__ = [
     "ones_like",
     "operations",
     "optim",
+    "preserve_format",
     "profile",
     "rand",
     "randint",
@@ -113,6 +116,11 @@ int64 = kernels.DType.int64
 int32 = kernels.DType.int32
 uint8 = kernels.DType.uint8
 bool = kernels.DType.bool
+
+# The order of images in memory: row-major planes, pixels with their channels (N, H, W, C), or as the operand's.
+contiguous_format = kernels.MemoryFormat.contiguous_format
+channels_last = kernels.MemoryFormat.channels_last
+preserve_format = kernels.MemoryFormat.preserve_format
 
 # Loaded when they are first used: `import weft` stays quick.
 _SUBMODULES = ("data", "models", "nn", "optim", "train")

@@ -400,8 +400,8 @@ class Copy(KernelFunction):
     """A copy; dx = dout."""
 
     @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        return K.copy(x)
+    def forward(ctx: Any, x: K.Array, memory_format: K.MemoryFormat) -> K.Array:
+        return K.copy(x, memory_format)
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:

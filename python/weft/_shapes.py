@@ -54,11 +54,11 @@ class Expand(KernelFunction):
 
 
 class Contiguous(KernelFunction):
-    """The same elements in row-major memory; dx = dout."""
+    """The same elements in memory of another order; dx = dout."""
 
     @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        return x.contiguous()
+    def forward(ctx: Any, x: K.Array, memory_format: K.MemoryFormat) -> K.Array:
+        return x.contiguous(memory_format)
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:

@@ -430,6 +430,8 @@ def _places(node: Node, douts: list[K.Array | None]) -> dict[int, K.Array]:
         if edge is None or type(edge) is tuple or edge._grad_buffer is None or edge.grad is not None or edge._hooks:
             continue
         place = edge._grad_buffer
+        if not place.is_contiguous():  # kernels write these gradients row-major
+            continue
         if place.shape in shapes or edge.array.shape != place.shape:  # no telling which comes first
             return {}
         if any(a.shares_memory(place) for a in read):  # an earlier gradient, which is still wanted
@@ -455,7 +457,7 @@ def _same_place(a: K.Array, b: K.Array) -> bool:
 
 
 def _accumulate(leaf: Any, gradient: K.Array) -> None:
-    """leaf.grad += gradient, or = a copy of it."""
+    """leaf.grad += gradient, or = a copy of it in the leaf's memory order."""
     if gradient.shape != leaf.array.shape:
         raise RuntimeError(f"backward: gradient {gradient.shape} for a leaf of shape {leaf.array.shape}")
     if _uses.running and (uses := _uses.current()):
@@ -469,7 +471,7 @@ def _accumulate(leaf: Any, gradient: K.Array) -> None:
         leaf.grad = _tensor_type(leaf._grad_buffer)
     else:
         # A copy: the same Array may be the gradient of several leaves, or somebody's saved value.
-        leaf.grad = _tensor_type(K.copy(gradient))
+        leaf.grad = _tensor_type(K.copy(gradient, leaf.array.memory_format))
 
 
 def backward(

@@ -27,7 +27,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     bool or bfloat16.
     """
     array = K.asarray(raw(data), dtype)
-    return _make(K.copy(array), requires_grad)
+    return _make(K.copy(array, K.MemoryFormat.contiguous_format), requires_grad)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -56,18 +56,20 @@ def full(shape: Any, fill_value: Any, dtype: Any = "float32", requires_grad: boo
 
 
 def zeros_like(input: Tensor) -> Tensor:
-    """Zeros of the shape and dtype of `input`."""
-    return Tensor(K.zeros(input.shape, input.dtype))
+    """Zeros of the shape, dtype and memory order of `input`."""
+    return full_like(input, 0)
 
 
 def ones_like(input: Tensor) -> Tensor:
-    """Ones of the shape and dtype of `input`."""
-    return Tensor(K.ones(input.shape, input.dtype))
+    """Ones of the shape, dtype and memory order of `input`."""
+    return full_like(input, 1)
 
 
 def full_like(input: Tensor, fill_value: Any) -> Tensor:
-    """One number everywhere, in the shape and dtype of `input`."""
-    return Tensor(K.full(input.shape, fill_value, input.dtype))
+    """One number everywhere, in the shape, dtype and memory order of `input`."""
+    out = K.empty_like(input.array)
+    K.fill(out, fill_value)
+    return Tensor(out)
 
 
 def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:

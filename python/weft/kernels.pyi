@@ -15,6 +15,7 @@ __all__: list[str] = [
     "Array",
     "DType",
     "Generator",
+    "MemoryFormat",
     "Replay",
     "abs",
     "activation_backward",
@@ -68,6 +69,7 @@ __all__: list[str] = [
     "elu",
     "empty",
     "empty_cache",
+    "empty_like",
     "eq",
     "erf",
     "exp",
@@ -265,6 +267,44 @@ class DType:
     @property
     def value(self) -> int: ...
 
+class MemoryFormat:
+    """
+    The order in which the elements of an array (N, C, H, W) lie in memory: contiguous_format, channels_last (N, H, W, C), preserve_format.
+
+    Members:
+
+      contiguous_format
+
+      channels_last
+
+      preserve_format
+    """
+
+    __members__: typing.ClassVar[dict[str, MemoryFormat]]
+    channels_last: typing.ClassVar[MemoryFormat]
+    contiguous_format: typing.ClassVar[MemoryFormat]
+    preserve_format: typing.ClassVar[MemoryFormat]
+    @typing.overload
+    def __eq__(self, other: MemoryFormat) -> bool: ...
+    @typing.overload
+    def __eq__(self, other: typing.Any) -> bool: ...
+    def __getstate__(self) -> int: ...
+    def __hash__(self) -> int: ...
+    def __index__(self) -> int: ...
+    def __init__(self, value: int) -> None: ...
+    def __int__(self) -> int: ...
+    @typing.overload
+    def __ne__(self, other: MemoryFormat) -> bool: ...
+    @typing.overload
+    def __ne__(self, other: typing.Any) -> bool: ...
+    def __repr__(self) -> str: ...
+    def __setstate__(self, state: int) -> None: ...
+    def __str__(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> int: ...
+
 class Array:
     """
     Memory with a shape, strides and a dtype, on a device. Views share the memory.
@@ -293,17 +333,17 @@ class Array:
         Copies a value, broadcast and cast, into a view.
         """
     def bump_version(self) -> None: ...
-    def contiguous(self) -> Array:
+    def contiguous(self, memory_format: MemoryFormat = MemoryFormat.contiguous_format) -> Array:
         """
-        Itself where it is row-major without gaps, else a copy.
+        Itself where it lies so without gaps, else a copy. ValueError for channels_last of a rank other than 4.
         """
     def expand(self, shape: Ints) -> Array:
         """
         A view broadcast to `shape`; -1 keeps an axis.
         """
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format: MemoryFormat = MemoryFormat.contiguous_format) -> bool:
         """
-        Row-major, without gaps.
+        Row-major without gaps; or so with the channels last. Sizes of 1 may make both true.
         """
     def item(self) -> typing.Any:
         """
@@ -350,6 +390,11 @@ class Array:
     def device(self) -> str: ...
     @property
     def dtype(self) -> DType: ...
+    @property
+    def memory_format(self) -> MemoryFormat:
+        """
+        channels_last where the strides of a rank of 4 say so, else contiguous_format.
+        """
     @property
     def nbytes(self) -> int: ...
     @property
@@ -716,7 +761,7 @@ def binary_cross_entropy_with_logits(
 
 def cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     """
-    A new contiguous array of another dtype. Floats are cut towards zero; anything but 0 is True.
+    A new array of another dtype, in the memory order of x. Floats are cut towards zero; anything but 0 is True.
     """
 
 def cat(arrays: collections.abc.Sequence[ArrayLike], axis: int = 0) -> Array:
@@ -861,9 +906,9 @@ def conv_precision() -> str:
     The setting of set_conv_precision.
     """
 
-def copy(x: ArrayLike) -> Array:
+def copy(x: ArrayLike, memory_format: MemoryFormat = MemoryFormat.preserve_format) -> Array:
     """
-    A new contiguous array.
+    A new array without gaps, in the memory order of x or in a given one.
     """
 
 def copy_into(out: ArrayLike, x: ArrayLike) -> None:
@@ -958,6 +1003,11 @@ def empty(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Arr
 def empty_cache() -> None:
     """
     Gives the memory kept for later back to the system.
+    """
+
+def empty_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+    """
+    An array of x's shape, memory order and dtype whose elements are not set.
     """
 
 def eq(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:

@@ -112,9 +112,13 @@ class Tensor(Operators):
         """The number of elements."""
         return self.array.size
 
-    def is_contiguous(self) -> bool:
-        """Row-major, without gaps."""
-        return self.array.is_contiguous()
+    def is_contiguous(self, memory_format: K.MemoryFormat = K.MemoryFormat.contiguous_format) -> bool:
+        """Row-major, or with weft.channels_last (N, H, W, C), without gaps."""
+        return self.array.is_contiguous(memory_format)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The steps in memory along the axes, or along one of them, in elements."""
+        return self.array.strides if dim is None else self.array.strides[dim]
 
     def is_floating_point(self) -> bool:
         """float32, float64 or bfloat16."""
@@ -270,11 +274,14 @@ class Tensor(Operators):
         axis = _axis("unsqueeze", dim, self.shape, 1)
         return self.reshape([*self.shape[:axis], 1, *self.shape[axis:]])
 
-    def contiguous(self) -> Tensor:
-        """Itself where it is row-major without gaps, else a copy."""
-        if self.array.is_contiguous():
+    def contiguous(self, memory_format: K.MemoryFormat = K.MemoryFormat.contiguous_format) -> Tensor:
+        """Itself where it is row-major (with weft.channels_last: in that order) without gaps, else a copy.
+
+        ValueError for channels_last where the rank is not 4.
+        """
+        if self.array.is_contiguous(memory_format):
             return self
-        return _shapes.Contiguous.apply(self)  # type: ignore[no-any-return]
+        return _shapes.Contiguous.apply(self, memory_format)  # type: ignore[no-any-return]
 
     def gather(self, dim: int, index: Any) -> Tensor:
         """out[i, j] = self[index[i, j], j] for dim 0: the elements at `index` (integers) along an axis."""
@@ -325,12 +332,20 @@ class Tensor(Operators):
 
     # --- copies and dtypes ---
 
-    def clone(self) -> Tensor:
-        """A copy that gradients pass through."""
-        return _arithmetic.Copy.apply(self)  # type: ignore[no-any-return]
+    def clone(self, memory_format: K.MemoryFormat = K.MemoryFormat.preserve_format) -> Tensor:
+        """A copy that gradients pass through, in the same memory order or a given one."""
+        return _arithmetic.Copy.apply(self, memory_format)  # type: ignore[no-any-return]
 
-    def to(self, target: Any) -> Tensor:
-        """Another dtype, or "cpu"; itself where nothing changes."""
+    def to(self, target: Any = None, memory_format: K.MemoryFormat = K.MemoryFormat.preserve_format) -> Tensor:
+        """Another dtype, or "cpu", or another memory order (weft.channels_last); itself where nothing changes."""
+        if memory_format != K.MemoryFormat.preserve_format:
+            moved = self if target is None else self.to(target)
+            # A size of 1 can make both orders true: strides then say which one later operations take.
+            if moved.array.is_contiguous(memory_format) and moved.array.memory_format == memory_format:
+                return moved
+            return moved.clone(memory_format)
+        if target is None:
+            return self
         if isinstance(target, str) and (target == "cpu" or target.startswith("cuda")):
             if target != self.device:
                 K.empty((), device=target)  # says why that device cannot be used

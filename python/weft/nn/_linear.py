@@ -33,6 +33,8 @@ class Conv2d(KernelFunction):
     ) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
         """(dx, dw, db) from the gradient of the sums."""
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
+        if x.memory_format == K.MemoryFormat.channels_last:
+            dout = dout.contiguous(K.MemoryFormat.channels_last)
         dx: Any = None
         dw: Any = None
         db: Any = None

@@ -55,8 +55,12 @@ class RemovableHandle:
         self.remove()
 
 
-def _moved(array: K.Array, dtype: Any, device: Any) -> K.Array:
-    """The array on another device or, where it is floating, of another dtype; itself if nothing changes."""
+def _moved(array: K.Array, dtype: Any, device: Any, memory_format: Any = None) -> K.Array:
+    """The array on another device; where it is floating, of another dtype; where its rank is 4, in another memory
+    order. Itself if nothing changes."""
+    in_order = memory_format is None or array.ndim != 4
+    if not in_order and not (array.is_contiguous(memory_format) and array.memory_format == memory_format):
+        array = K.copy(array, memory_format)
     wanted = dtype if dtype is not None and array.dtype.is_floating_point else array.dtype
     if device is not None and str(device) != str(array.device):
         out = K.empty(array.shape, wanted, device)
@@ -333,12 +337,17 @@ class Module:
                 K.fill(parameter.grad.array, 0.0)
                 parameter.grad.array.bump_version()
 
-    def to(self: M, *args: Any, device: Any = None, dtype: Any = None) -> M:
-        """Moves all parameters and buffers, in place: to("cuda"), to("float64"), to(device, dtype).
+    def to(self: M, *args: Any, device: Any = None, dtype: Any = None, memory_format: Any = None) -> M:
+        """Moves all parameters and buffers, in place: to("cuda"), to("float64"), to(memory_format=weft.channels_last).
 
-        A dtype applies to the floating ones; linear layers and activations work in bfloat16 too. Make the optimizer
-        afterwards. RuntimeError for a device that is not there; TypeError for a dtype that is not floating.
+        A dtype applies to the floating ones (linear layers and activations work in bfloat16 too), a memory format to
+        those of rank 4. Make the optimizer afterwards. RuntimeError for a device that is not there; TypeError for a
+        dtype that is not floating, or for what is no memory format.
         """
+        if memory_format is not None and not isinstance(memory_format, K.MemoryFormat):
+            raise TypeError(f"{type(self).__name__}.to: expected a memory format, got {memory_format!r}")
+        if memory_format == K.MemoryFormat.preserve_format:
+            memory_format = None
         for value in args:
             if isinstance(value, K.DType) or value in K.DType.__members__:
                 dtype = value
@@ -347,12 +356,12 @@ class Module:
         if dtype is not None and str(dtype) not in ("float32", "float64", "bfloat16"):
             raise TypeError(f"{type(self).__name__}.to: dtype must be float32, float64 or bfloat16, got {dtype}")
         for tensor in itertools.chain(self.parameters(), self.buffers()):
-            moved = _moved(tensor.array, dtype, device)
+            moved = _moved(tensor.array, dtype, device, memory_format)
             if moved is not tensor.array:
                 tensor.array = moved
                 tensor._grad_buffer = None
                 if tensor.grad is not None:
-                    tensor.grad = Tensor(_moved(tensor.grad.array, dtype, device))
+                    tensor.grad = Tensor(_moved(tensor.grad.array, dtype, device, memory_format))
         return self
 
     def float(self: M) -> M:

@@ -52,9 +52,13 @@ class FlatGroup:
             p._grad_buffer = self.grad_views[i]
 
     def view(self, buffer: K.Array, i: int) -> K.Array:
-        """Parameter i's part of a flat buffer, in its shape."""
+        """Parameter i's part of a flat buffer, in its shape and memory format."""
         p = self.params[i]
-        return buffer[self.starts[i] : self.starts[i] + p.numel()].reshape(p.shape)
+        part = buffer[self.starts[i] : self.starts[i] + p.numel()]
+        if p.array.memory_format != K.MemoryFormat.channels_last:
+            return part.reshape(p.shape)
+        k, c, r, s = p.shape
+        return part.reshape((k, r, s, c)).permute((0, 3, 1, 2))
 
     def span(self, buffer: K.Array, run: Run) -> K.Array:
         """A run's part of a flat buffer."""
