@@ -23,13 +23,18 @@ def arrays(layer: shapes.Conv) -> tuple[np.ndarray, ...]:
     return images, weight, normal(layer.k), normal(layer.batch, layer.k, layer.out, layer.out)
 
 
-def weft_forward(layer: shapes.Conv) -> Run:
+LAST = K.MemoryFormat.channels_last
+
+
+def weft_forward(layer: shapes.Conv, order: K.MemoryFormat = K.MemoryFormat.contiguous_format) -> Run:
     x, w, b, _ = (K.asarray(array) for array in arrays(layer))
+    x = x.contiguous(order)
     return lambda: K.conv2d(x, w, b, layer.stride, layer.padding, groups=layer.groups)
 
 
-def weft_backward(layer: shapes.Conv) -> Run:
+def weft_backward(layer: shapes.Conv, order: K.MemoryFormat = K.MemoryFormat.contiguous_format) -> Run:
     x, w, _, dout = (K.asarray(array) for array in arrays(layer))
+    x, dout = x.contiguous(order), dout.contiguous(order)
     options: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
     return lambda: (
         K.conv2d_backward_input(dout, w, x.shape, **options),
@@ -111,15 +116,19 @@ def case(layer: shapes.Conv, backward: bool, fused: bool = False) -> Case:
     moved = 4 * (2 * read + outputs if backward else read + (outputs / 4 if fused else outputs))
 
     def contestants(modes: list[str]) -> list[Contestant]:
+        others: list[Contestant] = []
         if fused:
             ours = weft_fused_backward(layer) if backward else weft_fused_forward(layer)
             theirs = peers.torch_runs(modes, lambda mode: torch_fused(layer, mode, backward))
         else:
-            ours = weft_backward(layer) if backward else weft_forward(layer)
+            function_of_ours = weft_backward if backward else weft_forward
+            ours = function_of_ours(layer)
+            if layer.groups > 1 or (layer.kernel == 1 and layer.stride == 1):  # they have kernels of their own for channels last
+                others = [Contestant("weft channels_last", function_of_ours(layer, LAST))]
             function = torch_backward if backward else torch_forward
             theirs = peers.torch_runs(modes, lambda mode: function(layer, mode))
             theirs += peers.jax_runs(lambda: jax_run(layer, backward))
-        return [Contestant("weft", ours), *theirs]
+        return [Contestant("weft", ours), *others, *theirs]
 
     kind = "depthwise" if layer.groups == layer.c and layer.groups > 1 else "conv2d"
     name = f"{kind} {layer.kernel}x{layer.kernel} {layer.c}->{layer.k}"
