@@ -123,7 +123,8 @@ def case(layer: shapes.Conv, backward: bool, fused: bool = False) -> Case:
         else:
             function_of_ours = weft_backward if backward else weft_forward
             ours = function_of_ours(layer)
-            if layer.groups > 1 or (layer.kernel == 1 and layer.stride == 1):  # they have kernels of their own for channels last
+            # Those with kernels of their own for channels last.
+            if layer.groups > 1 or (layer.kernel == 1 and layer.stride == 1):
                 others = [Contestant("weft channels_last", function_of_ours(layer, LAST))]
             function = torch_backward if backward else torch_forward
             theirs = peers.torch_runs(modes, lambda mode: function(layer, mode))
