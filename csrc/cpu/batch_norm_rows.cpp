@@ -125,7 +125,7 @@ void forward_of(const BatchNormArgs& a) {
 }
 
 // sums: [2][C], of g and of g (x - mean) over some rows.
-template <class T, Mask mask>
+template <class T, Mask mask, bool keep>
 void piece_sums(const BatchNormBackwardArgs& a, const Maps<T>& maps, std::int64_t row, std::int64_t rows,
                 double* sums) {
   const std::int64_t C = a.C;
@@ -136,14 +136,15 @@ void piece_sums(const BatchNormBackwardArgs& a, const Maps<T>& maps, std::int64_
   for (std::int64_t r = row; r < row + rows; ++r) {
     const T *x = static_cast<const T*>(a.x) + r * C, *dout = static_cast<const T*>(a.dout) + r * C;
     const T* out = static_cast<const T*>(a.out) + (mask == Mask::by_output ? r * C : 0);
-    T* __restrict kept = static_cast<T*>(a.dresidual) + (a.dresidual ? r * C : 0);
+    T* __restrict kept = static_cast<T*>(a.dresidual) + (keep ? r * C : 0);
+#pragma omp simd
     for (std::int64_t c = 0; c < C; ++c) {
       T g = dout[c];
       if (mask == Mask::by_output) g *= slope(out[c]);
       if (mask == Mask::by_input) g *= slope((x[c] - mean[c]) * scale[c] + shift[c]);
       first[c] += g;
       second[c] += g * (x[c] - mean[c]);
-      if (a.dresidual) kept[c] = g;
+      if (keep) kept[c] = g;
     }
   }
   for (std::int64_t c = 0; c < 2 * C; ++c) sums[c] = first[c];
@@ -159,6 +160,7 @@ void piece_gradient(const BatchNormBackwardArgs& a, const Maps<T>& maps, const T
     const T *x = static_cast<const T*>(a.x) + r * C, *dout = static_cast<const T*>(a.dout) + r * C;
     const T* out = static_cast<const T*>(a.out) + (mask == Mask::by_output ? r * C : 0);
     T* __restrict dx = static_cast<T*>(a.dx) + r * C;
+#pragma omp simd
     for (std::int64_t c = 0; c < C; ++c) {
       T g = dout[c];
       if (mask == Mask::by_output) g *= slope(out[c]);
@@ -195,7 +197,9 @@ void backward(const BatchNormBackwardArgs& a) {
   const Scratch<double> sums(2 * p.count * p.C);
   const Scratch<T> needed(2 * p.C);
   p.each(2, [&](std::int64_t i, std::int64_t row, std::int64_t rows) {
-    piece_sums<T, mask>(a, maps, row, rows, sums.data() + 2 * i * p.C);
+    double* to = sums.data() + 2 * i * p.C;
+    a.dresidual ? piece_sums<T, mask, true>(a, maps, row, rows, to)
+                : piece_sums<T, mask, false>(a, maps, row, rows, to);
   });
   finish_sums<T>(a, p, sums.data(), needed.data());
   if (!a.dx) return;
