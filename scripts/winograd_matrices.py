@@ -110,7 +110,7 @@ def main() -> None:
     root_half, root = of(0, Fraction(1, 2)), of(0, 1)
     six = [ZERO, root_half, ZERO - root_half, root, ZERO - root]
     three = [ZERO, ONE, ZERO - ONE]
-    for points, m, r in ((six, 4, 3), (six, 3, 4), (three, 2, 3)):
+    for points, m, r in ((six, 4, 3), (six, 3, 4), (six, 2, 5), (three, 2, 3)):
         a, g, b = check(points, m, r)
         print(f"F({m}x{m}, {r}x{r}): points {', '.join(map(str, points))}, infinity")
         for name, matrix in (("A", a), ("G", g), ("B^T", b)):

@@ -38,7 +38,7 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((3, 40, 9, 37, 30, 1, 1), {}),  # 1x1: several panels of columns and blocks of channels
     ((2, 70, 12, 41, 33, 3, 3), {"stride": 2, "padding": 1}),  # windows: rows of more than one vector
     ((9, 16, 7, 7, 16, 3, 3), {"stride": 2, "padding": 1}),  # windows: panels that lie in several images
-    ((2, 17, 9, 21, 18, 5, 5), {"padding": 2}),  # windows with stride 1
+    ((2, 17, 9, 21, 18, 5, 4), {"padding": 2}),  # windows with stride 1
     ((3, 16, 11, 14, 17, 3, 2), {"stride": (3, 2), "padding": (1, 0, 2, 1), "dilation": (2, 1)}),
     ((2, 16, 9, 9, 16, 2, 2), {"stride": 3}),  # pixels that no tap meets
     ((2, 20, 9, 8, 24, 1, 1), {"stride": 2, "padding": 1}),

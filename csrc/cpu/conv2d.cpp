@@ -3,7 +3,7 @@
 //
 //   channels last   images in that order have a policy of their own (conv2d_channels_last.cpp)
 //   depthwise   one input channel a group: rows times a number, no matrix product could be filled
-//   winograd    3x3, stride 1, many channels: a quarter of the multiplications (conv2d_winograd.cpp)
+//   winograd    3x3 and 5x5, stride 1, many channels: a quarter of the products (conv2d_winograd.cpp)
 //   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
 //   windows     many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
 //   outputs     stride 1, small images, outputs that fill the vectors (conv2d_outputs.cpp)

@@ -11,7 +11,7 @@
 //   B^T (n x n)  row i  coefficients of prod_{j != i}(x - p_j);         last row of prod_j (x - p_j)
 //
 // n multiplications where the definition has m r. Two dimensions: each matrix from both sides, n^2 for m^2
-// r^2. B depends on the points alone: F(4x4,3x3) and F(3x3,4x4) share it.
+// r^2. B depends on the points alone: F(4x4,3x3), F(3x3,4x4) and F(2x2,5x5) share it.
 //
 // The points {0, +-1/sqrt2, +-sqrt2, inf} lose two to five times less than the usual {0, +-1, +-2, inf}:
 // their powers grow less, and a pair of opposite points shares the even and the odd half of each sum.
@@ -36,7 +36,7 @@ constexpr int L = lanes_of<float>;
 
 constexpr float root2 = 1.41421356237309504880f, root_half = 0.70710678118654752440f;
 
-// What F(4x4,3x3) and F(3x3,4x4) share: p = 0, s, -s, t, -t, inf with s = 1/sqrt2, t = sqrt2.
+// What F(4x4,3x3), F(3x3,4x4) and F(2x2,5x5) share: p = 0, s, -s, t, -t, inf with s = 1/sqrt2, t = sqrt2.
 struct SixPoints {
   static constexpr int n = 6;
 
@@ -72,7 +72,17 @@ struct SixPoints {
     v[4] = even_t - odd_t;
     v[5] = c[2];
   }
-  // The transposes of the two, after the diagonal of G: v_i / prod_{j != i}(p_i - p_j). U is kept without
+  [[gnu::always_inline]] static inline void values5(const Vec (&c)[5], Vec (&v)[6]) {
+    const Vec even_s = c[0] + 0.5f * c[2] + 0.25f * c[4], odd_s = root_half * (c[1] + 0.5f * c[3]);
+    const Vec even_t = c[0] + 2.0f * c[2] + 4.0f * c[4], odd_t = root2 * (c[1] + 2.0f * c[3]);
+    v[0] = c[0];
+    v[1] = even_s + odd_s;
+    v[2] = even_s - odd_s;
+    v[3] = even_t + odd_t;
+    v[4] = even_t - odd_t;
+    v[5] = c[4];
+  }
+  // The transposes of these, after the diagonal of G: v_i / prod_{j != i}(p_i - p_j). U is kept without
   // that factor, because here it costs nothing.
   static constexpr float scale_s = -2.0f / 3, scale_t = 1.0f / 6;
   [[gnu::always_inline]] static inline void moments4(const Vec (&v)[6], Vec (&c)[4]) {
@@ -88,6 +98,10 @@ struct SixPoints {
     c[0] = v[0] + scale_s * even_s + scale_t * even_t;
     c[1] = (scale_s * root_half) * (v[1] - v[2]) + (scale_t * root2) * (v[3] - v[4]);
     c[2] = v[5] + (scale_s * 0.5f) * even_s + (scale_t * 2) * even_t;
+  }
+  [[gnu::always_inline]] static inline void moments2(const Vec (&v)[6], Vec (&c)[2]) {
+    c[0] = v[0] + scale_s * (v[1] + v[2]) + scale_t * (v[3] + v[4]);
+    c[1] = v[5] + (scale_s * root_half) * (v[1] - v[2]) + (scale_t * root2) * (v[3] - v[4]);
   }
 };
 
@@ -107,6 +121,14 @@ struct F3 : SixPoints {
   [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[3]) { moments3(v, y); }
   [[gnu::always_inline]] static inline void dout(const Vec (&dy)[3], Vec (&v)[6]) { values3(dy, v); }
   [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[4]) { moments4(v, dg); }
+};
+
+// F(2x2, 5x5): 36 multiplications for 100. Not for the weight's gradient: its sums over all tiles of all
+// images lose too much, see docs/convolution.md.
+struct F5 : SixPoints {
+  static constexpr int m = 2, r = 5;
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[5], Vec (&u)[6]) { values5(g, u); }
+  [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[2]) { moments2(v, y); }
 };
 
 // F(2x2, 3x3): 16 multiplications for 36. p = 0, 1, -1, inf. The rows of 0 change their sign in B and G.

@@ -27,10 +27,10 @@ struct Filters {
 template <class F>
 [[gnu::always_inline]] inline void weight_planes(const Vec (&g)[F::r * F::r], float* u, std::int64_t plane) {
   Vec t[F::n][F::r];
-#pragma GCC unroll 4
+#pragma GCC unroll 5
   for (int j = 0; j < F::r; ++j) {
     Vec in[F::r], out[F::n];
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int i = 0; i < F::r; ++i) in[i] = g[i * F::r + j];
     F::weight(in, out);
 #pragma GCC unroll 6
@@ -85,7 +85,7 @@ inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, 
         Vec g[taps];
         if (w.turned) turn_rows(w.data + ((c + i) * w.outs + k0) * taps, taps, lanes, taps, w.end, turned);
         const float* from = w.turned ? turned : turned + i * taps * L;
-#pragma GCC unroll 16
+#pragma GCC unroll 25
         for (int tap = 0; tap < taps; ++tap) g[tap] = load(from + (w.turned ? taps - 1 - tap : tap) * L);
         weight_planes<F>(g, u + ((c + i - c0) * vectors + vector) * L, plane);
       }
@@ -103,14 +103,14 @@ template <class F>
 #pragma GCC unroll 6
     for (int i = 0; i < F::n; ++i) in[i] = load(s + (i * F::n + j) * plane);
     F::dweight(in, out);
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int i = 0; i < F::r; ++i) t[i][j] = out[i];
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 5
   for (int i = 0; i < F::r; ++i) {
     Vec out[F::r];
     F::dweight(t[i], out);
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int j = 0; j < F::r; ++j) store(dg + (i * F::r + j) * L, out[j]);
   }
 }
