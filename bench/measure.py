@@ -125,7 +125,7 @@ def measure(contestants: list[Contestant], effort: Effort) -> dict[str, float]:
         first = turn % len(contestants)
         for contestant in contestants[first:] + contestants[:first]:
             count = counts[contestant.name]
-            time.sleep(0.01)  # the threads of the one before it wait awake for a while
+            time.sleep(0.03)  # the threads of the one before it wait awake for a while
             if count > 1:
                 contestant.run()  # brings its data and its threads back
             start = time.perf_counter()
