@@ -55,7 +55,18 @@ def run(case: Case, effort: Effort, limits: Limits, modes: list[str]) -> Row:
     return row
 
 
-def run_suites(arguments: argparse.Namespace, limits: Limits) -> list[Row]:
+def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row]) -> None:
+    result: dict[str, Any] = {
+        "machine": about,
+        "limits": limits._asdict(),
+        "rows": [{**asdict(row), "ratio": row.ratio(), "reached": row.reached()} for row in rows],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def run_suites(arguments: argparse.Namespace, about: dict[str, Any], limits: Limits) -> list[Row]:
+    """All rows. The file is written after each: a run that is stopped leaves what it has."""
     effort = QUICK if arguments.quick else Effort()
     rows = []
     for suite in arguments.suites:
@@ -66,6 +77,8 @@ def run_suites(arguments: argparse.Namespace, limits: Limits) -> list[Row]:
             if re.search(arguments.filter, f"{row.name} {row.shape}"):
                 rows.append(run(case, effort, limits, arguments.modes))
                 print(report.line(row), flush=True)
+                if arguments.json:
+                    save(arguments.json, about, limits, rows)
     return rows
 
 
@@ -80,17 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{about['processor']}, {about['threads']} threads, {about['isa']}, commit {about['commit']}")
     print(f"limits: {limits.flops / 1e9:.1f} GFLOP/s in registers, {limits.bandwidth / 1e9:.1f} GB/s of memory")
     print("%: of the limit, x: how many times better than the best peer\n")
-    rows = run_suites(arguments, limits)
+    rows = run_suites(arguments, about, limits)
     if arguments.vs:
         print("\n" + report.closing(rows))
-    if arguments.json:
-        result: dict[str, Any] = {
-            "machine": about,
-            "limits": limits._asdict(),
-            "rows": [{**asdict(row), "ratio": row.ratio(), "reached": row.reached()} for row in rows],
-        }
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.plot:
         from bench import plot
 
