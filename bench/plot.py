@@ -17,6 +17,7 @@ from weft.limits import Limits
 
 FAMILIES = {  # by the first letters of a row's name
     "gemm": ("Matrix products", "#1b6ca8"),
+    "linear": ("Matrix products of bfloat16", "#b8860b"),
     "conv2d": ("Convolutions", "#c8553d"),
     "depthwise": ("Depthwise convolutions", "#7a4fa3"),
     "": ("Memory-bound operations", "#3a7d44"),
@@ -24,9 +25,11 @@ FAMILIES = {  # by the first letters of a row's name
 SHORT = {
     "conv2d ": "", "depthwise ": "", "gemm": "", " + bias + ReLU + max-pool": "+pool", " stride ": "/", "->": "→",
     ", forward and backward": "", ", forward": " fwd", ", backward": " bwd", "softmax cross-entropy": "cross-entropy",
-    "_pool2d 2x2": "-pool", ", one step": "", "with momentum": "",
+    "_pool2d 2x2": "-pool", ", one step": "", "with momentum": "momentum", "linear, bfloat16": "",
+    "binary_cross_entropy": "bce", "concatenation of channels": "cat", " transposed": "ᵀ", ", training": "",
+    "multiply, a value an element of a row": "mul by a row", "add, a value a channel": "add by channel",
 }  # fmt: skip
-WIDTH, PLOT, LINE = 10.0, 6.4, 0.148  # inches: the picture, the plot's height, a line of the list
+WIDTH, PLOT, LINE = 12.0, 8.0, 0.148  # inches: the picture, the plot's height, a line of the list
 COLUMNS = 4
 APART = 13.5  # points between the middles of two numbers
 
@@ -43,7 +46,7 @@ def short(row: Row) -> str:
     if len(sizes) > 2 and name:  # images: the batch says little
         sizes = [*sizes[1:-2], f"{sizes[-1]}²"]
     size = "x".join(sizes)
-    return f"{name.strip()} {size}".strip()
+    return f"{name.strip(' ,')} {size}".strip()
 
 
 def draw_limits(axes: plt.Axes, limits: Limits, low: float, high: float) -> None:
@@ -82,7 +85,16 @@ def draw_points(axes: plt.Axes, points: Sequence[Row]) -> None:
         axes.plot([x, u], [y, v], color=color, linewidth=0.7, zorder=2)
         axes.plot(x, y, ".", color=color, markersize=4, zorder=2)
         axes.plot(u, v, "o", color=color, markersize=12, markeredgewidth=0, zorder=3)
-        axes.text(u, v, str(number), ha="center", va="center_baseline", color="white", fontsize=7.5, zorder=4)
+        axes.text(
+            u,
+            v,
+            str(number),
+            ha="center",
+            va="center_baseline",
+            color="white",
+            fontsize=7.5 if number < 100 else 5.6,
+            zorder=4,
+        )
 
 
 def write_key(axes: plt.Axes, lines: Sequence[tuple[str, str, bool]], rows: int) -> None:
@@ -110,7 +122,7 @@ def draw(rows: Sequence[Row], limits: Limits, path: Path) -> None:
     lines = key_lines(points)
     per_column = max(1, -(-len(lines) // COLUMNS))
     height = PLOT + LINE * per_column + 0.3
-    figure = plt.figure(figsize=(WIDTH, height), dpi=150)
+    figure = plt.figure(figsize=(WIDTH, height), dpi=120)
     axes = figure.add_axes((0.065, 1 - (PLOT - 0.4) / height, 0.92, (PLOT - 0.5) / height))
     intensity = [row.flop / row.bytes for row in points]
     speed = [row.flop / row.ours / 1e9 for row in points]
