@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import weft.kernels as K
-from bench import machine, mnist, models, ops, overhead, peers, report, torch_peer
-from bench.measure import QUICK, Case, Effort, Row, measure
+from bench import machine, peers, report, torch_peer
+from bench.measure import QUICK, Effort, Row
+from bench.rows import SUITES, Settings, run_alone, start_server
 from weft.limits import Limits, machine_limits
-
-SUITES = {"ops": ops.cases, "models": models.cases, "overhead": overhead.cases, "mnist": mnist.cases}
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -43,18 +42,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def run(case: Case, effort: Effort, limits: Limits, modes: list[str]) -> Row:
-    """Measures one row. A compiler takes many seconds: PyTorch compiles only where there is a figure to reach."""
-    row = case.row
-    modes = [mode for mode in modes if mode != "compile" or row.figure is not None]
-    with machine.Others() as others:
-        row.values = case.measure(modes) if case.measure else measure(case.contestants(modes), effort)
-    row.others = others.share
-    if row.unit == "s" and row.flop and row.suite != "overhead":
-        row.percent = 100 * limits.seconds(row.flop / row.peak, row.bytes) / row.ours
-    return row
-
-
 def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row]) -> None:
     result: dict[str, Any] = {
         "machine": about,
@@ -65,20 +52,20 @@ def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row]) -> 
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def run_suites(arguments: argparse.Namespace, about: dict[str, Any], limits: Limits) -> list[Row]:
+def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: Settings) -> list[Row]:
     """All rows. The file is written after each: a run that is stopped leaves what it has."""
-    effort = QUICK if arguments.quick else Effort()
     rows = []
+    start_server(settings)
     for suite in arguments.suites:
-        for case in SUITES[suite](arguments.quick):
+        for position, case in enumerate(SUITES[suite](arguments.quick)):
             row = case.row
             if arguments.figures and row.figure is None and row.at_most is None:
                 continue
             if re.search(arguments.filter, f"{row.name} {row.shape}"):
-                rows.append(run(case, effort, limits, arguments.modes))
-                print(report.line(row), flush=True)
+                rows.append(run_alone(suite, position, settings))
+                print(report.line(rows[-1]), flush=True)
                 if arguments.json:
-                    save(arguments.json, about, limits, rows)
+                    save(arguments.json, about, settings.limits, rows)
     return rows
 
 
@@ -87,13 +74,14 @@ def main(argv: list[str] | None = None) -> int:
     K.set_num_threads(arguments.threads)
     if arguments.vs:
         peers.choose(arguments.vs)
-    peers.set_threads(arguments.threads)
     about = machine.describe()
     limits = machine_limits()
     print(f"{about['processor']}, {about['threads']} threads, {about['isa']}, commit {about['commit']}")
     print(f"limits: {limits.flops / 1e9:.1f} GFLOP/s in registers, {limits.bandwidth / 1e9:.1f} GB/s of memory")
     print("%: of the limit, x: how many times better than the best peer\n")
-    rows = run_suites(arguments, about, limits)
+    effort = QUICK if arguments.quick else Effort()
+    settings = Settings(arguments.quick, effort, limits, arguments.threads, arguments.modes, arguments.vs)
+    rows = run_suites(arguments, about, settings)
     if arguments.vs:
         print("\n" + report.closing(rows))
     if arguments.plot:
