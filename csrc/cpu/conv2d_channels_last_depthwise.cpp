@@ -15,6 +15,7 @@
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
 #include "cpu/simd/lanes.h"
+#include "cpu/simd/stream.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -37,8 +38,14 @@ constexpr int tile_rows = vector_registers < 32 ? 1
 
 // Vectors, whole or the last one of the channels.
 struct Whole {
+  bool streams;  // past the cache
   [[gnu::always_inline]] Vec load(const float* p) const { return WEFT_ISA::load(p); }
-  [[gnu::always_inline]] void store(float* p, Vec v) const { WEFT_ISA::store(p, v); }
+  [[gnu::always_inline]] void store(float* p, Vec v) const {
+    if (streams)
+      stream_line(p, v);
+    else
+      WEFT_ISA::store(p, v);
+  }
 };
 struct Part {
   std::int64_t count;
@@ -48,9 +55,9 @@ struct Part {
 
 // f(first channel, Whole or Part) for the vectors of C channels.
 template <class F>
-[[gnu::always_inline]] inline void for_channels(std::int64_t C, F&& f) {
+[[gnu::always_inline]] inline void for_channels(std::int64_t C, bool streams, F&& f) {
   std::int64_t c = 0;
-  for (; c + L <= C; c += L) f(c, Whole());
+  for (; c + L <= C; c += L) f(c, Whole{streams});
   if (c < C) f(c, Part{C - c});
 }
 
@@ -61,6 +68,7 @@ template <class T>
 struct Images {
   T* data;
   std::int64_t height, width, C;
+  bool streams = false;  // of results: stored past the cache
   [[gnu::always_inline]] T* at(std::int64_t n, std::int64_t h, std::int64_t w) const {
     return data + ((n * height + h) * width + w) * C;
   }
@@ -185,11 +193,11 @@ void forward_tile(const Input& x, const Packed& weight, const Images<float>& out
   float* to = out.at(n, p, q);
   const std::int64_t row = out.width * out.C, column = out.C;
   if (in.top || in.bottom || in.left || in.right)
-    for_channels(out.C, [&](std::int64_t c, auto vector) {
+    for_channels(out.C, out.streams, [&](std::int64_t c, auto vector) {
       forward_vector<stride, rows, columns, true>(in, weight, c, relu, to, row, column, vector);
     });
   else
-    for_channels(out.C, [&](std::int64_t c, auto vector) {
+    for_channels(out.C, out.streams, [&](std::int64_t c, auto vector) {
       forward_vector<stride, rows, columns, false>(in, weight, c, relu, to, row, column, vector);
     });
 }
@@ -210,6 +218,7 @@ void forward(const Input& x, const Packed& weight, const Images<float>& out, boo
                             });
                           });
                     }
+                    if (out.streams) stream_end();
                   });
 }
 
@@ -258,11 +267,11 @@ void input_tile(const Input& dout, const Packed& weight, const Images<float>& dx
   const std::int64_t row = dx.width * dx.C, column = dx.C;
   const bool odd_row = 2 * p + 1 < dx.height, odd_column = 2 * (q + columns) <= dx.width;
   if (from.bottom || from.right)
-    for_channels(dx.C, [&](std::int64_t c, auto vector) {
+    for_channels(dx.C, dx.streams, [&](std::int64_t c, auto vector) {
       input_vector<columns, true>(from, weight, c, to, row, column, odd_row, odd_column, vector);
     });
   else
-    for_channels(dx.C, [&](std::int64_t c, auto vector) {
+    for_channels(dx.C, dx.streams, [&](std::int64_t c, auto vector) {
       input_vector<columns, false>(from, weight, c, to, row, column, true, true, vector);
     });
 }
@@ -276,6 +285,7 @@ void backward_input_2(const Input& dout, const Packed& weight, const Images<floa
                         input_tile<decltype(columns)::value>(dout, weight, dx, i / dout.height,
                                                              i % dout.height, q);
                       });
+                    if (dx.streams) stream_end();
                   });
 }
 
@@ -320,11 +330,11 @@ void weight_tile(const Input& x, const Input& dout, float* sums, std::int64_t n,
   const float *from = dout.at(n, p, q), *ahead = dout.at(n, p + rows, 0) + q * rows * dout.C;
   const std::int64_t row = dout.width * dout.C, column = dout.C, width = padded(dout.C);
   if (in.top || in.bottom || in.left || in.right)
-    for_channels(dout.C, [&](std::int64_t c, auto vector) {
+    for_channels(dout.C, false, [&](std::int64_t c, auto vector) {
       weight_vector<stride, rows, columns, true>(in, from, ahead, row, column, sums, width, c, vector);
     });
   else
-    for_channels(dout.C, [&](std::int64_t c, auto vector) {
+    for_channels(dout.C, false, [&](std::int64_t c, auto vector) {
       weight_vector<stride, rows, columns, false>(in, from, ahead, row, column, sums, width, c, vector);
     });
 }
@@ -368,6 +378,12 @@ void backward_weight(const Conv2dBackwardWeightArgs& a) {
   }
 }
 
+// Whether the result is stored past the cache; numbers: of the arrays in use now, with x for the gradient by
+// the weight that comes with dx.
+bool streams(const void* result, std::int64_t C, std::int64_t numbers) {
+  return stores_lines && C % L == 0 && is_line(result) && leaves_cache(4 * numbers);
+}
+
 bool takes(const Conv2dParams& p, DType dtype) {
   return dtype == DType::float32 && p.groups == p.C && p.K == p.C && p.R == 3 && p.S == 3 &&
          p.stride_h == p.stride_w && (p.stride_h == 1 || p.stride_h == 2) && p.pad_top == 1 &&
@@ -381,7 +397,8 @@ bool conv2d_last_depthwise_forward(const Conv2dForwardArgs& a) {
   if (!takes(p, a.dtype)) return false;
   const Packed weight(a.weight, a.bias, p.C, false);
   const Input x{static_cast<const float*>(a.x), p.H, p.W, p.C};
-  const Images<float> out{static_cast<float*>(a.out), p.P, p.Q, p.C};
+  const Images<float> out{static_cast<float*>(a.out), p.P, p.Q, p.C,
+                          streams(a.out, p.C, p.N * (p.H * p.W + p.P * p.Q) * p.C)};
   const bool relu = a.activation == Activation::relu;
   p.stride_h == 1 ? forward<1>(x, weight, out, relu, p.N) : forward<2>(x, weight, out, relu, p.N);
   return true;
@@ -392,7 +409,8 @@ bool conv2d_last_depthwise_backward_input(const Conv2dBackwardInputArgs& a) {
   if (!takes(p, a.dtype)) return false;
   const Packed weight(a.weight, nullptr, p.C, p.stride_h == 1);
   const Input dout{static_cast<const float*>(a.dout), p.P, p.Q, p.C};
-  const Images<float> dx{static_cast<float*>(a.dx), p.H, p.W, p.C};
+  const Images<float> dx{static_cast<float*>(a.dx), p.H, p.W, p.C,
+                         streams(a.dx, p.C, p.N * (2 * p.H * p.W + p.P * p.Q) * p.C)};
   p.stride_h == 1 ? forward<1>(dout, weight, dx, false, p.N) : backward_input_2(dout, weight, dx, p.N);
   return true;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/parallel.h"
+#include "cpu/simd/vec.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -13,6 +14,25 @@ namespace weft::cpu::WEFT_ISA {
 // worth keeping there for whoever reads it next.
 [[gnu::always_inline]] inline bool passes_cache(std::int64_t bytes) {
   return bytes >= std::int64_t{60} << 20;
+}
+
+// The same for a kernel whose result is a whole vector at a time; bytes: of the arrays that are in use until
+// the next operation has read the result. Measured with that operation: past the cache, 20 MB take a sixth
+// longer and 26 MB a tenth less.
+[[gnu::always_inline]] inline bool leaves_cache(std::int64_t bytes) {
+  return bytes >= std::int64_t{24} << 20;
+}
+
+// Whether a vector is a whole cache line: a part of one costs more past the cache than in it.
+constexpr bool stores_lines = vector_bytes == 64;
+
+// *to = v, at a multiple of 64 bytes.
+[[gnu::always_inline]] inline void stream_line(float* to, VecOf<float>::type v) {
+#if defined(WEFT_ISA_avx512)
+  __builtin_ia32_movntps512(to, v);
+#else
+  *reinterpret_cast<VecOf<float>::type*>(to) = v;
+#endif
 }
 
 // to[i] = from[i]; `to` at a multiple of 64 bytes. After the last call, and before another thread may read
