@@ -171,6 +171,20 @@ def test_error_bounds(size: tuple[int, ...], setting: str, draw: str) -> None:
         K.set_conv_precision("fast")
 
 
+@pytest.mark.parametrize("setting", ["fast", "accurate"])
+@pytest.mark.parametrize("size", [(8, 32, 32, 27, 27), (3, 48, 32, 56, 50), (24, 16, 64, 32, 32)], ids=str)
+def test_error_bounds_of_many_tiles(size: tuple[int, ...], setting: str) -> None:
+    """The gradient by the weight sums over the tiles of all images; the products fetch other images meanwhile."""
+    x, weight, _, dout = arrays(size, (1, 1, 1, 1))
+    K.set_conv_precision(setting)
+    try:
+        check(K.conv2d(x, weight, padding=1), exact(x, weight, (1, 1, 1, 1)))
+        check(K.conv2d_backward_input(dout, weight, x.shape, padding=1), exact_dx(dout, weight, (1, 1, 1, 1)))
+        check(K.conv2d_backward_weight(dout, x, weight.shape, padding=1), exact_dw(dout, x, (1, 1, 1, 1)))
+    finally:
+        K.set_conv_precision("fast")
+
+
 def test_the_setting_chooses_the_method() -> None:
     x, weight, _, _ = arrays((2, 32, 32, 12, 12), (1, 1, 1, 1))
     results = set()

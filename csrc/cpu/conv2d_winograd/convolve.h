@@ -23,14 +23,22 @@ constexpr std::int64_t slice = 128;  // input channels
 template <class F>
 inline void multiply_planes(const Block& b, int vectors, const Operand& v_shape, const float* v,
                             std::int64_t c0, std::int64_t c1, const float* u, std::int64_t u_plane,
-                            const Operand& m_shape, float* m) {
+                            const Operand& m_shape, float* m, Ahead& ahead) {
+  v += c0 * v_shape.tiles;
   for (int i = 0; i < F::n; ++i)
-    for (int j = 0; j < F::n; ++j) {
-      const int plane = i * F::n + j;
-      multiply_range(b.range(i == F::n - 1, j == F::n - 1), vectors, c1 - c0,
-                     v + plane * v_shape.plane + c0 * v_shape.tiles, v_shape.tiles * L, u + plane * u_plane,
-                     m + plane * m_shape.plane, m_shape.tiles * L, c0 > 0);
-    }
+    for (int j = 0; j < F::n; ++j, v += v_shape.plane, u += u_plane, m += m_shape.plane)
+      multiply_range(b.range(i == F::n - 1, j == F::n - 1), vectors, c1 - c0, v, v_shape.tiles * L, u, m,
+                     m_shape.tiles * L, c0 > 0, v + v_shape.plane, ahead);
+}
+
+// Only whole rows of NCHW images are worth fetching; see fetch_input, fetch_output.
+template <class F, class Other>
+Fetch fetch_input(const Other&, const Blocks&, const Block&) {
+  return {};
+}
+template <class Other>
+Fetch fetch_output(const Other&, const Blocks&, const Block&, std::int64_t) {
+  return {};
 }
 
 template <class F, class In>
@@ -69,9 +77,13 @@ void convolve_by_blocks(const In& x, const Filters& w, const Out& out, const Blo
     const Block b = blocks[i];
     for (std::int64_t channel_block = 0; channel_block < v_shape.blocks; ++channel_block)
       transform_block<F>(x, blocks, b, channel_block, v_shape, v.data(), scratch.data());
+    const bool whole_rows = blocks.column_pieces == 1;
+    Ahead ahead;
+    if (whole_rows && i + 1 < blocks.count) ahead.images = fetch_input<F>(x, blocks, blocks[i + 1]);
     for (std::int64_t p = 0; p < panels; ++p) {
       const int vectors = panel_vectors(w.outs, p);
-      multiply_planes<F>(b, vectors, v_shape, v.data(), 0, w.ins, u_of(p), u_plane, m_shape, m.data());
+      if (whole_rows && b.images == 1) ahead.outputs = fetch_output(out, blocks, b, p);
+      multiply_planes<F>(b, vectors, v_shape, v.data(), 0, w.ins, u_of(p), u_plane, m_shape, m.data(), ahead);
       finish_panel<F>(out, blocks, b, p, vectors, m_shape, m.data(), scratch.data());
     }
   });
@@ -98,12 +110,13 @@ void convolve_by_panels(const In& x, const Filters& w, const Out& out, const Blo
     parallel_tasks(ceil_div(w.outs, panel), work, [&](std::int64_t p) {
       const Scratch<float> u(planes * u_plane), m(count * m_size), scratch(output_size);
       const int vectors = panel_vectors(w.outs, p);
+      Ahead nothing;
       for (std::int64_t c0 = 0; c0 < w.ins; c0 += slice) {
         const std::int64_t c1 = min_of(c0 + slice, w.ins);
         transform_weight<F>(w, p, c0, c1, u.data(), u_plane);
         for (std::int64_t i = 0; i < count; ++i)
           multiply_planes<F>(blocks[first + i], vectors, v_shape, v.data() + i * v_size, c0, c1, u.data(),
-                             u_plane, m_shape, m.data() + i * m_size);
+                             u_plane, m_shape, m.data() + i * m_size, nothing);
       }
       for (std::int64_t i = 0; i < count; ++i)
         finish_panel<F>(out, blocks, blocks[first + i], p, vectors, m_shape, m.data() + i * m_size,

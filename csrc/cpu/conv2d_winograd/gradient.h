@@ -59,7 +59,7 @@ void finish_pair(const GradientPlan<F>& plan, const Gradient& g, std::int64_t pa
   const std::int64_t p = pair / plan.v.blocks, c0 = pair % plan.v.blocks * L;
   const std::int64_t channels = min_of<std::int64_t>(L, g.C - c0), length = channels * taps;
   const int vectors = panel_vectors(g.K, p);
-  float dg[L * taps * L];
+  alignas(64) float dg[L * taps * L];
   for (int vector = 0; vector < vectors; ++vector) {
     for (std::int64_t c = 0; c < channels; ++c)
       weight_gradient<F>(s + (c * vectors + vector) * L, plan.plane, dg + c * taps * L);

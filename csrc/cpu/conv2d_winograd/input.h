@@ -8,6 +8,7 @@
 //
 // Vertical transforms run once over each column of the strip, because neighbouring tiles share two of six.
 #pragma once
+#include "cpu/conv2d_winograd/product.h"
 #include "cpu/conv2d_winograd/tiles.h"
 #include "cpu/conv2d_winograd/transpose.h"
 
@@ -113,6 +114,14 @@ std::int64_t input_scratch(const Blocks& blocks) {
     most = max_of(most, (reach(blocks.rows, b.row, b.rows, F::n) + F::n) * columns * L);
   }
   return most;
+}
+
+// The rows of x under a block, all channels.
+template <class F>
+Fetch fetch_input(const Images& x, const Blocks& blocks, const Block& b) {
+  const std::int64_t h = blocks.rows.start(b.row) - x.top, first = max_of<std::int64_t>(0, h),
+                     last = min_of(x.H, h + reach(blocks.rows, b.row, b.rows, F::n));
+  return {x.data + (b.image * x.C * x.H + first) * x.W, b.images * x.C, (last - first) * x.W, x.H * x.W};
 }
 
 // t [n rows][columns][L] to the planes of `count` tiles, the first at column `column`, `pitch` columns apart.

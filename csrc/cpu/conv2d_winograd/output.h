@@ -66,7 +66,7 @@ template <int count>
     for (int i = 0; i < L; ++i) r[i] = load(from + i * L);
     store_transposed(r, to, plane, channels);
   } else {
-    float turned[L * count * L];
+    alignas(64) float turned[L * count * L];
     for (int square = 0; square < count; ++square) {
 #pragma GCC unroll 16
       for (int i = 0; i < L; ++i) r[i] = load(from + (square * L + i) * L);
@@ -106,6 +106,14 @@ inline void store_box(const Outputs& out, std::int64_t n, std::int64_t k0, std::
   if (columns == out.Q) return store_run(pixels, rows * columns, to, out.P * out.Q, channels);
   for (std::int64_t row = 0; row < rows; ++row)
     store_run(pixels + row * columns * L, columns, to + row * out.Q, out.P * out.Q, channels);
+}
+
+// The outputs of panel p of a block of one image.
+inline Fetch fetch_output(const Outputs& out, const Blocks& blocks, const Block& b, std::int64_t p) {
+  const std::int64_t last = b.row + b.rows - 1, p0 = blocks.rows.start(b.row),
+                     p1 = blocks.rows.start(last) + blocks.rows.extent(last);
+  return {out.data + ((b.image * out.K + p * panel) * out.P + p0) * out.Q,
+          min_of<std::int64_t>(panel, out.K - p * panel), (p1 - p0) * out.Q, out.P * out.Q};
 }
 
 // The channels `channel_block` of all outputs of a block. m: M of that channel block.

@@ -74,7 +74,7 @@ inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, 
                              std::int64_t plane) {
   constexpr int taps = F::r * F::r;
   const int vectors = panel_vectors(w.outs, p);
-  float turned[L * taps * L];
+  alignas(64) float turned[L * taps * L];
   for (int vector = 0; vector < vectors; ++vector) {
     const std::int64_t k0 = p * panel + vector * L, lanes = min_of<std::int64_t>(L, w.outs - k0);
     for (std::int64_t c = c0; c < c1; c += L) {
