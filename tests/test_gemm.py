@@ -42,6 +42,31 @@ def test_transposed(every_isa: str, rng: np.random.Generator, size: tuple[int, i
     assert_close(K.gemm(a, b, transpose_a=ta, transpose_b=tb), expected, dtype="float32", terms=k)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["nn", "nt"])
+def test_many_rows(every_isa: str, rng: np.random.Generator, layout: str, dtype: str) -> None:
+    """A is read where it lies, with a narrow panel of B at the end and a part of a tile below."""
+    m, n, k = 21001, 37, 64
+    a, b = normal(rng, m, k, dtype=dtype), normal(rng, *((k, n) if layout == "nn" else (n, k)), dtype=dtype)
+    bias = normal(rng, n, dtype=dtype)
+    expected = np.maximum(a.astype(np.float64) @ (b if layout == "nn" else b.T) + bias, 0)
+    out = K.gemm(a, b, bias=bias, transpose_b=layout == "nt", activation="relu")
+    assert_close(out, expected, dtype=dtype, terms=k)
+
+
+@pytest.mark.parametrize("size", [(33000, 160, 48), (3000, 2096, 192), (22, 300032, 4)], ids=str)
+def test_large_results(every_isa: str, rng: np.random.Generator, size: tuple[int, int, int]) -> None:
+    """They are stored past the cache; a few of their rows are not."""
+    m, n, k = size
+    a, b, bias = normal(rng, m, k), normal(rng, k, n), normal(rng, n)
+    for options in ({}, {"bias": bias}, {"bias": bias, "activation": "relu"}):
+        out = np.asarray(K.gemm(a, b, **options))
+        with threads(3):
+            assert np.array_equal(K.gemm(a, b, **options), out)
+        for first in range(0, m, max(1, m // 7)):
+            assert_close(out[first : first + 9], K.gemm(a[first : first + 9], b, **options), terms=k)
+
+
 @pytest.mark.parametrize("activation", ["none", "relu", "sigmoid", "gelu"])
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1, 40, 50), (40, 1, 50), (33, 65, 300)], ids=str)
 def test_gemm_end(every_isa: str, rng: np.random.Generator, shape: tuple[int, int, int], activation: str) -> None:

@@ -128,12 +128,13 @@ GemmArgs product(std::int64_t M, std::int64_t N, std::int64_t K, Matrix a, Matri
           BiasAxis::none,     Activation::none,   0};
 }
 
+// moved: bytes of the whole operation.
 template <class T>
-void run(const GemmArgs& g, bool relu = false) {
+void run(const GemmArgs& g, bool relu = false, std::int64_t moved = 0) {
   multiply({g.M, g.N, g.K, static_cast<const T*>(g.a.data), g.a.row_stride, g.a.column_stride,
             static_cast<const T*>(g.b.data), g.b.row_stride, g.b.column_stride, static_cast<T*>(g.c.data),
             g.c.row_stride, static_cast<T>(g.alpha), static_cast<T>(g.beta), static_cast<const T*>(g.bias),
-            g.bias_axis, relu});
+            g.bias_axis, relu, moved});
 }
 
 template <class T>
@@ -150,6 +151,7 @@ void forward(const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   const Shape shape(p);
   const std::int64_t plane = p.P * p.Q;
+  const std::int64_t moved = (p.N * (p.C * p.H * p.W + p.K * plane)) * static_cast<std::int64_t>(sizeof(T));
   const auto task = [&](std::int64_t n, std::int64_t g, std::int64_t row, T* columns) {
     const std::int64_t p0 = row * shape.rows, p1 = min_of(p.P, p0 + shape.rows), positions = (p1 - p0) * p.Q;
     const T* x = static_cast<const T*>(a.x) + (n * p.C + g * shape.c) * p.H * p.W;
@@ -164,7 +166,7 @@ void forward(const Conv2dForwardArgs& a) {
       gemm.bias = static_cast<const T*>(a.bias) + g * shape.k;
       gemm.bias_axis = BiasAxis::row;
     }
-    run<T>(gemm, a.activation == Activation::relu);
+    run<T>(gemm, a.activation == Activation::relu, moved);
   };
   parallel_tasks(p.N * p.groups * shape.pieces, work_of(p, shape), [&](std::int64_t i) {
     const Scratch<T> columns(shape.direct ? 0 : shape.taps * shape.rows * p.Q);

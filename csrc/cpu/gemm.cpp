@@ -5,6 +5,7 @@
 //   row        one row, a B that the caches hold                                     (gemm/thin.h)
 //   outer      up to 4 steps of K: the time is that of writing C                     (gemm/thin.h)
 //   in place   A and B within a few MiB: they are read where they lie                (gemm/in_place.h)
+//   tall       float32, many rows, B in a quarter of a MiB: A is read where it lies      (gemm/tall.h)
 //   packed     large: blocks of A and B are copied into the order of the tiles       (gemm/packed.h)
 //
 // Empty products and C with gaps in both directions go to the naive kernel. bfloat16: gemm/bfloat16.cpp.
@@ -14,6 +15,7 @@
 #include "cpu/gemm/multiply.h"
 #include "cpu/gemm/packed.h"
 #include "cpu/gemm/rows.h"
+#include "cpu/gemm/tall.h"
 #include "cpu/gemm/thin.h"
 #include "cpu/kernels.h"
 #include "reference/kernels.h"
@@ -30,8 +32,13 @@ void choose(const Problem<T>& g) {
   if (g.M <= dots_rows && g.a_column == 1 && g.b_row == 1) return multiply_dots(g);
   if (takes_row(g)) return multiply_row(g);
   if (takes_outer(g)) return multiply_outer(g);
-  if (g.M <= 2 * tile_rows || max_of(g.M, g.N) * g.K <= small) return multiply_in_place(g);
-  multiply_packed(g);
+  Problem<T> p = g;
+  p.streams = can_stream(g, in_place_slice) &&
+              leaves_cache(max_of<std::int64_t>(g.moved, 4 * (g.M * g.K + g.K * g.N + g.M * g.N)));
+  if (g.M <= 2 * tile_rows || max_of(g.M, g.N) * g.K <= small) return multiply_in_place(p);
+  if constexpr (sizeof(T) == 4)
+    if (takes_tall(g)) return multiply_tall(p);
+  multiply_packed(p);
 }
 
 template <class T>

@@ -47,6 +47,7 @@ void multiply_in_place(const Problem<T>& g) {
         const std::int64_t k0 = s * slices.length, k = min_of(slices.length, g.K - k0);
         panel_in_place<T>(g, m0, m1, panel * NR, k0, k, {s == 0, s + 1 == slices.count}, buffer.data());
       }
+    if (g.streams) stream_end();
   });
 }
 

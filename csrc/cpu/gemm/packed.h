@@ -32,7 +32,7 @@ void multiply_piece(const Problem<T>& g, const Panels<T>& p, std::int64_t n0, st
         for (std::int64_t j = group; j < min_of(j1, group + packed_columns); ++j) {
           const std::int64_t m = i * MR, n = n0 + j * NR;
           const int rows = static_cast<int>(min_of(MR, g.M - m));
-          for (int row = 0; row < rows; ++row) {
+          for (int row = 0; row < rows && !g.streams; ++row) {
             __builtin_prefetch(g.c + (m + row) * g.c_row + n, 1);
             __builtin_prefetch(g.c + (m + row) * g.c_row + n + NR - 1, 1);
           }
@@ -68,6 +68,7 @@ void multiply_packed(const Problem<T>& g) {
         multiply_piece<T>(g, {a.data(), b.data(), k}, n0, a_panels * i / grid.m, a_panels * (i + 1) / grid.m,
                           b_panels * j / grid.n, b_panels * (j + 1) / grid.n,
                           {s == 0, s + 1 == slices.count});
+        if (g.streams) stream_end();
       });
     }
   }

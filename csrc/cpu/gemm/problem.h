@@ -3,6 +3,7 @@
 #include "cpu/gemm/tile.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/lanes.h"
+#include "cpu/simd/stream.h"
 #include "ops/gemm.h"
 
 namespace weft::cpu::WEFT_ISA {
@@ -21,6 +22,8 @@ struct Problem {
   const T* bias;  // may be null
   BiasAxis axis;
   bool relu;
+  std::int64_t moved = 0;  // bytes of the operation of which this product is a part
+  bool streams = false;    // C is stored past the cache; see can_stream
 };
 
 // C^T = B^T A^T: the same product for a C whose rows, not columns, lie together.
@@ -47,6 +50,20 @@ struct Slices {
   std::int64_t count, length;
 };
 
+// Whether C may be stored past the cache: whole lines, each written once, by a product of one slice.
+template <class T>
+[[gnu::always_inline]] inline bool can_stream(const Problem<T>& g, std::int64_t longest_slice) {
+  return stores_lines && sizeof(T) == 4 && g.beta == 0 && g.K <= longest_slice && is_line(g.c) &&
+         g.c_row % (64 / static_cast<std::int64_t>(sizeof(T))) == 0;
+}
+
+template <class T>
+[[gnu::always_inline]] inline void store_vector(T* to, typename Tile<T>::Vec v, bool streams) {
+  if constexpr (sizeof(T) == 4)
+    if (streams) return stream_line(to, v);
+  *reinterpret_cast<typename Tile<T>::Vec*>(to) = v;
+}
+
 // How far a slice's tile is to be finished: the first one brings beta C, the last one bias and activation.
 struct Stage {
   bool first, last;
@@ -71,7 +88,7 @@ template <class T>
   }
   if (stage.last && g.relu) v = v <= 0 ? Vec{} : v;
   if (whole)
-    *reinterpret_cast<Vec*>(to) = v;
+    store_vector<T>(to, v, g.streams);
   else
     store_some<T>(to, v, count);
 }
@@ -82,16 +99,26 @@ void finish_tile(const Problem<T>& g, const T* sums, std::int64_t m, std::int64_
                  std::int64_t columns, Stage stage) {
   using Vec = typename Tile<T>::Vec;
   constexpr int lanes = Tile<T>::lanes;
-  const bool plain = columns >= NV * lanes && g.alpha == 1 && !(stage.last && (g.bias || g.relu));
-  if (plain && (!stage.first || g.beta == 0)) {
+  if (columns >= NV * lanes && g.alpha == 1 && (!stage.first || g.beta == 0)) {
+    const bool bias = stage.last && g.bias, relu = stage.last && g.relu;
+    Vec add[NV] = {};
+    if (bias && g.axis == BiasAxis::column)
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) add[j] = *reinterpret_cast<const Vec*>(g.bias + n + j * lanes);
     T* c = g.c + m * g.c_row + n;
-    for (int i = 0; i < rows; ++i, c += g.c_row)
+    for (int i = 0; i < rows; ++i, c += g.c_row) {
+      if (bias && g.axis == BiasAxis::row)
+#pragma GCC unroll 2
+        for (int j = 0; j < NV; ++j) add[j] = g.bias[m + i] - Vec{};
 #pragma GCC unroll 2
       for (int j = 0; j < NV; ++j) {
         Vec v = *reinterpret_cast<const Vec*>(sums + (i * NV + j) * lanes);
         if (!stage.first) v += *reinterpret_cast<const Vec*>(c + j * lanes);
-        *reinterpret_cast<Vec*>(c + j * lanes) = v;
+        if (bias) v += add[j];
+        if (relu) v = v <= 0 ? Vec{} : v;
+        store_vector<T>(c + j * lanes, v, g.streams);
       }
+    }
     return;
   }
   for (int i = 0; i < rows; ++i)
