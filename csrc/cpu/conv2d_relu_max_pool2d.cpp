@@ -1,11 +1,13 @@
 // Convolution, bias, ReLU and max-pooling; see ops/conv2d_relu_max_pool2d.h. Each entry is a policy: the
 // first method that takes the problem does it.
 //
+//   images      5x5 windows, few channels, many images: fewer products (conv2d_winograd_images.cpp)
 //   direct      2x2 windows and few channels: pooled in registers (conv2d_relu_max_pool2d_direct.cpp)
 //   sparse      its gradients, from the live ones alone (conv2d_relu_max_pool2d_sparse.cpp)
 //   composed    the convolution's own kernels around a pass that pools, or spreads the gradient
 #include "cpu/conv2d_relu_max_pool2d_direct.h"
 #include "cpu/conv2d_relu_max_pool2d_sparse.h"
+#include "cpu/conv2d_winograd_images.h"
 #include "cpu/denormals.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
@@ -84,13 +86,13 @@ void composed_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a)
 
 void conv2d_relu_max_pool2d(Stream& stream, const Conv2dReluMaxPool2dArgs& a) {
   const FlushDenormals flush;
-  if (conv2d_relu_max_pool2d_direct(a)) return;
+  if (conv2d_winograd_images_pooled_forward(a) || conv2d_relu_max_pool2d_direct(a)) return;
   composed_forward(stream, a);
 }
 
 void conv2d_relu_max_pool2d_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a) {
   const FlushDenormals flush;
-  if (conv2d_relu_max_pool2d_sparse(a)) return;
+  if (conv2d_winograd_images_pooled_backward(a) || conv2d_relu_max_pool2d_sparse(a)) return;
   composed_backward(stream, a);
 }
 

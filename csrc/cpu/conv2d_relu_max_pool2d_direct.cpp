@@ -13,6 +13,7 @@
 // bits.
 #include "cpu/conv2d_relu_max_pool2d_direct.h"
 
+#include "cpu/conv2d_relu_max_pool2d_window.h"
 #include "cpu/conv2d_winograd/transpose.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
@@ -23,30 +24,12 @@ namespace weft::cpu::WEFT_ISA {
 namespace {
 
 constexpr int width = lanes_of<float>;
-typedef std::int32_t Ints __attribute__((vector_size(vector_bytes)));
+using Ints = WindowCodes;
 typedef std::uint8_t Bytes __attribute__((vector_size(width), aligned(1), may_alias));
 
 constexpr std::int64_t scratch_limit = 512 * 1024;  // bytes for one image: it should stay in the L2 cache
 
 #define WEFT_INLINE [[gnu::always_inline]] inline
-
-// The largest of a window's four sums and where it is, by the codes of ops/conv2d_relu_max_pool2d.h.
-WEFT_INLINE Vec pool(const Vec& a, const Vec& b, const Vec& c, const Vec& d, Ints& code) {
-  Vec best = a;
-  Ints at{};
-  const Vec* const others[3] = {&b, &c, &d};
-#pragma GCC unroll 3
-  for (int t = 0; t < 3; ++t) {
-    const Vec v = *others[t];
-    const Ints wins = (v > best) | (v != v);
-    best = wins ? v : best;
-    at = wins ? t + 1 - Ints{} : at;
-  }
-  const Ints cut = best <= Vec{};
-  at = best != best ? at + winner_nan : at;
-  code = cut ? winner_cut - Ints{} : at;
-  return cut ? Vec{} : best;
-}
 
 // A problem with its image padded: pixel (h, w) of channel c at c plane + h pitch + w.
 struct Problem {
@@ -104,7 +87,7 @@ void outputs_tile(const Problem& f, const float* x, std::int64_t pitch, std::int
   for (int j = 0; j < NQ; ++j) {
     Ints code;
     store(values + j * width,
-          pool(top[2 * j] + b, top[2 * j + 1] + b, bottom[2 * j] + b, bottom[2 * j + 1] + b, code));
+          pool_window({top[2 * j] + b, top[2 * j + 1] + b, bottom[2 * j] + b, bottom[2 * j + 1] + b}, code));
     *reinterpret_cast<Ints*>(codes + j * width) = code;
   }
 }
@@ -293,7 +276,7 @@ void positions_tile(const Problem& f, const Parities& from, const float* planes,
     const Vec b = broadcast(bias[k]);
     Ints code;
     *reinterpret_cast<Vec*>(out + k * stride) =
-        pool(sum[k][0] + b, sum[k][1] + b, sum[k][2] + b, sum[k][3] + b, code);
+        pool_window({sum[k][0] + b, sum[k][1] + b, sum[k][2] + b, sum[k][3] + b}, code);
     *reinterpret_cast<Bytes*>(winner + k * stride) = __builtin_convertvector(code, Bytes);
   }
 }

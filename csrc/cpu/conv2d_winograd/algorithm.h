@@ -51,6 +51,17 @@ struct SixPoints {
     v[4] = even_t - root2 * odd_t;
     v[5] = d[5] - 2.5f * d[3] + d[1];
   }
+  // d = B v, the transpose.
+  [[gnu::always_inline]] static inline void dinput(const Vec (&v)[6], Vec (&d)[6]) {
+    const Vec even_s = v[1] + v[2], odd_s = root_half * (v[1] - v[2]);
+    const Vec even_t = v[3] + v[4], odd_t = root2 * (v[3] - v[4]);
+    d[0] = v[0];
+    d[1] = v[5] - 2.0f * odd_s - 0.5f * odd_t;
+    d[2] = -2.5f * v[0] - 2.0f * even_s - 0.5f * even_t;
+    d[3] = odd_s + odd_t - 2.5f * v[5];
+    d[4] = v[0] + even_s + even_t;
+    d[5] = v[5];
+  }
   // Values of a polynomial with 4 coefficients at the six points.
   [[gnu::always_inline]] static inline void values4(const Vec (&c)[4], Vec (&v)[6]) {
     const Vec even_s = c[0] + 0.5f * c[2], odd_s = root_half * (c[1] + 0.5f * c[3]);
@@ -72,6 +83,14 @@ struct SixPoints {
     v[4] = even_t - odd_t;
     v[5] = c[2];
   }
+  [[gnu::always_inline]] static inline void values2(const Vec (&c)[2], Vec (&v)[6]) {
+    v[0] = c[0];
+    v[1] = c[0] + root_half * c[1];
+    v[2] = c[0] - root_half * c[1];
+    v[3] = c[0] + root2 * c[1];
+    v[4] = c[0] - root2 * c[1];
+    v[5] = c[1];
+  }
   [[gnu::always_inline]] static inline void values5(const Vec (&c)[5], Vec (&v)[6]) {
     const Vec even_s = c[0] + 0.5f * c[2] + 0.25f * c[4], odd_s = root_half * (c[1] + 0.5f * c[3]);
     const Vec even_t = c[0] + 2.0f * c[2] + 4.0f * c[4], odd_t = root2 * (c[1] + 2.0f * c[3]);
@@ -85,6 +104,16 @@ struct SixPoints {
   // The transposes of these, after the diagonal of G: v_i / prod_{j != i}(p_i - p_j). U is kept without
   // that factor, because here it costs nothing.
   static constexpr float scale_s = -2.0f / 3, scale_t = 1.0f / 6;
+  static constexpr float scale[6] = {1, scale_s, scale_s, scale_t, scale_t, 1};
+  [[gnu::always_inline]] static inline void moments5(const Vec (&v)[6], Vec (&c)[5]) {
+    const Vec even_s = v[1] + v[2], odd_s = v[1] - v[2];
+    const Vec even_t = v[3] + v[4], odd_t = v[3] - v[4];
+    c[0] = v[0] + scale_s * even_s + scale_t * even_t;
+    c[1] = (scale_s * root_half) * odd_s + (scale_t * root2) * odd_t;
+    c[2] = (scale_s * 0.5f) * even_s + (scale_t * 2) * even_t;
+    c[3] = (scale_s * root_half * 0.5f) * odd_s + (scale_t * root2 * 2) * odd_t;
+    c[4] = v[5] + (scale_s * 0.25f) * even_s + (scale_t * 4) * even_t;
+  }
   [[gnu::always_inline]] static inline void moments4(const Vec (&v)[6], Vec (&c)[4]) {
     const Vec even_s = v[1] + v[2], odd_s = v[1] - v[2];
     const Vec even_t = v[3] + v[4], odd_t = v[3] - v[4];
@@ -123,12 +152,14 @@ struct F3 : SixPoints {
   [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[4]) { moments4(v, dg); }
 };
 
-// F(2x2, 5x5): 36 multiplications for 100. Not for the weight's gradient: its sums over all tiles of all
-// images lose too much, see docs/convolution.md.
+// F(2x2, 5x5): 36 multiplications for 100. The weight's gradient needs short sums over the tiles, see
+// docs/convolution.md.
 struct F5 : SixPoints {
   static constexpr int m = 2, r = 5;
   [[gnu::always_inline]] static inline void weight(const Vec (&g)[5], Vec (&u)[6]) { values5(g, u); }
   [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[2]) { moments2(v, y); }
+  [[gnu::always_inline]] static inline void dout(const Vec (&dy)[2], Vec (&v)[6]) { values2(dy, v); }
+  [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[5]) { moments5(v, dg); }
 };
 
 // F(2x2, 3x3): 16 multiplications for 36. p = 0, 1, -1, inf. The rows of 0 change their sign in B and G.
