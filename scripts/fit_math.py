@@ -1,4 +1,4 @@
-"""Prints the coefficients of csrc/cpu/simd/math.h that are fitted: python scripts/fit_math.py
+"""Prints the coefficients of csrc/cpu/simd/math.h and normal_cdf.h that are fitted: python scripts/fit_math.py
 
 Each is the polynomial that agrees with the function at the Chebyshev nodes of its interval, which is close to the
 one with the smallest largest error; computed in double precision, printed in single.
@@ -61,6 +61,15 @@ def main() -> None:
     print("normal_near, highest first:", ", ".join(f"{c:.8g}f" for c in near[::-1]))
     z = np.linspace(0, 0.5, 20_001)
     print(f"largest relative error {np.abs(np.polynomial.Polynomial(near)(z) / slope(z) - 1).max():.1e}")
+
+    # log2 of the normal distribution function at -(c + r), for |r| <= 1/4 and c = 0, 1/2, 1, ...
+    def log_tail(s: np.ndarray) -> np.ndarray:
+        return np.array([math.log2(0.5 * math.erfc(v / math.sqrt(2))) for v in s])
+
+    rows = [fit(lambda r, c=c: log_tail(c + r), -0.25, 0.25, 4) for c in np.arange(28) / 2]
+    never = [np.array([-200.0, 0, 0, 0, 0])] * 4
+    for power, column in enumerate(np.array(rows + never).T):
+        print(f"log2_tail, power {power}:", ", ".join(f"{c:.8g}f" for c in column))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 // Activation functions and their gradients over contiguous arrays; see ops/activation.h. float32 by the
-// functions of simd/math.h in vectorized loops; float64 by the naive kernels.
+// functions of simd/math.h, those with an exponential vector by vector, the others in loops that the compiler
+// vectorizes; float64 by the naive kernels.
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/math.h"
+#include "cpu/simd/normal_cdf.h"
 #include "cpu/simd/stream.h"
 #include "reference/kernels.h"
 
@@ -14,28 +16,41 @@ constexpr std::int64_t grain = 16384;
 constexpr float sqrt_2_over_pi = 0.79788456f;
 
 // sqrt(2/pi) (x + 0.044715 x^3), gelu_tanh's inner function.
-[[gnu::always_inline]] inline float gelu_inner(float x) {
+template <class T>
+[[gnu::always_inline]] inline T gelu_inner(T x) {
   return sqrt_2_over_pi * (x + 0.044715f * x * x * x);
 }
 
-// store(i, f(i)) for i < n. `cost` is what one element costs in units of a copied one, `bytes` what is moved.
+// out[i] = f(i) for i < n. `cost` is what one element costs in units of a copied one.
 template <class F>
-void fill(float* out, std::int64_t n, std::int64_t cost, std::int64_t bytes, F f) {
+void fill(float* out, std::int64_t n, std::int64_t cost, F f) {
+  parallel_ranges(n, grain, n * cost, [=](std::int64_t begin, std::int64_t end) {
+#pragma GCC ivdep  // out may be x, never shifted
+    for (std::int64_t i = begin; i < end; ++i) out[i] = f(i);
+  });
+}
+
+[[gnu::always_inline]] inline FloatVec vector_at(const float* from, std::int64_t count) {
+  return count == lanes_of<float> ? *reinterpret_cast<const FloatVec*>(from) : load_some(from, count);
+}
+
+// As fill, for an f(first, count) that gives a vector, of which `count` numbers are wanted; `bytes` is what
+// is moved.
+template <class F>
+void fill_vectors(float* out, std::int64_t n, std::int64_t cost, std::int64_t bytes, F f) {
+  constexpr std::int64_t L = lanes_of<float>;
   const bool streams = passes_cache(bytes) && is_line(out);
   parallel_ranges(n, grain, n * cost, [=](std::int64_t begin, std::int64_t end) {
-    if (!streams) {
-#pragma GCC ivdep  // out may be x, never shifted
-      for (std::int64_t i = begin; i < end; ++i) out[i] = f(i);
-      return;
+    std::int64_t i = begin;
+    for (; i + L <= end; i += L) {
+      const FloatVec y = f(i, L);
+      if (streams)
+        stream_vector(out + i, y);
+      else
+        *reinterpret_cast<FloatVec*>(out + i) = y;
     }
-    constexpr std::int64_t size = 1024;
-    alignas(64) float block[size];
-    for (std::int64_t first = begin; first < end; first += size) {
-      const std::int64_t count = min_of(size, end - first);
-      for (std::int64_t i = 0; i < count; ++i) block[i] = f(first + i);
-      stream_out(out + first, block, count);
-    }
-    stream_end();
+    if (i < end) store_some<float>(out + i, f(i, end - i), end - i);
+    if (streams) stream_end();
   });
 }
 
@@ -43,8 +58,15 @@ void fill(float* out, std::int64_t n, std::int64_t cost, std::int64_t bytes, F f
 template <class F>
 void map(const ActivationArgs& a, std::int64_t cost, F f) {
   const auto* x = static_cast<const float*>(a.x);
+  fill(static_cast<float*>(a.out), a.n, cost, [=](std::int64_t i) { return f(x[i]); });
+}
+
+template <class F>
+void map_vectors(const ActivationArgs& a, std::int64_t cost, F f) {
+  const auto* x = static_cast<const float*>(a.x);
   const std::int64_t bytes = a.out == a.x ? 0 : 8 * a.n;
-  fill(static_cast<float*>(a.out), a.n, cost, bytes, [=](std::int64_t i) { return f(x[i]); });
+  fill_vectors(static_cast<float*>(a.out), a.n, cost, bytes,
+               [=](std::int64_t i, std::int64_t count) { return f(vector_at(x + i, count)); });
 }
 
 // dx[i] = dout[i] f(saved[i]).
@@ -52,8 +74,17 @@ template <class F>
 void map_backward(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
   const auto* dout = static_cast<const float*>(a.dout);
   const auto* saved = static_cast<const float*>(a.saved);
+  fill(static_cast<float*>(a.dx), a.n, cost, [=](std::int64_t i) { return dout[i] * f(saved[i]); });
+}
+
+template <class F>
+void map_backward_vectors(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
+  const auto* dout = static_cast<const float*>(a.dout);
+  const auto* saved = static_cast<const float*>(a.saved);
   const std::int64_t bytes = a.dx == a.dout || a.dx == a.saved ? 0 : 12 * a.n;
-  fill(static_cast<float*>(a.dx), a.n, cost, bytes, [=](std::int64_t i) { return dout[i] * f(saved[i]); });
+  fill_vectors(static_cast<float*>(a.dx), a.n, cost, bytes, [=](std::int64_t i, std::int64_t count) {
+    return vector_at(dout + i, count) * f(vector_at(saved + i, count));
+  });
 }
 
 // Comparisons are written so that NaN takes the branch that keeps it.
@@ -62,10 +93,11 @@ void forward(const ActivationArgs& a) {
   switch (a.kind) {
     case Activation::none: return map(a, 1, [](float x) { return x; });
     case Activation::step: return map(a, 1, [](float x) { return x > 0 ? 1.0f : 0.0f; });
-    case Activation::sigmoid: return map(a, 8, [](float x) { return sigmoid(x); });
-    case Activation::tanh: return map(a, 8, [](float x) { return tanh(x); });
-    case Activation::relu: return map(a, 1, [](float x) { return x <= 0 ? 0.0f : x; });
-    case Activation::leaky_relu: return map(a, 1, [=](float x) { return x > 0 ? x : alpha * x; });
+    case Activation::sigmoid: return map_vectors(a, 5, [](FloatVec x) { return sigmoid(x); });
+    case Activation::tanh: return map_vectors(a, 5, [](FloatVec x) { return tanh(x); });
+    case Activation::relu: return map_vectors(a, 1, [](FloatVec x) { return x <= 0.0f ? FloatVec{} : x; });
+    case Activation::leaky_relu:
+      return map_vectors(a, 1, [=](FloatVec x) { return x > 0.0f ? x : alpha * x; });
     case Activation::elu:
       return map(a, 8, [=](float x) {
         const float y = alpha * expm1(x);
@@ -76,9 +108,10 @@ void forward(const ActivationArgs& a) {
         const float y = log1p(exp(alpha * x)) * inverse;
         return alpha * x > 20 ? x : y;
       });
-    case Activation::gelu: return map(a, 12, [](float x) { return x * normal_cdf(x); });
-    case Activation::gelu_tanh: return map(a, 12, [](float x) { return x * sigmoid(2 * gelu_inner(x)); });
-    case Activation::silu: return map(a, 8, [](float x) { return x * sigmoid(x); });
+    case Activation::gelu: return map_vectors(a, 8, [](FloatVec x) { return x * normal_cdf(x); });
+    case Activation::gelu_tanh:
+      return map_vectors(a, 6, [](FloatVec x) { return x * sigmoid(2.0f * gelu_inner(x)); });
+    case Activation::silu: return map_vectors(a, 5, [](FloatVec x) { return x * sigmoid(x); });
   }
 }
 
@@ -87,36 +120,43 @@ void backward(const ActivationBackwardArgs& a) {
   switch (a.kind) {
     case Activation::none: return map_backward(a, 1, [](float) { return 1.0f; });
     case Activation::step: return map_backward(a, 1, [](float) { return 0.0f; });
-    case Activation::sigmoid: return map_backward(a, 1, [](float y) { return y * (1 - y); });
-    case Activation::tanh: return map_backward(a, 1, [](float y) { return 1 - y * y; });
+    case Activation::sigmoid: return map_backward_vectors(a, 1, [](FloatVec y) { return y * (1.0f - y); });
+    case Activation::tanh: return map_backward_vectors(a, 1, [](FloatVec y) { return 1.0f - y * y; });
     case Activation::relu:
-      return map_backward(a, 1, [](float y) { return y > 0 ? 1.0f : y <= 0 ? 0.0f : y; });
-    case Activation::leaky_relu: return map_backward(a, 1, [=](float x) { return x > 0 ? 1.0f : alpha; });
+      return map_backward_vectors(a, 1, [](FloatVec y) {
+        const FloatVec one = FloatVec{} + 1.0f;
+        return y > 0.0f ? one : y <= 0.0f ? FloatVec{} : y;
+      });
+    case Activation::leaky_relu:
+      return map_backward_vectors(a, 1, [=](FloatVec x) {
+        const FloatVec one = FloatVec{} + 1.0f;
+        return x > 0.0f ? one : alpha * one;
+      });
     case Activation::elu:
       return map_backward(a, 8, [=](float x) {
         const float slope = alpha * exp(x);
         return x > 0 ? 1.0f : slope;
       });
     case Activation::softplus:
-      return map_backward(a, 8, [=](float x) {
-        const float slope = sigmoid(alpha * x);
-        return alpha * x > 20 ? 1.0f : slope;
+      return map_backward_vectors(a, 5, [=](FloatVec x) {
+        const FloatVec slope = sigmoid(alpha * x);
+        return alpha * x > 20.0f ? FloatVec{} + 1.0f : slope;
       });
     case Activation::gelu:
-      return map_backward(a, 16, [](float x) {
-        float half_density;
-        const float share = normal_cdf(x, half_density);
+      return map_backward_vectors(a, 8, [](FloatVec x) {
+        FloatVec half_density;
+        const FloatVec share = normal_cdf(x, half_density);
         return share + x * sqrt_2_over_pi * half_density;
       });
     case Activation::gelu_tanh:
-      return map_backward(a, 16, [](float x) {
-        const float t = tanh(gelu_inner(x)), slope = sqrt_2_over_pi * (1 + 3 * 0.044715f * x * x);
-        return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * slope;
+      return map_backward_vectors(a, 8, [](FloatVec x) {
+        const FloatVec t = tanh(gelu_inner(x)), slope = sqrt_2_over_pi * (1.0f + 3 * 0.044715f * x * x);
+        return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * slope;
       });
     case Activation::silu:
-      return map_backward(a, 8, [](float x) {
-        const float s = sigmoid(x);
-        return s * (1 + x * (1 - s));
+      return map_backward_vectors(a, 6, [](FloatVec x) {
+        const FloatVec s = sigmoid(x);
+        return s * (1.0f + x * (1.0f - s));
       });
   }
 }

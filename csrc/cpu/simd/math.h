@@ -10,7 +10,10 @@
 //   tanh        3 ulp
 //   erf         3 ulp
 //   exp_flushed 2 ulp; 0 below -87.33, infinity above 88.37
-//   normal_cdf  5 + x^2 ulp for -13 < x < 0, below it 0; 2 for x >= 0
+//   normal_cdf  5 + x^2 ulp for -13 < x < 0, below it 0; 2 for x >= 0; simd/normal_cdf.h has it by a table
+//
+// Those that are templates take a float or a vector of them (T). Over the vectors a kernel goes by itself: of
+// a loop over floats GCC 12 makes two copies where a value is clamped at both ends, and blends them.
 //
 // NaN gives NaN in all of them. Method: the argument is reduced to a short interval (exp by powers of two,
 // log to [sqrt 1/2, sqrt 2)), there a polynomial. exp's is the Taylor series; the others were fitted at
@@ -18,17 +21,75 @@
 #pragma once
 #include <cstdint>
 
+#include "cpu/simd/lanes.h"
+
 namespace weft::cpu::WEFT_ISA {
 
 #define WEFT_MATH [[gnu::always_inline]] inline
 
+using FloatVec = VecOf<float>::type;
+using IntVec = LaneIndex<float>::type;
+
 WEFT_MATH float bits_to_float(std::int32_t i) { return __builtin_bit_cast(float, i); }
 WEFT_MATH std::int32_t float_to_bits(float x) { return __builtin_bit_cast(std::int32_t, x); }
 
+WEFT_MATH float absolute(float x) { return __builtin_fabsf(x); }
+WEFT_MATH FloatVec absolute(FloatVec x) {
+  return reinterpret_cast<FloatVec>(reinterpret_cast<IntVec>(x) & 0x7fffffff);
+}
+WEFT_MATH float with_sign(float size, float sign) { return __builtin_copysignf(size, sign); }
+WEFT_MATH FloatVec with_sign(FloatVec size, FloatVec sign) {  // size >= 0
+  return reinterpret_cast<FloatVec>(reinterpret_cast<IntVec>(size) |
+                                    (reinterpret_cast<IntVec>(sign) & (-0x7fffffff - 1)));
+}
+
+// The smaller and the larger one of x and a constant; NaN passes. The processor's own instructions give their
+// second operand where one is NaN.
+WEFT_MATH float at_most(float c, float x) { return x > c ? c : x; }
+WEFT_MATH float at_least(float c, float x) { return x < c ? c : x; }
+WEFT_MATH FloatVec at_most(float c, FloatVec x) {
+#if defined(WEFT_ISA_avx512)
+  return __builtin_ia32_minps512_mask(FloatVec{} + c, x, x, 0xffff, 4);
+#elif defined(WEFT_ISA_avx2)
+  return __builtin_ia32_minps256(FloatVec{} + c, x);
+#else
+  return x > c ? FloatVec{} + c : x;
+#endif
+}
+WEFT_MATH FloatVec at_least(float c, FloatVec x) {
+#if defined(WEFT_ISA_avx512)
+  return __builtin_ia32_maxps512_mask(FloatVec{} + c, x, x, 0xffff, 4);
+#elif defined(WEFT_ISA_avx2)
+  return __builtin_ia32_maxps256(FloatVec{} + c, x);
+#else
+  return x < c ? FloatVec{} + c : x;
+#endif
+}
+
+// A whole number n from -127 to 128 plus this is a float whose lowest bits are n + 127, the exponent's bits
+// of 2^n (those of 0 and of infinity at the ends).
+constexpr float exponent_magic = 12582912.0f + 127.0f;
+WEFT_MATH float exponent_of(float shifted) {
+  return bits_to_float(static_cast<std::int32_t>(static_cast<std::uint32_t>(float_to_bits(shifted)) << 23));
+}
+WEFT_MATH FloatVec exponent_of(FloatVec shifted) {
+  return reinterpret_cast<FloatVec>(reinterpret_cast<IntVec>(shifted) << 23);
+}
+
+// (2^r - 1) / r for |r| <= 1/2.
+template <class T>
+WEFT_MATH T exp2_slope(T r) {
+  T p = r * 1.5453163e-04f + 1.3390863e-03f;
+  p = p * r + 9.6180826e-03f;
+  p = p * r + 5.5503571e-02f;
+  p = p * r + 2.4022651e-01f;
+  return p * r + 6.9314719e-01f;
+}
+
 // e^r - 1 - r for |r| <= 0.35.
-WEFT_MATH float exp_tail(float r) {
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
+template <class T>
+WEFT_MATH T exp_tail(T r) {
+  T p = r * (1.0f / 5040) + 1.0f / 720;
   p = p * r + 1.0f / 120;
   p = p * r + 1.0f / 24;
   p = p * r + 1.0f / 6;
@@ -111,26 +172,38 @@ WEFT_MATH float log1p(float x) {
   return x == 0.0f || x > 3.4028235e38f ? x : y;  // the sign of a zero; infinity
 }
 
-WEFT_MATH float sigmoid(float x) { return 1.0f / (1.0f + exp_flushed(-x)); }
+// 1 / (1 + e^-x); the exponential as in exp_flushed.
+template <class T>
+WEFT_MATH T sigmoid(T x) {
+  const T clamped = at_least(-87.4f, at_most(87.4f, x));
+  const T shifted = clamped * -1.44269504f + exponent_magic, n = shifted - exponent_magic;
+  const T r = (n * -0.693359375f - clamped) - n * -2.12194440e-4f;
+  T p = r * (1.0f / 5040) + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  const T y = 1.0f / (1.0f + (p * r + 1.0f) * exponent_of(shifted));
+  return x < -87.3365f ? T{} : y;
+}
 
-WEFT_MATH float tanh(float x) {
-  const float z = x * x;
-  float p = -6.096714e-03f;
-  p = p * z + 2.099718e-02f;
-  p = p * z - 5.3850908e-02f;
-  p = p * z + 1.333277e-01f;
-  p = p * z - 3.3333328e-01f;
-  const float near = x * (1.0f + z * p);  // keeps the sign of a zero
-  const float size = __builtin_fabsf(x);
-  const float far = __builtin_copysignf(1.0f - 2.0f / (exp_flushed(2.0f * size) + 1.0f), x);
-  return size < 0.625f ? near : far;
+// u / (u + 2) with u = e^(2 |x|) - 1 = 2^n e^r - 1 = 2^n (e^r - 1) + (2^n - 1): no digits cancel. Above 9.02
+// it rounds to 1.
+template <class T>
+WEFT_MATH T tanh(T x) {
+  const T twice = 2.0f * at_most(9.5f, absolute(x));
+  const T shifted = twice * 1.44269504f + exponent_magic, n = shifted - exponent_magic;
+  const T r = (twice - n * 0.693359375f) - n * -2.12194440e-4f, power = exponent_of(shifted);
+  const T u = (exp_tail(r) + r) * power + (power - 1.0f);
+  return with_sign(u / (u + 2.0f), x);  // keeps the sign of a zero
 }
 
 // erfc(x) e^(x^2) for x >= 1/2, by a polynomial in 1 / (1 + 0.38 x).
-WEFT_MATH float scaled_erfc(float x) {
-  const float t = 1.0f / (1.0f + 0.38f * x);
-  float p = 0.037697236f;
-  p = p * t - 0.11071072f;
+template <class T>
+WEFT_MATH T scaled_erfc(T x) {
+  const T t = 1.0f / (1.0f + 0.38f * x);
+  T p = t * 0.037697236f - 0.11071072f;
   p = p * t + 0.066777867f;
   p = p * t + 0.0040274809f;
   p = p * t + 0.082322391f;
@@ -165,28 +238,19 @@ WEFT_MATH float erf(float x) {
 
 // exp(-x^2 / 2) / 2; 0 where that is below the smallest normal number. As a power of two: the argument's own
 // rounding costs x^2 ulp in any way, so log 2 needs no second part.
-WEFT_MATH float half_bell(float x) {
-  constexpr float magic = 12582912.0f + 126.0f;
-  const float y = x * x * -0.72134752f;
-  const float clamped = y < -126.0f ? -126.0f : y;
-  const float shifted = clamped + magic;
-  const float r = clamped - (shifted - magic);
-  float p = 1.5453163e-04f;
-  p = p * r + 1.3390863e-03f;
-  p = p * r + 9.6180826e-03f;
-  p = p * r + 5.5503571e-02f;
-  p = p * r + 2.4022651e-01f;
-  p = p * r + 6.9314719e-01f;
-  p = p * r + 1.0f;
-  const auto bits = static_cast<std::uint32_t>(float_to_bits(shifted)) << 23;
-  return p * bits_to_float(static_cast<std::int32_t>(bits));
+template <class T>
+WEFT_MATH T half_bell(T x) {
+  constexpr float magic = exponent_magic - 1;
+  const T y = at_least(-126.0f, x * x * -0.72134752f);
+  const T shifted = y + magic, r = y - (shifted - magic);
+  return (1.0f + r * exp2_slope(r)) * exponent_of(shifted);
 }
 
 // The normal distribution function less 1/2, for x^2 <= 1/2.
-WEFT_MATH float normal_near(float x) {
-  const float z = x * x;
-  float p = 0.00010427798f;
-  p = p * z - 0.0011825359f;
+template <class T>
+WEFT_MATH T normal_near(T x) {
+  const T z = x * x;
+  T p = z * 0.00010427798f - 0.0011825359f;
   p = p * z + 0.0099727083f;
   p = p * z - 0.066490327f;
   p = p * z + 0.39894228f;
@@ -195,15 +259,12 @@ WEFT_MATH float normal_near(float x) {
 
 // The normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2, without cancellation for x < 0;
 // half_density is exp(-x^2 / 2) / 2, of which the density is a multiple.
-WEFT_MATH float normal_cdf(float x, float& half_density) {
+template <class T>
+WEFT_MATH T normal_cdf(T x, T& half_density) {
   half_density = half_bell(x);
-  const float size = __builtin_fabsf(x), tail = half_density * scaled_erfc(size * 0.70710678f);
-  const float far = x < 0.0f ? tail : 1.0f - tail, near = 0.5f + normal_near(x);
+  const T size = absolute(x), tail = half_density * scaled_erfc(size * 0.70710678f);
+  const T far = x < 0.0f ? tail : 1.0f - tail, near = 0.5f + normal_near(x);
   return size < 0.70710678f ? near : far;  // NaN is far
-}
-WEFT_MATH float normal_cdf(float x) {
-  float half_density;
-  return normal_cdf(x, half_density);
 }
 
 #undef WEFT_MATH

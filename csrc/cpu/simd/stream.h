@@ -58,6 +58,19 @@ constexpr bool stores_lines = vector_bytes == 64;
   for (; i < n; ++i) to[i] = from[i];
 }
 
+// *to = v, of a whole vector; `to` at a multiple of its size. Then as after stream_out.
+[[gnu::always_inline]] inline void stream_vector(float* to, VecOf<float>::type v) {
+#if defined(WEFT_ISA_avx512)
+  __builtin_ia32_movntps512(to, v);
+#elif defined(WEFT_ISA_avx2)
+  __builtin_ia32_movntps256(to, v);
+#elif defined(__SSE2__)
+  __builtin_ia32_movntps(to, v);
+#else
+  *reinterpret_cast<VecOf<float>::type*>(to) = v;
+#endif
+}
+
 [[gnu::always_inline]] inline void stream_end() {
 #if defined(__SSE2__)
   __builtin_ia32_sfence();
