@@ -93,9 +93,7 @@ def test_against_reference(every_isa: str, size: tuple[int, ...], padding: tuple
 
 
 @given(
-    size=st.tuples(
-        st.integers(16, 35), st.integers(2, 9), st.integers(13, 20), st.integers(1, 13), st.integers(1, 13)
-    ),
+    size=st.tuples(st.integers(16, 35), st.integers(2, 9), st.integers(13, 20), st.integers(1, 13), st.integers(1, 13)),
     padding=st.tuples(*[st.integers(0, 4)] * 4),
     seed=st.integers(0, 9),
 )
@@ -120,7 +118,7 @@ def test_is_taken_in_fast_precision_only() -> None:
     dout = rng.integers(-8, 9, size=(32, 16, 10, 10)).astype(np.float32)
 
     def results() -> list[np.ndarray]:
-        out, winner = K.conv2d_relu_max_pool2d(x, weight)
+        out, _ = K.conv2d_relu_max_pool2d(x, weight)
         half = np.ascontiguousarray(dout[..., :5, :5])
         pooled = K.conv2d_relu_max_pool2d_backward(half, np.zeros(half.shape, np.uint8), x, weight)
         plain = K.conv2d(x, weight), K.conv2d_backward_input(dout, weight, x.shape)
