@@ -25,6 +25,19 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+// Numbers the threads, from 1 on.
+std::uint32_t this_thread() {
+  static std::atomic<std::uint32_t> count{0};
+  thread_local const std::uint32_t number = ++count;
+  return number;
+}
+
+// A block that is kept, and the thread that gave it back: in whose cache it may still be.
+struct Kept {
+  void* block;
+  std::uint32_t thread;
+};
+
 class CachingAllocator final : public Allocator {
  public:
   void* allocate(std::size_t bytes) override {
@@ -35,8 +48,7 @@ class CachingAllocator final : public Allocator {
     {
       std::lock_guard lock(mutex_);
       if (auto kept = free_.find(size); kept != free_.end() && !kept->second.empty()) {
-        block = kept->second.back();
-        kept->second.pop_back();
+        block = take(kept->second);
         count(size);
         ++stats_.hits;
       }
@@ -49,8 +61,9 @@ class CachingAllocator final : public Allocator {
   void deallocate(void* block, std::size_t bytes) override {
     if (!block) return;
     const std::size_t size = size_class(bytes);
+    const std::uint32_t thread = this_thread();
     std::lock_guard lock(mutex_);
-    free_[size].push_back(block);
+    free_[size].push_back({block, thread});
     stats_.allocated -= static_cast<std::int64_t>(size);
   }
 
@@ -67,13 +80,29 @@ class CachingAllocator final : public Allocator {
   void empty_cache() override {
     std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
+      for (const Kept& kept : blocks) std::free(kept.block);
       stats_.reserved -= static_cast<std::int64_t>(size * blocks.size());
       blocks.clear();
     }
   }
 
  private:
+  // The block that this thread gave back last, else the last one: memory that another core's cache holds
+  // costs more than the work of a small kernel.
+  static void* take(std::vector<Kept>& blocks) {
+    constexpr std::size_t most = 16;  // looked at
+    const std::uint32_t thread = this_thread();
+    std::size_t at = blocks.size() - 1;
+    for (std::size_t i = blocks.size(); i > 0 && blocks.size() - i < most; --i)
+      if (blocks[i - 1].thread == thread) {
+        at = i - 1;
+        break;
+      }
+    void* const block = blocks[at].block;
+    blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(at));
+    return block;
+  }
+
   void* from_system(std::size_t size) {
     void* block = std::aligned_alloc(alignment, size);
     if (!block) {  // the kept blocks may be what fills the memory
@@ -94,7 +123,7 @@ class CachingAllocator final : public Allocator {
   }
 
   mutable std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> free_;
+  std::map<std::size_t, std::vector<Kept>> free_;
   MemoryStats stats_;
 };
 
