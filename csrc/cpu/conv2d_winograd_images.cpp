@@ -189,7 +189,7 @@ void forward(const ImagesPlan& plan, const Forward& f, const void* x, const void
   const Scratch<float> u(planes5 * plan.u_plane);
   transform_filters(plan, static_cast<const float*>(weight), u.data());
   // Few blocks are cut in two: there are threads without work otherwise.
-  const std::int64_t pieces = plan.blocks < 8 && plan.rows > 1 ? 2 : 1;
+  const std::int64_t pieces = plan.blocks < 4 && plan.rows > 1 ? 2 : 1;
   const std::int64_t unit = f.winner ? 1 : plan.columns, units = plan.tiles / unit;
   parallel_tasks(plan.blocks * pieces, p.N * plan.tiles * planes5 * p.C * p.K / 8, [&](std::int64_t task) {
     const std::int64_t piece = task % pieces;

@@ -17,6 +17,9 @@ namespace weft::cpu::WEFT_ISA {
 constexpr int planes5 = F5::n * F5::n;
 typedef std::int32_t Codes __attribute__((vector_size(vector_bytes)));
 typedef std::uint8_t CodeBytes __attribute__((vector_size(L), aligned(1), may_alias));
+#if defined(WEFT_ISA_avx512)
+typedef char Chars __attribute__((vector_size(16)));
+#endif
 
 struct ImagesPlan {
   // Tiles of one image.
@@ -35,6 +38,7 @@ struct ImagesPlan {
     return ((c * Hp + h) * Wp + w) * L;
   }
   std::int64_t x_size() const { return pixel(p.C, 0, 0); }
+  std::int64_t row_size() const { return p.C * F5::n * Wp * L; }
   // Where a tile begins in X.
   std::int64_t corner(std::int64_t tile) const { return pixel(0, tile / columns * 2, tile % columns * 2); }
 
@@ -42,20 +46,28 @@ struct ImagesPlan {
   std::int64_t rows, columns, tiles, Hp, Wp, Kp, u_plane, blocks;
 };
 
+// The first `count` numbers, the others 0; nothing else is read. Bytes become int32, in the guise of floats:
+// GCC takes a conversion of bytes apart.
 [[gnu::always_inline]] inline Vec load_lanes(const float* from, std::int64_t count) {
+#if defined(WEFT_ISA_avx512)
+  return __builtin_ia32_loadups512_mask(from, Vec{}, static_cast<unsigned short>((1u << count) - 1));
+#else
   return load_some(from, count);
+#endif
 }
-// Bytes to the lanes of a vector of int32, in the guise of floats.
 [[gnu::always_inline]] inline Vec load_lanes(const std::uint8_t* from, std::int64_t count) {
-  CodeBytes bytes{};
-  if (count >= L)
-    bytes = *reinterpret_cast<const CodeBytes*>(from);
-  else
-    for (std::int64_t i = 0; i < count; ++i) bytes[i] = from[i];
-  return __builtin_bit_cast(Vec, __builtin_convertvector(bytes, Codes));
+#if defined(WEFT_ISA_avx512)
+  typedef int Ints16 __attribute__((vector_size(64)));
+  const Chars bytes = __builtin_ia32_loaddquqi128_mask(reinterpret_cast<const char*>(from), Chars{},
+                                                       static_cast<unsigned short>((1u << count) - 1));
+  return __builtin_bit_cast(Vec, __builtin_ia32_pmovzxbd512_mask(bytes, Ints16{}, 0xffff));
+#else
+  Codes codes{};
+  for (std::int64_t i = 0; i < count; ++i) codes[i] = from[i];
+  return __builtin_bit_cast(Vec, codes);
+#endif
 }
 [[gnu::always_inline]] inline void store_lanes(float* to, const Vec& v, std::int64_t count) {
-  if (count >= L) return store(to, v);
 #if defined(WEFT_ISA_avx512)
   __builtin_ia32_storeups512_mask(to, v, static_cast<unsigned short>((1u << count) - 1));
 #else
@@ -64,10 +76,12 @@ struct ImagesPlan {
 }
 [[gnu::always_inline]] inline void store_lanes(std::uint8_t* to, const Vec& v, std::int64_t count) {
   const CodeBytes bytes = __builtin_convertvector(__builtin_bit_cast(Codes, v), CodeBytes);
-  if (count >= L)
-    *reinterpret_cast<CodeBytes*>(to) = bytes;
-  else
-    for (std::int64_t i = 0; i < count; ++i) to[i] = bytes[i];
+#if defined(WEFT_ISA_avx512)
+  __builtin_ia32_storedquqi128_mask(reinterpret_cast<char*>(to), __builtin_bit_cast(Chars, bytes),
+                                    static_cast<unsigned short>((1u << count) - 1));
+#else
+  for (std::int64_t i = 0; i < count; ++i) to[i] = bytes[i];
+#endif
 }
 
 // to[i][lane] = from[lane stride + i] for i < count; lanes from `lanes` on are zero.
@@ -78,7 +92,8 @@ template <class T>
     const std::int64_t some = min_of<std::int64_t>(L, count - f);
     Vec r[L];
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) r[i] = i < lanes ? load_lanes(from + i * stride + f, some) : Vec{};
+    for (int i = 0; i < L; ++i)
+      r[i] = load_lanes(from + (i < lanes ? i * stride : 0) + f, i < lanes ? some : 0);
     transpose(r);
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i)

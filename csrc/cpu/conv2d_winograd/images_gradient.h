@@ -135,31 +135,38 @@ inline void multiply_tile(const ImagesPlan& plan, const float* t, const float* u
     }
 }
 
-// dx += B m B^T
-inline void add_tile(const ImagesPlan& plan, const float* m, float* dx) {
+// rows [c][i][column] += m B^T, at the tile's first column.
+inline void add_tile_rows(const ImagesPlan& plan, const float* m, float* rows) {
   const std::int64_t C = plan.p.C;
-  for (std::int64_t c = 0; c < C; ++c, m += L, dx += plan.pixel(1, 0, 0)) {
-    Vec t[F5::n][F5::n];
-#pragma GCC unroll 6
-    for (int j = 0; j < F5::n; ++j) {
+  for (std::int64_t c = 0; c < C; ++c, m += L)
+    for (int i = 0; i < F5::n; ++i, rows += plan.Wp * L) {
       Vec in[F5::n], out[F5::n];
 #pragma GCC unroll 6
-      for (int i = 0; i < F5::n; ++i) in[i] = load(m + (i * F5::n + j) * C * L);
+      for (int j = 0; j < F5::n; ++j) in[j] = load(m + (i * F5::n + j) * C * L);
       F5::dinput(in, out);
 #pragma GCC unroll 6
-      for (int i = 0; i < F5::n; ++i) t[i][j] = out[i];
+      for (int j = 0; j < F5::n; ++j) store(rows + j * L, load(rows + j * L) + out[j]);
     }
+}
+
+// dx += B rows, at the first row of a row of tiles; rows is 0 afterwards.
+inline void add_columns(const ImagesPlan& plan, float* rows, float* dx) {
+  const std::int64_t step = plan.Wp * L;
+  for (std::int64_t c = 0; c < plan.p.C; ++c, rows += F5::n * step, dx += plan.pixel(1, 0, 0))
+    for (std::int64_t column = 0; column < step; column += L) {
+      Vec in[F5::n], out[F5::n];
 #pragma GCC unroll 6
-    for (int i = 0; i < F5::n; ++i) {
-      Vec out[F5::n];
-      F5::dinput(t[i], out);
+      for (int i = 0; i < F5::n; ++i) {
+        in[i] = load(rows + i * step + column);
+        store(rows + i * step + column, Vec{});
+      }
+      F5::dinput(in, out);
 #pragma GCC unroll 6
-      for (int j = 0; j < F5::n; ++j) {
-        float* to = dx + (i * plan.Wp + j) * L;
-        store(to, load(to) + out[j]);
+      for (int i = 0; i < F5::n; ++i) {
+        float* to = dx + i * step + column;
+        store(to, load(to) + out[i]);
       }
     }
-  }
 }
 
 // u: from pack_filters.
@@ -167,15 +174,18 @@ inline void input_gradient(const ImagesPlan& plan, const Douts& dout, const floa
                            float* dx) {
   const Conv2dParams& p = plan.p;
   const std::int64_t outs = p.K * dout.positions(), size = p.C * p.H * p.W;
-  const Scratch<float> scratch(plan.x_size() + (halves5 * p.K + planes5 * p.C) * L + dout.turned(outs));
-  float *sum = scratch.data(), *t = sum + plan.x_size(), *m = t + halves5 * p.K * L,
+  const std::int64_t row_size = plan.row_size();
+  const Scratch<float> scratch(plan.x_size() + row_size + (halves5 * p.K + planes5 * p.C) * L +
+                               dout.turned(outs));
+  float *sum = scratch.data(), *rows = sum + plan.x_size(), *t = rows + row_size, *m = t + halves5 * p.K * L,
         *dy = m + planes5 * p.C * L;
   dout.turn(block * L * outs, outs, plan.images(block), outs, dy);
-  clear(sum, plan.x_size() / L);
+  clear(sum, (plan.x_size() + row_size) / L);
   for (std::int64_t tile = 0; tile < plan.tiles; ++tile) {
     transform_dout_columns(plan, dout, dy, tile, t);
     multiply_tile(plan, t, u, m);
-    add_tile(plan, m, sum + plan.corner(tile));
+    add_tile_rows(plan, m, rows + tile % plan.columns * 2 * L);
+    if ((tile + 1) % plan.columns == 0) add_columns(plan, rows, sum + plan.corner(tile + 1 - plan.columns));
   }
   each_run(plan, 0, plan.Hp, [&](std::int64_t to, std::int64_t count, std::int64_t from) {
     turn_out(sum + from, size, plan.images(block), count, dx + block * L * size + to);
