@@ -112,11 +112,20 @@ def test_nan_and_infinity_in_windows_of_three(every_isa: str, rng: np.random.Gen
 
 
 def test_planes_that_pass_the_cache(every_isa: str) -> None:
-    x = np.tile(np.random.default_rng(0).normal(size=(1, 64, 56, 56)).astype(np.float32), (52, 1, 1, 1))
+    """64 times the same image: 64 MB and more, read ahead and stored past the cache; the image alone isn't."""
+    image, dimage = draw(np.random.default_rng(0), (1, 64, 56, 56)), draw(np.random.default_rng(1), (1, 64, 28, 28))
+    x, dout = (np.tile(array, (64, 1, 1, 1)) for array in (image, dimage))
     out, index = K.max_pool2d(x, 2)
-    one, one_index = K.max_pool2d(x[:1].copy(), 2)
-    assert (np.asarray(out) == np.asarray(one)).all()
-    assert (np.asarray(index) == np.asarray(one_index)).all()
+    one, one_index = K.max_pool2d(image, 2)
+    pairs = [
+        (out, one),
+        (index, one_index),
+        (K.max_pool2d_backward(dout, index, x.shape), K.max_pool2d_backward(dimage, one_index, image.shape)),
+        (K.avg_pool2d(x, 2), K.avg_pool2d(image, 2)),
+        (K.avg_pool2d_backward(dout, x.shape, 2), K.avg_pool2d_backward(dimage, image.shape, 2)),
+    ]
+    for many, alone in pairs:
+        assert (np.asarray(many) == np.asarray(alone)).all()
 
 
 def test_lp_gradient_of_zeros() -> None:

@@ -1,8 +1,12 @@
 // Pooling, spread over threads by plane; see ops/pool2d.h. Windows of 2x2 with stride 2 are read in pieces of
 // 16, 8 or 4 outputs, the last piece overlapping the one before; windows of 3x3 have a file of their own;
 // other windows go tap by tap over whole rows.
+//
+// Where x comes from memory, 2x2 windows ask for it 16 KiB ahead: the processor's own prefetching stops at
+// every page and follows two rows at once badly.
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/plane_bands.h"
 #include "cpu/pool2d_3x3.h"
 #include "cpu/pool2d_channels_last.h"
 #include "cpu/rows.h"
@@ -18,22 +22,18 @@ bool is_2x2(const Pool2dParams& p) {
          p.pad_w == 0 && p.dilation_h == 1 && p.dilation_w == 1 && 2 * p.P <= p.H && 2 * p.Q <= p.W;
 }
 
-// f.template piece<V>(q) for pieces of V outputs that cover [0, Q).
-template <int V, class F>
-[[gnu::always_inline]] inline void cover(std::int64_t Q, F&& f) {
-  for (std::int64_t q = 0; q < Q; q += V) f.template piece<V>(min_of(q, Q - V));
-}
-template <class F>
-[[gnu::always_inline]] inline void for_each_piece(std::int64_t Q, F&& f) {
-  if (Q >= 16)
-    cover<16>(Q, f);
-  else if (Q >= 8)
-    cover<8>(Q, f);
-  else if (Q >= 4)
-    cover<4>(Q, f);
-  else
-    cover<1>(Q, f);
-}
+// Asks for the two rows of x that lie a stretch behind these, if the array does not fit into a second-level
+// cache.
+class Ahead {
+ public:
+  Ahead(std::int64_t elements) : worth_(elements >= std::int64_t{1} << 20) {}
+  [[gnu::always_inline]] void operator()(const float* row, std::int64_t W) const {
+    if (worth_) prefetch<0>(row + 4096, 2 * W);
+  }
+
+ private:
+  bool worth_;
+};
 
 // Whether v takes the place of m. Bitwise operators: no branch in a vectorized loop.
 template <bool minimum, class T>
@@ -48,7 +48,7 @@ struct MaxRow2x2 {
   std::int32_t* index;
   std::int32_t base, W;  // base: index of r0[0]
   template <int V>
-  [[gnu::always_inline]] void piece(std::int64_t q) const {
+  [[gnu::always_inline]] void operator()(std::int64_t q) const {
     const float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
     float* __restrict y = out + q;
     std::int32_t* __restrict at = index + q;
@@ -100,6 +100,7 @@ void max_2x2(const MaxPool2dArgs& a) {
   const Pool2dParams& p = a.p;
   const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
   const bool streams = passes_cache(planes * (4 * in + 8 * outs));
+  const Ahead ahead(planes * in);
   parallel_tasks(planes, planes * in, [&](std::int64_t plane) {
     const float* x = static_cast<const float*>(a.x) + plane * in;
     PlaneOut<float> out(static_cast<float*>(a.out) + plane * outs, outs, streams);
@@ -111,7 +112,8 @@ void max_2x2(const MaxPool2dArgs& a) {
                                    index.data() + i * p.Q,
                                    static_cast<std::int32_t>(2 * i * p.W),
                                    static_cast<std::int32_t>(p.W)};
-      for_each_piece(p.Q, row);
+      ahead(x + 2 * i * p.W, p.W);
+      cover<16>(p.Q, row);
     }
   });
 }
@@ -164,7 +166,7 @@ struct MaxBackwardRow2x2 {
   std::int32_t base, W;
   std::int32_t* stray;
   template <int V>
-  [[gnu::always_inline]] void piece(std::int64_t q) const {
+  [[gnu::always_inline]] void operator()(std::int64_t q) const {
     float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
     const float* __restrict d = dout + q;
     const std::int32_t* __restrict at = index + q;
@@ -196,7 +198,7 @@ bool max_backward_plane_2x2(const Pool2dParams& p, float* dx, const float* dout,
                                 static_cast<std::int32_t>(2 * i * p.W),
                                 static_cast<std::int32_t>(p.W),
                                 &stray};
-    for_each_piece(p.Q, row);
+    cover<16>(p.Q, row);
     if (stray) return false;
     for (std::int64_t w = 2 * p.Q; w < p.W; ++w) r0[w] = r1[w] = 0;
   }
@@ -217,10 +219,16 @@ struct AvgRow2x2 {
   float* out;
   float divisor;
   template <int V>
-  [[gnu::always_inline]] void piece(std::int64_t q) const {
-    const float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
-    float* __restrict y = out + q;
-    for (int k = 0; k < V; ++k) y[k] = (((x0[2 * k] + x0[2 * k + 1]) + x1[2 * k]) + x1[2 * k + 1]) / divisor;
+  [[gnu::always_inline]] void operator()(std::int64_t q) const {
+    const float *x0 = r0 + 2 * q, *x1 = r1 + 2 * q;
+    if constexpr (V == 1) {
+      out[q] = (((x0[0] + x0[1]) + x1[0]) + x1[1]) / divisor;
+    } else {
+      using L = Lanes<V>;
+      const auto a = load<V>(x0), b = load<V>(x0 + V), c = load<V>(x1), d = load<V>(x1 + V);
+      const typename L::Vec top = __builtin_shuffle(a, b, L::even) + __builtin_shuffle(a, b, L::odd);
+      store<V>(out + q, (top + __builtin_shuffle(c, d, L::even) + __builtin_shuffle(c, d, L::odd)) / divisor);
+    }
   }
 };
 struct AvgBackwardRow2x2 {
@@ -228,13 +236,17 @@ struct AvgBackwardRow2x2 {
   const float* dout;
   float divisor;
   template <int V>
-  [[gnu::always_inline]] void piece(std::int64_t q) const {
-    float* __restrict x0 = r0 + 2 * q, * __restrict x1 = r1 + 2 * q;
-    const float* __restrict d = dout + q;
-#pragma GCC unroll 1  // a loop that is unrolled first is not vectorized
-    for (int k = 0; k < V; ++k) {
-      const float share = d[k] / divisor;
-      x0[2 * k] = x0[2 * k + 1] = x1[2 * k] = x1[2 * k + 1] = share;
+  [[gnu::always_inline]] void operator()(std::int64_t q) const {
+    float *x0 = r0 + 2 * q, *x1 = r1 + 2 * q;
+    if constexpr (V == 1) {
+      x0[0] = x0[1] = x1[0] = x1[1] = dout[q] / divisor;
+    } else {
+      using L = Lanes<V>;
+      const typename L::Vec share = load<V>(dout + q) / divisor;
+      const typename L::Vec low = __builtin_shuffle(share, share, L::low),
+                            high = __builtin_shuffle(share, share, L::high);
+      store<V>(x0, low), store<V>(x0 + V, high);
+      store<V>(x1, low), store<V>(x1 + V, high);
     }
   }
 };
@@ -244,16 +256,22 @@ bool avg_2x2(const AvgPool2dArgs& a, bool backward) {
   if (a.dtype != DType::float32 || !is_2x2(p)) return false;
   const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
   const float divisor = a.divisor_override ? static_cast<float>(a.divisor_override) : 4.0f;
+  // Making a whole gradient plane in a buffer first gained nothing over reading the lines that are stored to.
+  const bool streams = !backward && passes_cache(planes * 4 * (in + outs));
+  const Ahead ahead(planes * in);
   parallel_tasks(planes, planes * in, [&](std::int64_t plane) {
+    const std::int64_t made = backward ? in : outs;
     const float* src = static_cast<const float*>(a.src) + plane * (backward ? outs : in);
-    float* dst = static_cast<float*>(a.dst) + plane * (backward ? in : outs);
+    PlaneOut<float> out(static_cast<float*>(a.dst) + plane * made, made, streams);
+    float* dst = out.data();
     for (std::int64_t i = 0; i < p.P; ++i) {
       const std::int64_t top = 2 * i * p.W;
       if (!backward) {
-        for_each_piece(p.Q, AvgRow2x2{src + top, src + top + p.W, dst + i * p.Q, divisor});
+        ahead(src + top, p.W);
+        cover<widest>(p.Q, AvgRow2x2{src + top, src + top + p.W, dst + i * p.Q, divisor});
         continue;
       }
-      for_each_piece(p.Q, AvgBackwardRow2x2{dst + top, dst + top + p.W, src + i * p.Q, divisor});
+      cover<widest>(p.Q, AvgBackwardRow2x2{dst + top, dst + top + p.W, src + i * p.Q, divisor});
       for (std::int64_t w = 2 * p.Q; w < p.W; ++w) dst[top + w] = dst[top + p.W + w] = 0;
     }
     if (backward)
