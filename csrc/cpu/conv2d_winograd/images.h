@@ -16,7 +16,6 @@ namespace weft::cpu::WEFT_ISA {
 
 constexpr int planes5 = F5::n * F5::n;
 typedef std::int32_t Codes __attribute__((vector_size(vector_bytes)));
-typedef std::uint8_t CodeBytes __attribute__((vector_size(L), aligned(1), may_alias));
 #if defined(WEFT_ISA_avx512)
 typedef char Chars __attribute__((vector_size(16)));
 #endif
@@ -75,12 +74,15 @@ struct ImagesPlan {
 #endif
 }
 [[gnu::always_inline]] inline void store_lanes(std::uint8_t* to, const Vec& v, std::int64_t count) {
-  const CodeBytes bytes = __builtin_convertvector(__builtin_bit_cast(Codes, v), CodeBytes);
 #if defined(WEFT_ISA_avx512)
-  __builtin_ia32_storedquqi128_mask(reinterpret_cast<char*>(to), __builtin_bit_cast(Chars, bytes),
-                                    static_cast<unsigned short>((1u << count) - 1));
+  typedef int Ints16 __attribute__((vector_size(64)));
+  __builtin_ia32_storedquqi128_mask(
+      reinterpret_cast<char*>(to),
+      __builtin_ia32_pmovdb512_mask(__builtin_bit_cast(Ints16, v), Chars{}, 0xffff),
+      static_cast<unsigned short>((1u << count) - 1));
 #else
-  for (std::int64_t i = 0; i < count; ++i) to[i] = bytes[i];
+  const Codes codes = __builtin_bit_cast(Codes, v);
+  for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<std::uint8_t>(codes[i]);
 #endif
 }
 
@@ -109,11 +111,11 @@ template <class T>
     const std::int64_t some = min_of<std::int64_t>(L, count - f);
     Vec r[L];
 #pragma GCC unroll 16
-    for (int i = 0; i < L; ++i) r[i] = i < some ? load(from + (f + i) * L) : Vec{};
+    for (int i = 0; i < L; ++i) r[i] = load(from + (f + (i < some ? i : 0)) * L);
     transpose(r);
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i)
-      if (i < lanes) store_lanes(to + i * stride + f, r[i], some);
+      store_lanes(to + (i < lanes ? i * stride : 0) + f, r[i], i < lanes ? some : 0);
   }
 }
 
@@ -165,8 +167,8 @@ inline void transform_filters(const ImagesPlan& plan, const float* weight, float
 constexpr int halves5 = 2 * F5::n;
 
 // V of one tile: planes `plane` floats apart, channels `step`.
-inline void transform_tile(const ImagesPlan& plan, const float* x, float* v, std::int64_t step,
-                           std::int64_t plane) {
+[[gnu::noinline, gnu::noclone]] inline void transform_tile(const ImagesPlan& plan, const float* x, float* v,
+                                                           std::int64_t step, std::int64_t plane) {
   for (std::int64_t c = 0; c < plan.p.C; ++c, x += plan.pixel(1, 0, 0), v += step) {
     Vec t[F5::n][F5::n];
 #pragma GCC unroll 6
