@@ -10,6 +10,9 @@ namespace weft::cpu::WEFT_ISA {
 bool batch_norm_rows_forward(const BatchNormArgs& a);
 bool batch_norm_rows_backward(const BatchNormBackwardArgs& a);
 
+// Small planes, L <= 64. False likewise.
+bool batch_norm_small_forward(const BatchNormArgs& a);
+
 namespace {
 
 template <class T>

@@ -1,6 +1,7 @@
 // Batch and row normalization; see ops/norm.h. What the methods here don't take goes to the naive kernels.
 //
-// Batch normalization of rows of channels has a file of its own, batch_norm_rows.cpp.
+// Batch normalization of rows of channels and of small planes have files of their own, batch_norm_rows.cpp
+// and batch_norm_small.cpp.
 //
 // Batch normalization, planes of 4 values at least: a task is a group of neighbouring channels with all their
 // images. Its statistics, or the backward's sums, are finished before it writes anything, so the second sweep
@@ -326,6 +327,7 @@ void batch_norm_forward(Stream& stream, const BatchNormArgs& a) {
   if (batch_norm_rows_forward(a)) return;
   if (!has_planes(a.N, a.C, a.L)) return reference::batch_norm_forward(stream, a);
   if (a.training && a.num_batches_tracked) ++*a.num_batches_tracked;
+  if (batch_norm_small_forward(a)) return;
   return a.dtype == DType::float32 ? forward_of<float>(a) : forward_of<double>(a);
 }
 
