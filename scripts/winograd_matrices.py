@@ -4,7 +4,8 @@ The numbers are a + b sqrt2 with fractions a, b, so that nothing is rounded. csr
 the same matrices as straight-line code; its head explains them. Checked for each algorithm:
 
     y = A^T [(G g) . (B^T d)]    is    y_i = sum over k of d_(i+k) g_k    for every d and g
-    without the last plane all outputs but the last are right (tiles that are one output narrower)
+    with the point at infinity, all outputs but the last are right without the last plane (tiles that are one output
+    narrower)
 
 Usage: python scripts/winograd_matrices.py
 """
@@ -67,9 +68,9 @@ def times(polynomial: list[Number], root: Number) -> list[Number]:
 
 
 def matrices(points: list[Number], m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
-    """A (n x m), G (n x r) and B^T (n x n) for finite `points` and the point at infinity."""
-    n = len(points) + 1
-    assert n == m + r - 1
+    """A (n x m), G (n x r) and B^T (n x n) for finite `points` and, where they are one too few, infinity."""
+    n = m + r - 1
+    assert len(points) in (n - 1, n)
     a, g, b = [], [], []
     for p in points:
         rest, scale = [ONE], ONE
@@ -79,12 +80,13 @@ def matrices(points: list[Number], m: int, r: int) -> tuple[Matrix, Matrix, Matr
         a.append(powers(p, m))
         g.append([x / scale for x in powers(p, r)])
         b.append(rest + [ZERO] * (n - len(rest)))
-    everything = [ONE]
-    for p in points:
-        everything = times(everything, p)
-    a.append([ZERO] * (m - 1) + [ONE])
-    g.append([ZERO] * (r - 1) + [ONE])
-    b.append(everything)
+    if len(points) < n:
+        everything = [ONE]
+        for p in points:
+            everything = times(everything, p)
+        a.append([ZERO] * (m - 1) + [ONE])
+        g.append([ZERO] * (r - 1) + [ONE])
+        b.append(everything)
     return a, g, b
 
 
@@ -99,7 +101,7 @@ def coefficient(a: Matrix, g: Matrix, b: Matrix, i: int, j: int, k: int, planes:
 def check(points: list[Number], m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     a, g, b = matrices(points, m, r)
     n = m + r - 1
-    for planes, outputs in ((n, m), (n - 1, m - 1)):
+    for planes, outputs in ((n, m), (n - 1, m - 1)) if len(points) < n else ((n, m),):
         for i, j, k in product(range(outputs), range(n), range(r)):
             expected = ONE if j == i + k else ZERO
             assert coefficient(a, g, b, i, j, k, planes) == expected, (m, r, planes, i, j, k)
@@ -110,9 +112,11 @@ def main() -> None:
     root_half, root = of(0, Fraction(1, 2)), of(0, 1)
     six = [ZERO, root_half, ZERO - root_half, root, ZERO - root]
     three = [ZERO, ONE, ZERO - ONE]
-    for points, m, r in ((six, 4, 3), (six, 3, 4), (six, 2, 5), (three, 2, 3)):
+    seven = [ZERO, *(of(Fraction(sign * p, 8)) for p in (5, 9, 17) for sign in (1, -1))]
+    for points, m, r in ((six, 4, 3), (six, 3, 4), (six, 2, 5), (three, 2, 3), (seven, 4, 4)):
         a, g, b = check(points, m, r)
-        print(f"F({m}x{m}, {r}x{r}): points {', '.join(map(str, points))}, infinity")
+        infinity = ", infinity" if len(points) < m + r - 1 else ""
+        print(f"F({m}x{m}, {r}x{r}): points {', '.join(map(str, points))}{infinity}")
         for name, matrix in (("A", a), ("G", g), ("B^T", b)):
             for row in matrix:
                 print(f"  {name:4}" + "  ".join(f"{x!s:>12}" for x in row))

@@ -39,6 +39,7 @@ constexpr float root2 = 1.41421356237309504880f, root_half = 0.70710678118654752
 // What F(4x4,3x3), F(3x3,4x4) and F(2x2,5x5) share: p = 0, s, -s, t, -t, inf with s = 1/sqrt2, t = sqrt2.
 struct SixPoints {
   static constexpr int n = 6;
+  static constexpr bool infinity = true;  // the last plane is that of infinity
 
   // v = B^T d
   [[gnu::always_inline]] static inline void input(const Vec (&d)[6], Vec (&v)[6]) {
@@ -162,9 +163,78 @@ struct F5 : SixPoints {
   [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[5]) { moments5(v, dg); }
 };
 
+// A pair of opposite points +-p among 0, +-p, +-q, +-r. Its rows of B^T are x (x +- p) (x^4 - sum x^2 +
+// product), its diagonal entry of G is `scale`.
+struct Pair {
+  constexpr Pair(double p, double q, double r)
+      : p(static_cast<float>(p)),
+        sum(static_cast<float>(q * q + r * r)),
+        product(static_cast<float>(q * q * r * r)),
+        scale(static_cast<float>(1 / (2 * p * p * (p * p - q * q) * (p * p - r * r)))) {}
+  float p, sum, product, scale;
+};
+
+// F(4x4, 4x4): 49 multiplications for 256; for the stem. p = 0, +-5/8, +-9/8, +-17/8: seven numbers and no
+// infinity, so a tile that is narrower needs all planes too. These points lose half of what 0, +-1/2, +-1,
+// +-2 do.
+struct F7 {
+  static constexpr int n = 7, m = 4, r = 4;
+  static constexpr bool infinity = false;
+  static constexpr double a = 0.625, b = 1.125, c = 2.125;
+  static constexpr Pair pairs[3] = {{a, b, c}, {b, a, c}, {c, a, b}};
+  // Of the row of 0: (x^2 - a^2) (x^2 - b^2) (x^2 - c^2) over its value at 0.
+  static constexpr double all = a * a * b * b * c * c;
+  static constexpr float zero2 = static_cast<float>(-1 / (a * a) - 1 / (b * b) - 1 / (c * c)),
+                         zero4 = static_cast<float>((a * a + b * b + c * c) / all),
+                         zero6 = static_cast<float>(-1 / all);
+
+  [[gnu::always_inline]] static inline void input(const Vec (&d)[7], Vec (&v)[7]) {
+    v[0] = d[0] + zero2 * d[2] + zero4 * d[4] + zero6 * d[6];
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) {
+      const Pair k = pairs[i];
+      const Vec even = d[6] - k.sum * d[4] + k.product * d[2];
+      const Vec odd = d[5] - k.sum * d[3] + k.product * d[1];
+      v[1 + 2 * i] = even + k.p * odd;
+      v[2 + 2 * i] = even - k.p * odd;
+    }
+  }
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[4], Vec (&u)[7]) {
+    u[0] = g[0];
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) {
+      const float p = pairs[i].p;
+      const Vec even = g[0] + p * p * g[2], odd = p * g[1] + p * p * p * g[3];
+      u[1 + 2 * i] = even + odd;
+      u[2 + 2 * i] = even - odd;
+    }
+  }
+  [[gnu::always_inline]] static inline void output(const Vec (&v)[7], Vec (&y)[4]) {
+    Vec even[3], odd[3];
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) {
+      even[i] = v[1 + 2 * i] + v[2 + 2 * i];
+      odd[i] = v[1 + 2 * i] - v[2 + 2 * i];
+    }
+    const auto sum = [](const Vec(&x)[3], int power) __attribute__((always_inline)) {
+      return weight_of(0, power) * x[0] + weight_of(1, power) * x[1] + weight_of(2, power) * x[2];
+    };
+    y[0] = v[0] + sum(even, 0);
+    y[1] = sum(odd, 1);
+    y[2] = sum(even, 2);
+    y[3] = sum(odd, 3);
+  }
+  [[gnu::always_inline]] static constexpr float weight_of(int pair, int power) {
+    float w = pairs[pair].scale;
+    for (int i = 0; i < power; ++i) w *= pairs[pair].p;
+    return w;
+  }
+};
+
 // F(2x2, 3x3): 16 multiplications for 36. p = 0, 1, -1, inf. The rows of 0 change their sign in B and G.
 struct F2 {
   static constexpr int n = 4, m = 2, r = 3;
+  static constexpr bool infinity = true;
   [[gnu::always_inline]] static inline void input(const Vec (&d)[4], Vec (&v)[4]) {
     v[0] = d[0] - d[2];
     v[1] = d[1] + d[2];

@@ -27,8 +27,8 @@ inline void multiply_planes(const Block& b, int vectors, const Operand& v_shape,
   v += c0 * v_shape.tiles;
   for (int i = 0; i < F::n; ++i)
     for (int j = 0; j < F::n; ++j, v += v_shape.plane, u += u_plane, m += m_shape.plane)
-      multiply_range(b.range(i == F::n - 1, j == F::n - 1), vectors, c1 - c0, v, v_shape.tiles * L, u, m,
-                     m_shape.tiles * L, c0 > 0, v + v_shape.plane, ahead);
+      multiply_range(b.range(F::infinity && i == F::n - 1, F::infinity && j == F::n - 1), vectors, c1 - c0, v,
+                     v_shape.tiles * L, u, m, m_shape.tiles * L, c0 > 0, v + v_shape.plane, ahead);
 }
 
 // Only whole rows of NCHW images are worth fetching; see fetch_input, fetch_output.
@@ -125,11 +125,10 @@ void convolve_by_panels(const In& x, const Filters& w, const Out& out, const Blo
   }
 }
 
-// N images; out is P x Q. tiles: of a block, about.
+// N images; out is P x Q.
 template <class F, class In, class Out>
-void convolve(std::int64_t N, const In& x, const Filters& w, const Out& out,
-              std::int64_t tiles = tiles_of_block) {
-  const Blocks blocks(N, out.P, out.Q, F::m, tiles);
+void convolve(std::int64_t N, const In& x, const Filters& w, const Out& out) {
+  const Blocks blocks(N, out.P, out.Q, F::m, tiles_of_block);
   const std::int64_t work = N * out.P * out.Q * w.ins * w.outs / 2;
   if (w.ins * w.outs * F::n * F::n <= small_weight)
     convolve_by_blocks<F>(x, w, out, blocks, work);

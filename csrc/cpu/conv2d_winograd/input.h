@@ -132,10 +132,10 @@ inline void input_rows(const float* t, std::int64_t columns, std::int64_t column
 #pragma GCC unroll 1
     for (int i = 0; i < F::n; ++i) {
       Vec d[F::n], out[F::n];
-#pragma GCC unroll 6
+#pragma GCC unroll 7
       for (int j = 0; j < F::n; ++j) d[j] = load(t + (i * columns + column + j) * L);
       F::input(d, out);
-#pragma GCC unroll 6
+#pragma GCC unroll 7
       for (int j = 0; j < F::n; ++j) store(v + (i * F::n + j) * plane, out[j]);
     }
 }
@@ -153,10 +153,10 @@ inline void transform_input(const In& x, const Blocks& blocks, const Block& b, s
     const float* from = strip + (blocks.rows.start(b.row + row) - p0) * columns * L;
     for (std::int64_t column = 0; column < columns; ++column) {
       Vec d[F::n], out[F::n];
-#pragma GCC unroll 6
+#pragma GCC unroll 7
       for (int i = 0; i < F::n; ++i) d[i] = load(from + (i * columns + column) * L);
       F::input(d, out);
-#pragma GCC unroll 6
+#pragma GCC unroll 7
       for (int i = 0; i < F::n; ++i) store(t + (i * columns + column) * L, out[i]);
     }
     std::int64_t wide, narrow;
@@ -197,7 +197,7 @@ inline Vec transform_dout(const Images& x, const Blocks& blocks, const Block& b,
     for (std::int64_t column = 0; column < columns; ++column) {
       Vec out[F::n];
       dout_line<F>(from + column * L, columns * L, blocks.rows.extent(b.row + row), out);
-#pragma GCC unroll 6
+#pragma GCC unroll 7
       for (int i = 0; i < F::n; ++i) store(t + (i * columns + column) * L, out[i]);
     }
     std::int64_t wide, narrow;
@@ -209,7 +209,7 @@ inline Vec transform_dout(const Images& x, const Blocks& blocks, const Block& b,
       for (int i = 0; i < F::n; ++i) {
         Vec out[F::n];
         dout_line<F>(tile_t + i * columns * L, L, blocks.columns.extent(b.column + column), out);
-#pragma GCC unroll 6
+#pragma GCC unroll 7
         for (int j = 0; j < F::n; ++j) store(to + (i * F::n + j) * operand.plane, out[j]);
       }
     }

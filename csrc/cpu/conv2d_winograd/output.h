@@ -32,10 +32,10 @@ template <class F>
                                                float* to, std::int64_t step, std::int64_t rows,
                                                std::int64_t columns) {
   Vec t[F::m][F::n];
-#pragma GCC unroll 6
+#pragma GCC unroll 7
   for (int j = 0; j < F::n; ++j) {
     Vec in[F::n], out[F::m];
-#pragma GCC unroll 6
+#pragma GCC unroll 7
     for (int i = 0; i < F::n; ++i) in[i] = load(m + (i * F::n + j) * plane);
     F::output(in, out);
 #pragma GCC unroll 4

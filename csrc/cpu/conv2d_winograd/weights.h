@@ -33,14 +33,14 @@ template <class F>
 #pragma GCC unroll 5
     for (int i = 0; i < F::r; ++i) in[i] = g[i * F::r + j];
     F::weight(in, out);
-#pragma GCC unroll 6
+#pragma GCC unroll 7
     for (int i = 0; i < F::n; ++i) t[i][j] = out[i];
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 7
   for (int i = 0; i < F::n; ++i) {
     Vec out[F::n];
     F::weight(t[i], out);
-#pragma GCC unroll 6
+#pragma GCC unroll 7
     for (int j = 0; j < F::n; ++j) store(u + (i * F::n + j) * plane, out[j]);
   }
 }
@@ -97,10 +97,10 @@ inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, 
 template <class F>
 [[gnu::always_inline]] inline void weight_gradient(const float* s, std::int64_t plane, float* dg) {
   Vec t[F::r][F::n];
-#pragma GCC unroll 6
+#pragma GCC unroll 7
   for (int j = 0; j < F::n; ++j) {
     Vec in[F::n], out[F::r];
-#pragma GCC unroll 6
+#pragma GCC unroll 7
     for (int i = 0; i < F::n; ++i) in[i] = load(s + (i * F::n + j) * plane);
     F::dweight(in, out);
 #pragma GCC unroll 5
