@@ -20,9 +20,9 @@ CASES = [
     (16, 6, 16, 14, 14),  # one block of images, cut into two pieces
     (64, 6, 16, 14, 14),  # LeNet's second layer
     (37, 6, 16, 13, 15),  # a last block that is not full, odd sizes of the output
-    (16, 7, 33, 11, 10),  # more channels than go at once, and outputs beyond a vector
+    (32, 7, 33, 11, 10),  # more channels than go at once, and outputs beyond a vector
     (24, 13, 13, 9, 12),
-    (16, 3, 16, 6, 6),  # one tile
+    (32, 3, 16, 6, 6),  # one tile
     (130, 4, 24, 8, 7),  # many blocks
 ]
 PADDINGS = [(0, 0, 0, 0), (2, 2, 2, 2), (1, 2, 0, 3), (5, 0, 6, 1)]

@@ -237,7 +237,8 @@ bool conv2d_winograd_images_forward(const Conv2dForwardArgs& a) {
 bool conv2d_winograd_images_backward_input(const Conv2dBackwardInputArgs& a) {
   const Conv2dParams& p = a.p;
   const ImagesPlan plan(p, ceil_div(p.P, 2), ceil_div(p.Q, 2));
-  if (!takes(p, a.dtype, plan.rows, plan.columns)) return false;
+  // A single block is one task: other methods have more.
+  if (plan.blocks < 2 || !takes(p, a.dtype, plan.rows, plan.columns)) return false;
   backward(plan, {static_cast<const float*>(a.dout), nullptr, p.P, p.Q}, nullptr, a.weight, a.dx, nullptr,
            nullptr);
   return true;
@@ -246,7 +247,8 @@ bool conv2d_winograd_images_backward_input(const Conv2dBackwardInputArgs& a) {
 bool conv2d_winograd_images_backward_weight(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& p = a.p;
   const ImagesPlan plan(p, ceil_div(p.P, 2), ceil_div(p.Q, 2));
-  if (!takes(p, a.dtype, plan.rows, plan.columns)) return false;
+  // A single block is one task: other methods have more.
+  if (plan.blocks < 2 || !takes(p, a.dtype, plan.rows, plan.columns)) return false;
   backward(plan, {static_cast<const float*>(a.dout), nullptr, p.P, p.Q}, a.x, nullptr, nullptr, a.dw, a.db);
   return true;
 }
