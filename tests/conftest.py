@@ -38,6 +38,13 @@ def every_isa(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture(params=[name for name in K.available_isas() if name != "avx512bf16"])
+def every_implementation(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The same with the naive kernels, for tests against something else than these."""
+    with isa(request.param):
+        yield request.param
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

@@ -26,7 +26,7 @@ def maps(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("count", [0, 1, 6, 300])
-def test_gather(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> None:
+def test_gather(every_implementation: str, rng: np.random.Generator, shape: tuple[int, ...], count: int) -> None:
     images, (scale, shift) = images_of(rng, shape), channels(rng, shape[1])
     index = rng.integers(0, shape[0], count)
     wanted = images[index].astype(np.float64) * scale[:, None, None] + shift[:, None, None]
@@ -35,14 +35,16 @@ def test_gather(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("size", [(28, 28), (5, 9), (1, 1)], ids=str)
-def test_warp(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+def test_warp(
+    every_implementation: str, rng: np.random.Generator, shape: tuple[int, ...], size: tuple[int, int]
+) -> None:
     images, (scale, shift) = images_of(rng, shape), channels(rng, shape[1])
     index, theta = rng.integers(0, shape[0], 7), maps(rng, 7)
     out = K.warp_images(images, index, theta, size, scale, shift, 31.0)
     assert_close(out, reference(K.warp_images, images, index, theta, size, scale, shift, 31.0), factor=4)
 
 
-def test_warp_by_identity_flip_and_shift(every_isa: str, rng: np.random.Generator) -> None:
+def test_warp_by_identity_flip_and_shift(every_implementation: str, rng: np.random.Generator) -> None:
     images, one, zero = images_of(rng, (3, 2, 6, 7)), np.ones(2, np.float32), np.zeros(2, np.float32)
     index = np.arange(3)
 
@@ -59,7 +61,7 @@ def test_warp_by_identity_flip_and_shift(every_isa: str, rng: np.random.Generato
 
 
 @pytest.mark.parametrize("size", [(12, 9), (7, 15)], ids=str)
-def test_warp_torch(every_isa: str, rng: np.random.Generator, size: tuple[int, int]) -> None:
+def test_warp_torch(every_implementation: str, rng: np.random.Generator, size: tuple[int, int]) -> None:
     torch = pytest.importorskip("torch")
     images, theta, fill = images_of(rng, (4, 2, 11, 10)), maps(rng, 4), 40.0
     y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in size), indexing="ij")

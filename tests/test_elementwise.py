@@ -83,7 +83,7 @@ def strided(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("op", FLOATING)
-def test_floating(every_isa: str, rng: np.random.Generator, op: str, shape: tuple[int, ...]) -> None:
+def test_floating(every_implementation: str, rng: np.random.Generator, op: str, shape: tuple[int, ...]) -> None:
     function, low, high = FLOATING[op]
     for dtype in FLOATS:
         x = rng.uniform(low, high, shape).astype(dtype)
@@ -94,7 +94,7 @@ def test_floating(every_isa: str, rng: np.random.Generator, op: str, shape: tupl
 
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("op", ANY_NUMBER)
-def test_any_number(every_isa: str, rng: np.random.Generator, op: str, dtype: str) -> None:
+def test_any_number(every_implementation: str, rng: np.random.Generator, op: str, dtype: str) -> None:
     for shape in SHAPES:
         x = draw(rng, shape, dtype)
         out = np.asarray(getattr(K, op)(x))
@@ -105,7 +105,7 @@ def test_any_number(every_isa: str, rng: np.random.Generator, op: str, dtype: st
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", ["isnan", "isfinite", "logical_not"])
-def test_unary_to_bool(every_isa: str, rng: np.random.Generator, op: str, dtype: str) -> None:
+def test_unary_to_bool(every_implementation: str, rng: np.random.Generator, op: str, dtype: str) -> None:
     for shape in SHAPES:
         x = np.array(draw(rng, shape, dtype))
         if x.dtype.kind == "f" and x.size > 4:
@@ -116,7 +116,7 @@ def test_unary_to_bool(every_isa: str, rng: np.random.Generator, op: str, dtype:
         np.testing.assert_array_equal(np.asarray(getattr(K, op)(strided(x))), out)
 
 
-def test_erf(every_isa: str, rng: np.random.Generator) -> None:
+def test_erf(every_implementation: str, rng: np.random.Generator) -> None:
     from math import erf
 
     x = np.concatenate([rng.uniform(-5, 5, 4001), rng.uniform(-1e-3, 1e-3, 99), [0, -0.0, np.inf, -np.inf]])
@@ -126,7 +126,7 @@ def test_erf(every_isa: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("op", ["exp", "log", "expm1", "log1p", "sqrt", "rsqrt", "reciprocal", "sin", "cos"])
-def test_special_values(every_isa: str, op: str) -> None:
+def test_special_values(every_implementation: str, op: str) -> None:
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-40, 200, -200], np.float32)
     with np.errstate(all="ignore"):
         expected = FLOATING[op][0](x)
@@ -139,7 +139,7 @@ def test_special_values(every_isa: str, op: str) -> None:
 
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("op", ARITHMETIC)
-def test_arithmetic(every_isa: str, rng: np.random.Generator, op: str, dtype: str) -> None:
+def test_arithmetic(every_implementation: str, rng: np.random.Generator, op: str, dtype: str) -> None:
     for shape in SHAPES:
         a, b = draw(rng, shape, dtype), draw(rng, shape, dtype)
         if op == "pow":
@@ -157,7 +157,7 @@ def test_arithmetic(every_isa: str, rng: np.random.Generator, op: str, dtype: st
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", TO_BOOL)
-def test_comparison(every_isa: str, rng: np.random.Generator, op: str, dtype: str) -> None:
+def test_comparison(every_implementation: str, rng: np.random.Generator, op: str, dtype: str) -> None:
     for shape in SHAPES:
         a, b = np.array(draw(rng, shape, dtype)), draw(rng, shape, dtype)
         if a.dtype.kind == "f" and a.size > 2:
@@ -168,7 +168,7 @@ def test_comparison(every_isa: str, rng: np.random.Generator, op: str, dtype: st
         np.testing.assert_array_equal(np.asarray(getattr(K, op)(strided(a), b)), out)
 
 
-def test_div(every_isa: str, rng: np.random.Generator) -> None:
+def test_div(every_implementation: str, rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(3, 1001)), rng.uniform(1, 2, size=1001)
     assert_close(K.div(a, b), a / b)
     assert_close(K.div(a.astype(np.float32), b.astype(np.float32)), a / b, dtype="float32")
@@ -180,7 +180,7 @@ def test_div(every_isa: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
-def test_integer_corners(every_isa: str, dtype: str) -> None:
+def test_integer_corners(every_implementation: str, dtype: str) -> None:
     """No division by zero and no overflow stops the program; both have a defined result."""
     info = np.iinfo(dtype)
     low, high = np.full(37, info.min, dtype), np.full(37, info.max, dtype)
@@ -203,7 +203,7 @@ def test_integer_corners(every_isa: str, dtype: str) -> None:
         np.testing.assert_array_equal(np.asarray(K.pow(base, exponent)), [0, 1, 1, -1, 0])
 
 
-def test_float_division_rounds_down(every_isa: str) -> None:
+def test_float_division_rounds_down(every_implementation: str) -> None:
     a = np.array([7.5, -7.5, 7.5, -7.5, 6, -6, 1, 0, np.nan, 1e30], np.float64)
     b = np.array([2, 2, -2, -2, 3, 3, 0, 0, 1, 3], np.float64)
     with np.errstate(all="ignore"):
@@ -214,14 +214,14 @@ def test_float_division_rounds_down(every_isa: str) -> None:
 
 
 @pytest.mark.parametrize("op", ["maximum", "minimum"])
-def test_extremes_propagate_nan(every_isa: str, op: str) -> None:
+def test_extremes_propagate_nan(every_implementation: str, op: str) -> None:
     a = np.tile(np.float32([np.nan, 1, np.nan, 2]), 17)
     b = np.tile(np.float32([1, np.nan, np.nan, 3]), 17)
     np.testing.assert_array_equal(np.asarray(getattr(K, op)(a, b)), ARITHMETIC[op](a, b))
 
 
 @pytest.mark.parametrize("dtype", NUMBERS)
-def test_clip(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
+def test_clip(every_implementation: str, rng: np.random.Generator, dtype: str) -> None:
     for shape in SHAPES:
         x = draw(rng, shape, dtype)
         np.testing.assert_array_equal(np.asarray(K.clip(x, 1, 3)), np.clip(x, 1, 3).astype(dtype))
@@ -230,7 +230,7 @@ def test_clip(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
         np.testing.assert_array_equal(np.asarray(K.clip(x)), x)
 
 
-def test_clip_bounds(every_isa: str) -> None:
+def test_clip_bounds(every_implementation: str) -> None:
     x = np.float32([np.nan, -np.inf, np.inf, 0.5])
     np.testing.assert_array_equal(np.asarray(K.clip(x, 0, 1)), np.float32([np.nan, 0, 1, 0.5]))
     np.testing.assert_array_equal(np.asarray(K.clip(np.arange(6), 0.5, 3.5)), [1, 1, 2, 3, 3, 3])
@@ -242,7 +242,7 @@ def test_clip_bounds(every_isa: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_where(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
+def test_where(every_implementation: str, rng: np.random.Generator, dtype: str) -> None:
     for shape in SHAPES:
         condition = draw(rng, shape, "bool")
         a, b = draw(rng, shape, dtype), draw(rng, shape, dtype)
@@ -253,7 +253,7 @@ def test_where(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
     np.testing.assert_array_equal(np.asarray(K.where(condition, a, b)), np.where(condition, a, b))
 
 
-def test_where_with_numbers(every_isa: str) -> None:
+def test_where_with_numbers(every_implementation: str) -> None:
     x = np.float32([-1, 2, np.nan])
     assert_close(K.where(K.gt(x, 0), x, 0), np.float32([0, 2, 0]))
     assert K.where(K.gt(x, 0), 1, 0).dtype == K.DType.int64
@@ -297,7 +297,9 @@ def test_copy_any_strides(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("shape", [(64, 64), (65, 130), (1, 300), (300, 1), (3, 70, 129), (2, 3, 40, 50)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_transposed_copy(every_isa: str, rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> None:
+def test_transposed_copy(
+    every_implementation: str, rng: np.random.Generator, dtype: str, shape: tuple[int, ...]
+) -> None:
     x = draw(rng, shape, dtype)
     np.testing.assert_array_equal(np.asarray(K.copy(x.T)), x.T)
     swapped = x.swapaxes(-1, -2)
@@ -305,7 +307,7 @@ def test_transposed_copy(every_isa: str, rng: np.random.Generator, dtype: str, s
     np.testing.assert_array_equal(np.asarray(K.copy(np.moveaxis(x, 0, -1))), np.moveaxis(x, 0, -1))
 
 
-def test_copy_broadcasts(every_isa: str) -> None:
+def test_copy_broadcasts(every_implementation: str) -> None:
     out = np.zeros((3, 4), np.float32)
     K.copy_into(out, np.arange(4))
     np.testing.assert_array_equal(out, np.tile(np.arange(4), (3, 1)))
@@ -316,7 +318,7 @@ def test_copy_broadcasts(every_isa: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_fill(every_isa: str, dtype: str) -> None:
+def test_fill(every_implementation: str, dtype: str) -> None:
     for shape in SHAPES:
         np.testing.assert_array_equal(np.asarray(K.full(shape, 1, dtype)), np.full(shape, 1, dtype))
     gaps = np.zeros((70, 90), dtype)
@@ -325,7 +327,7 @@ def test_fill(every_isa: str, dtype: str) -> None:
     assert int(gaps.sum(dtype=np.int64)) == 35 * 30
 
 
-def test_arange(every_isa: str) -> None:
+def test_arange(every_implementation: str) -> None:
     for args in [(5,), (2, 7), (0, 10, 3), (10, 0, -3), (3, 3), (5, 0), (-4, 4, 2), (40_001,)]:
         out = np.asarray(K.arange(*args))
         np.testing.assert_array_equal(out, np.arange(*args))
@@ -343,7 +345,7 @@ def test_arange(every_isa: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_numbers_take_the_other_dtype(every_isa: str, dtype: str) -> None:
+def test_numbers_take_the_other_dtype(every_implementation: str, dtype: str) -> None:
     x = np.ones(3, dtype)
     if dtype != "bool":
         assert K.add(x, 1).dtype == K.asarray(x).dtype
@@ -365,7 +367,7 @@ def test_numbers() -> None:
         K.add(np.ones(2, np.uint8), 300)
 
 
-def test_out(every_isa: str, rng: np.random.Generator) -> None:
+def test_out(every_implementation: str, rng: np.random.Generator) -> None:
     a, b = rng.normal(size=(2, 5, 7)).astype(np.float32)
     expected = a + b
     out = np.zeros((7, 5), np.float32).T
@@ -379,7 +381,7 @@ def test_out(every_isa: str, rng: np.random.Generator) -> None:
     assert a.min() >= 0
 
 
-def test_out_that_overlaps(every_isa: str) -> None:
+def test_out_that_overlaps(every_implementation: str) -> None:
     """The operand is read as it was before, also where both came from NumPy on their own."""
     for n in (5, 1001):
         x = np.arange(n, dtype=np.float32)
@@ -394,7 +396,9 @@ def test_out_that_overlaps(every_isa: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(100_003,), (301, 513), (7, 40_001)], ids=str)
-def test_threads_do_not_change_bits(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+def test_threads_do_not_change_bits(
+    every_implementation: str, rng: np.random.Generator, shape: tuple[int, ...]
+) -> None:
     a, b = rng.normal(size=(2, *shape)).astype(np.float32)
     column = a[..., :1]
 

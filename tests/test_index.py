@@ -26,7 +26,7 @@ def along(axis: int, ndim: int, index: np.ndarray) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(1,), (7,), (5, 3), (2, 11, 17), (300, 1000)], ids=str)
-def test_index_select(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> None:
+def test_index_select(every_implementation: str, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> None:
     x = draw(rng, shape, dtype)
     for axis in range(x.ndim):
         for count in (0, 1, 13):
@@ -41,7 +41,7 @@ def test_index_select(every_isa: str, rng: np.random.Generator, shape: tuple[int
 
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("shape", [(1,), (7,), (5, 3), (2, 11, 17), (30, 1000)], ids=str)
-def test_index_add(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> None:
+def test_index_add(every_implementation: str, rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> None:
     for axis in range(len(shape)):
         for count in (0, 1, 29):
             out = draw(rng, shape, dtype)
@@ -54,7 +54,7 @@ def test_index_add(every_isa: str, rng: np.random.Generator, shape: tuple[int, .
 
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (5, 3), (2, 11, 17), (30, 1000)], ids=str)
-def test_gather_and_scatter_add(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+def test_gather_and_scatter_add(every_implementation: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
     for dtype in DTYPES:
         for axis in range(len(shape)):
             for count in (0, 1, 19):
@@ -92,7 +92,7 @@ def test_reference_agrees(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_one_hot(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
+def test_one_hot(every_implementation: str, rng: np.random.Generator, dtype: str) -> None:
     for shape in [(), (1,), (9,), (3, 4), (5000,)]:
         index = rng.integers(0, 10, shape)
         out = np.asarray(K.one_hot(index, 10, dtype))
@@ -103,7 +103,7 @@ def test_one_hot(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cat_and_stack(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
+def test_cat_and_stack(every_implementation: str, rng: np.random.Generator, dtype: str) -> None:
     parts = [draw(rng, (3, n, 5), dtype) for n in (1, 0, 7, 64)]
     np.testing.assert_array_equal(np.asarray(K.cat(parts, 1)), np.concatenate(parts, 1))
     turned = [p.swapaxes(0, 1) for p in parts]
@@ -116,7 +116,7 @@ def test_cat_and_stack(every_isa: str, rng: np.random.Generator, dtype: str) -> 
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_pad(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
+def test_pad(every_implementation: str, rng: np.random.Generator, dtype: str) -> None:
     x = draw(rng, (3, 4, 5), dtype)
     out = np.asarray(K.pad(x, (1, 0, 2), (0, 3, 1), 1))
     np.testing.assert_array_equal(out, np.pad(x, [(1, 0), (0, 3), (2, 1)], constant_values=1))
@@ -129,7 +129,7 @@ def test_pad(every_isa: str, rng: np.random.Generator, dtype: str) -> None:
     assert K.pad(np.float32(1), (), ()).item() == 1
 
 
-def test_threads_do_not_change_bits(every_isa: str, rng: np.random.Generator) -> None:
+def test_threads_do_not_change_bits(every_implementation: str, rng: np.random.Generator) -> None:
     x = rng.normal(size=(20_003, 37)).astype(np.float32)
     index = rng.integers(0, 101, 20_003)
     each = rng.integers(0, 101, (20_003, 37))
@@ -153,7 +153,7 @@ def test_threads_do_not_change_bits(every_isa: str, rng: np.random.Generator) ->
             assert results() == expected
 
 
-def test_adding_to_what_is_read(every_isa: str) -> None:
+def test_adding_to_what_is_read(every_implementation: str) -> None:
     x = np.arange(6, dtype=np.float32).reshape(3, 2)
     K.index_add(x[:2], 0, np.array([0, 1]), x[1:])
     np.testing.assert_array_equal(x, [[2, 4], [6, 8], [4, 5]])

@@ -101,7 +101,7 @@ def test_constant_gradient_has_no_variance(every_isa: str) -> None:
     assert np.isfinite(w).all()
 
 
-def test_clip_grad_norm(every_isa: str, rng: np.random.Generator) -> None:
+def test_clip_grad_norm(every_implementation: str, rng: np.random.Generator) -> None:
     shapes = [(3, 5), (0,), (), (70_001,), (17,)]
     grads = [rng.normal(size=s).astype(np.float32) for s in shapes] + [rng.normal(size=(4, 4))]
     wide = [g.astype(np.float64) for g in grads]
@@ -126,7 +126,7 @@ def test_clip_grad_norm_does_not_overflow() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_clip_grad_norm_not_finite(every_isa: str, bad: float) -> None:
+def test_clip_grad_norm_not_finite(every_implementation: str, bad: float) -> None:
     torch = pytest.importorskip("torch")
     grad = np.ones(300, np.float32)
     grad[7] = bad
