@@ -257,6 +257,7 @@ void layer_row(const RowNormArgs& a, std::int64_t row) {
   const std::int64_t n = a.channels;
   const float* x = static_cast<const float*>(a.x) + row * n;
   float* __restrict out = static_cast<float*>(a.out) + row * n;
+  ask_for_row(x + 2 * n, n);
   const float count = static_cast<float>(n), center = row_sum(x, n) / count;
   double sums[2];
   sum_two<float>(n, 1, 0, sums, [&](std::int64_t i, float& first, float& second) {
@@ -283,6 +284,8 @@ void layer_row_backward(const RowNormBackwardArgs& a, std::int64_t row, const fl
              *dout = static_cast<const float*>(a.dout) + row * n;
   const float mean = static_cast<const float*>(a.mean)[row],
               scale = static_cast<const float*>(a.inv_std)[row];
+  ask_for_row(x + n, n);
+  ask_for_row(dout + n, n);
   for (std::int64_t i = 0; i < n; ++i) {
     dgamma[i] += dout[i] * ((x[i] - mean) * scale);
     dbeta[i] += dout[i];

@@ -85,28 +85,34 @@ template <class F, class Join>
 // The sum of exp(x - shift); with `keep` each of them goes to out.
 template <bool keep>
 [[gnu::always_inline]] inline float row_exp(const float* x, float shift, std::int64_t n, float* out) {
-  float part[row_lanes] = {};
-  std::int64_t i = 0;
-  for (; i + row_lanes <= n; i += row_lanes)
-#pragma omp simd
-    for (int l = 0; l < row_lanes; ++l) {
-      const float y = exp_flushed(x[i + l] - shift);
-      if (keep) out[i + l] = y;
-      part[l] += y;
+  constexpr int L = lanes_of<float>, groups = row_lanes / L;
+  FloatVec sums[groups] = {};
+  const auto add = [&](const float* from, float* to) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) {
+      const FloatVec y = exp_flushed(*reinterpret_cast<const FloatVec*>(from + g * L) - shift);
+      if (to) *reinterpret_cast<FloatVec*>(to + g * L) = y;
+      sums[g] += y;
     }
+  };
+  std::int64_t i = 0;
+  for (; i + row_lanes <= n; i += row_lanes) add(x + i, keep ? out + i : nullptr);
   if (i < n) {
     const int rest = static_cast<int>(n - i);
     float end[row_lanes];
     row_end(x, n, rest, -__builtin_inff(), end);
-#pragma omp simd
-    for (int l = 0; l < row_lanes; ++l) {
-      end[l] = exp_flushed(end[l] - shift);
-      part[l] += end[l];
-    }
+    add(end, end);
     if (keep)
       for (int l = 0; l < rest; ++l) out[i + l] = end[row_lanes - rest + l];
   }
+  float part[row_lanes];
+  for (int g = 0; g < groups; ++g) *reinterpret_cast<FloatVec*>(part + g * L) = sums[g];
   return fold_lanes(part, add_of);
+}
+
+// Asks for a row that comes next: joining the lanes of one keeps the processor from looking that far ahead.
+[[gnu::always_inline]] inline void ask_for_row(const float* x, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; i += 16) __builtin_prefetch(x + i);
 }
 
 // log sum exp of `rows` rows of n elements; their logarithms are taken together.

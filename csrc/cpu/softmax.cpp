@@ -23,6 +23,7 @@ void forward_rows(bool log_of, std::int64_t rows, std::int64_t n, const float* x
     }
   }
   for (std::int64_t row = 0; !log_of && row < rows; ++row, x += n, out += n) {
+    ask_for_row(x + n, n);
     const float inverse = 1 / row_exp<true>(x, row_max(x, n), n, out);
     for (std::int64_t i = 0; i < n; ++i) out[i] *= inverse;
   }

@@ -120,14 +120,12 @@ WEFT_MATH float exp(float x) {
 
 // exp without denormal results: 0 below -87.33, infinity above 88.37; between them as exp. 2^n comes from the
 // bits of the number that was rounded; n = -127 and 128 make its exponent that of 0 and of infinity.
-WEFT_MATH float exp_flushed(float x) {
-  constexpr float magic = 12582912.0f + 127.0f;
-  const float above = x < -88.0f ? -88.0f : x;
-  const float clamped = above > 88.8f ? 88.8f : above;
-  const float shifted = clamped * 1.44269504f + magic, n = shifted - magic;
-  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
-  const auto bits = static_cast<std::uint32_t>(float_to_bits(shifted)) << 23;
-  return (exp_tail(r) + r + 1.0f) * bits_to_float(static_cast<std::int32_t>(bits));
+template <class T>
+WEFT_MATH T exp_flushed(T x) {
+  const T clamped = at_most(88.8f, at_least(-88.0f, x));
+  const T shifted = clamped * 1.44269504f + exponent_magic, n = shifted - exponent_magic;
+  const T r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  return (exp_tail(r) + r + 1.0f) * exponent_of(shifted);
 }
 
 WEFT_MATH float expm1(float x) {
