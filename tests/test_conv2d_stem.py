@@ -79,6 +79,14 @@ def test_same_bits_for_any_number_of_threads(every_isa: str) -> None:
     assert len(results) == 1
 
 
+def test_large_images(every_isa: str) -> None:
+    """Large results are stored past the cache; those of one image are not, and have the same bits."""
+    x, weight, bias, _ = arrays((2, 3, 64, 448, 448), (3, 3, 3, 3))
+    out = np.asarray(K.conv2d(x, weight, bias, 2, 3, activation="relu"))
+    for i in range(2):
+        assert np.array_equal(K.conv2d(x[i], weight, bias, 2, 3, activation="relu"), out[i])
+
+
 def test_nan_goes_through(every_isa: str) -> None:
     x, weight, bias, _ = arrays((1, 3, 16, 32, 32), (3, 3, 3, 3))
     x[0, 1, 15, 15] = np.nan

@@ -69,7 +69,8 @@ bool conv2d_stem_forward(const Conv2dForwardArgs& a) {
                     a.activation == Activation::relu,
                     p.K,
                     p.P,
-                    p.Q};
+                    p.Q,
+                    stores_lines && leaves_cache(4 * p.N * (p.C * p.H * p.W + p.K * p.P * p.Q))};
   by_blocks<F7>(p, x, filters(p, a.weight, false, w.data()), out, forward_tiles);
   return true;
 }

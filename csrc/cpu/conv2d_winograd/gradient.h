@@ -64,7 +64,7 @@ void finish_pair(const GradientPlan<F>& plan, const Gradient& g, std::int64_t pa
     for (std::int64_t c = 0; c < channels; ++c)
       weight_gradient<F>(s + (c * vectors + vector) * L, plan.plane, dg + c * taps * L);
     const std::int64_t k0 = p * panel + vector * L, lanes = min_of<std::int64_t>(L, g.K - k0);
-    store_run(dg, length, g.dw + (k0 * g.C + c0) * taps, g.C * taps, lanes);
+    store_run(dg, length, g.dw + (k0 * g.C + c0) * taps, g.C * taps, lanes, false);
   }
 }
 

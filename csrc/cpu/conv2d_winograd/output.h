@@ -3,6 +3,7 @@
 //   M [plane][channel block][tile][L]
 #pragma once
 #include "cpu/conv2d_winograd/input.h"
+#include "cpu/simd/stream.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -12,6 +13,7 @@ struct Outputs {
   const float* bias;  // may be null
   bool relu;
   std::int64_t K, P, Q;
+  bool passes = false;  // stored past the cache
 };
 
 // Floats that transform_output needs to work.
@@ -59,9 +61,15 @@ template <class F>
 // time.
 template <int count>
 [[gnu::always_inline]] inline void store_squares(const float* from, float* to, std::int64_t plane,
-                                                 std::int64_t channels) {
+                                                 std::int64_t channels, bool streams = false) {
   Vec r[L];
-  if constexpr (count == 1) {
+  if (count == 1 && streams) {
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) r[i] = load(from + i * L);
+    transpose(r);
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i) stream_line(to + i * plane, r[i]);
+  } else if constexpr (count == 1) {
 #pragma GCC unroll 16
     for (int i = 0; i < L; ++i) r[i] = load(from + i * L);
     store_transposed(r, to, plane, channels);
@@ -80,8 +88,9 @@ template <int count>
 }
 
 // `pixels` vectors at `from` to `channels` planes `plane` apart.
+// passes: the images leave the cache anyway, so whole lines are stored past it.
 inline void store_run(const float* from, std::int64_t pixels, float* to, std::int64_t plane,
-                      std::int64_t channels) {
+                      std::int64_t channels, bool passes) {
   if (pixels < L) {
     for (std::int64_t i = 0; i < pixels; ++i)
       for (std::int64_t c = 0; c < channels; ++c) to[c * plane + i] = from[i * L + c];
@@ -92,10 +101,12 @@ inline void store_run(const float* from, std::int64_t pixels, float* to, std::in
   // planes: then several lines of a plane are written at once.
   if (plane % 1024 == 0)
     for (; f + 4 * L <= pixels; f += 4 * L) store_squares<4>(from + f * L, to + f, plane, channels);
+  const bool streams = passes && is_line(to) && plane % L == 0 && channels == L && pixels % L == 0;
   for (; f < pixels; f += L) {
     f = min_of(f, pixels - L);  // the last square overlaps the one before
-    store_squares<1>(from + f * L, to + f, plane, channels);
+    store_squares<1>(from + f * L, to + f, plane, channels, streams);
   }
+  if (streams) stream_end();
 }
 
 // Channels k0 .. of a box of one image, [rows][columns][L] at `pixels`, to their place.
@@ -103,13 +114,14 @@ inline void store_box(const Outputs& out, std::int64_t n, std::int64_t k0, std::
                       std::int64_t q0, std::int64_t columns, const float* pixels) {
   const std::int64_t channels = min_of<std::int64_t>(L, out.K - k0);
   float* to = out.data + ((n * out.K + k0) * out.P + p0) * out.Q + q0;
-  if (columns == out.Q) return store_run(pixels, rows * columns, to, out.P * out.Q, channels);
+  if (columns == out.Q) return store_run(pixels, rows * columns, to, out.P * out.Q, channels, out.passes);
   for (std::int64_t row = 0; row < rows; ++row)
-    store_run(pixels + row * columns * L, columns, to + row * out.Q, out.P * out.Q, channels);
+    store_run(pixels + row * columns * L, columns, to + row * out.Q, out.P * out.Q, channels, out.passes);
 }
 
 // The outputs of panel p of a block of one image.
 inline Fetch fetch_output(const Outputs& out, const Blocks& blocks, const Block& b, std::int64_t p) {
+  if (out.passes) return {};
   const std::int64_t last = b.row + b.rows - 1, p0 = blocks.rows.start(b.row),
                      p1 = blocks.rows.start(last) + blocks.rows.extent(last);
   return {out.data + ((b.image * out.K + p * panel) * out.P + p0) * out.Q,
