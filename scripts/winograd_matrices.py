@@ -113,7 +113,7 @@ def main() -> None:
     six = [ZERO, root_half, ZERO - root_half, root, ZERO - root]
     three = [ZERO, ONE, ZERO - ONE]
     seven = [ZERO, *(of(Fraction(sign * p, 8)) for p in (5, 9, 17) for sign in (1, -1))]
-    for points, m, r in ((six, 4, 3), (six, 3, 4), (six, 2, 5), (three, 2, 3), (seven, 4, 4)):
+    for points, m, r in ((six, 4, 3), (six, 3, 4), (six, 2, 5), (six, 5, 2), (three, 2, 3), (seven, 4, 4)):
         a, g, b = check(points, m, r)
         infinity = ", infinity" if len(points) < m + r - 1 else ""
         print(f"F({m}x{m}, {r}x{r}): points {', '.join(map(str, points))}{infinity}")

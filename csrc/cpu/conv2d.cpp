@@ -6,6 +6,7 @@
 //   winograd    3x3 and 5x5, stride 1, many channels: a quarter of the products (conv2d_winograd.cpp)
 //   images      5x5, few channels: likewise, with lanes of images (conv2d_winograd_images.cpp)
 //   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
+//   strided     3x3, stride 2, many channels: likewise (conv2d_strided.cpp)
 //   windows     many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
 //   outputs     stride 1, small images, outputs that fill the vectors (conv2d_outputs.cpp)
 //   runs        dx of the same for few input channels (conv2d_runs.cpp)
@@ -19,6 +20,7 @@
 #include "cpu/conv2d_outputs.h"
 #include "cpu/conv2d_runs.h"
 #include "cpu/conv2d_stem.h"
+#include "cpu/conv2d_strided.h"
 #include "cpu/conv2d_windows.h"
 #include "cpu/conv2d_winograd.h"
 #include "cpu/conv2d_winograd_images.h"
@@ -47,7 +49,8 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
     conv2d_channels_last_forward(stream, plain);
   else if (!conv2d_depthwise_forward(plain) && !conv2d_winograd_forward(plain) &&
            !conv2d_winograd_images_forward(plain) && !conv2d_stem_forward(plain) &&
-           !conv2d_windows_forward(plain) && !conv2d_outputs_forward(plain) && !conv2d_direct_forward(plain))
+           !conv2d_strided_forward(plain) && !conv2d_windows_forward(plain) &&
+           !conv2d_outputs_forward(plain) && !conv2d_direct_forward(plain))
     conv2d_im2col_forward(plain);
   if (afterwards)
     activation_forward(
@@ -60,7 +63,8 @@ void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
   if (a.p.channels_last) return conv2d_channels_last_backward_input(stream, a);
   if (conv2d_depthwise_backward_input(a) || conv2d_winograd_backward_input(a) ||
       conv2d_winograd_images_backward_input(a) || conv2d_stem_backward_input(a) ||
-      conv2d_windows_backward_input(a) || conv2d_runs_backward_input(a) || conv2d_direct_backward_input(a))
+      conv2d_strided_backward_input(a) || conv2d_windows_backward_input(a) || conv2d_runs_backward_input(a) ||
+      conv2d_direct_backward_input(a))
     return;
   conv2d_im2col_backward_input(a);
 }
@@ -71,8 +75,8 @@ void conv2d_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a) {
   if (a.p.channels_last) return conv2d_channels_last_backward_weight(stream, a);
   if (conv2d_depthwise_backward_weight(a) || conv2d_winograd_backward_weight(a) ||
       conv2d_winograd_images_backward_weight(a) || conv2d_stem_backward_weight(a) ||
-      conv2d_windows_backward_weight(a) || conv2d_outputs_backward_weight(a) ||
-      conv2d_direct_backward_weight(a))
+      conv2d_strided_backward_weight(a) || conv2d_windows_backward_weight(a) ||
+      conv2d_outputs_backward_weight(a) || conv2d_direct_backward_weight(a))
     return;
   conv2d_im2col_backward_weight(a);
 }

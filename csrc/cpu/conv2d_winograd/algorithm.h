@@ -11,7 +11,8 @@
 //   B^T (n x n)  row i  coefficients of prod_{j != i}(x - p_j);         last row of prod_j (x - p_j)
 //
 // n multiplications where the definition has m r. Two dimensions: each matrix from both sides, n^2 for m^2
-// r^2. B depends on the points alone: F(4x4,3x3), F(3x3,4x4) and F(2x2,5x5) share it.
+// r^2. B depends on the points alone: F(4x4,3x3), F(3x3,4x4), F(2x2,5x5) and
+// F(5x5,2x2) share it.
 //
 // The points {0, +-1/sqrt2, +-sqrt2, inf} lose two to five times less than the usual {0, +-1, +-2, inf}:
 // their powers grow less, and a pair of opposite points shares the even and the odd half of each sum.
@@ -36,7 +37,8 @@ constexpr int L = lanes_of<float>;
 
 constexpr float root2 = 1.41421356237309504880f, root_half = 0.70710678118654752440f;
 
-// What F(4x4,3x3), F(3x3,4x4) and F(2x2,5x5) share: p = 0, s, -s, t, -t, inf with s = 1/sqrt2, t = sqrt2.
+// What F(4x4,3x3), F(3x3,4x4), F(2x2,5x5) and F(5x5,2x2) share: p = 0, s, -s, t, -t, inf with s = 1/sqrt2, t
+// = sqrt2.
 struct SixPoints {
   static constexpr int n = 6;
   static constexpr bool infinity = true;  // the last plane is that of infinity
@@ -74,6 +76,15 @@ struct SixPoints {
     v[4] = even_t - odd_t;
     v[5] = c[3];
   }
+  [[gnu::always_inline]] static inline void values2(const Vec (&c)[2], Vec (&v)[6]) {
+    const Vec odd_s = root_half * c[1], odd_t = root2 * c[1];
+    v[0] = c[0];
+    v[1] = c[0] + odd_s;
+    v[2] = c[0] - odd_s;
+    v[3] = c[0] + odd_t;
+    v[4] = c[0] - odd_t;
+    v[5] = c[1];
+  }
   [[gnu::always_inline]] static inline void values3(const Vec (&c)[3], Vec (&v)[6]) {
     const Vec even_s = c[0] + 0.5f * c[2], odd_s = root_half * c[1];
     const Vec even_t = c[0] + 2.0f * c[2], odd_t = root2 * c[1];
@@ -83,14 +94,6 @@ struct SixPoints {
     v[3] = even_t + odd_t;
     v[4] = even_t - odd_t;
     v[5] = c[2];
-  }
-  [[gnu::always_inline]] static inline void values2(const Vec (&c)[2], Vec (&v)[6]) {
-    v[0] = c[0];
-    v[1] = c[0] + root_half * c[1];
-    v[2] = c[0] - root_half * c[1];
-    v[3] = c[0] + root2 * c[1];
-    v[4] = c[0] - root2 * c[1];
-    v[5] = c[1];
   }
   [[gnu::always_inline]] static inline void values5(const Vec (&c)[5], Vec (&v)[6]) {
     const Vec even_s = c[0] + 0.5f * c[2] + 0.25f * c[4], odd_s = root_half * (c[1] + 0.5f * c[3]);
@@ -229,6 +232,15 @@ struct F7 {
     for (int i = 0; i < power; ++i) w *= pairs[pair].p;
     return w;
   }
+};
+
+// F(5x5, 2x2): 36 multiplications for 100; for 3x3 with stride 2 (conv2d_strided.cpp).
+struct F52 : SixPoints {
+  static constexpr int m = 5, r = 2;
+  [[gnu::always_inline]] static inline void weight(const Vec (&g)[2], Vec (&u)[6]) { values2(g, u); }
+  [[gnu::always_inline]] static inline void output(const Vec (&v)[6], Vec (&y)[5]) { moments5(v, y); }
+  [[gnu::always_inline]] static inline void dout(const Vec (&dy)[5], Vec (&v)[6]) { values5(dy, v); }
+  [[gnu::always_inline]] static inline void dweight(const Vec (&v)[6], Vec (&dg)[2]) { moments2(v, dg); }
 };
 
 // F(2x2, 3x3): 16 multiplications for 36. p = 0, 1, -1, inf. The rows of 0 change their sign in B and G.

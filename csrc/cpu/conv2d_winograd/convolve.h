@@ -15,15 +15,15 @@ namespace weft::cpu::WEFT_ISA {
 constexpr std::int64_t tiles_of_block = 32;
 // Numbers of U up to which it is made at once: about 2.4 MB.
 constexpr std::int64_t small_weight = 36 * 128 * 128;
-// Numbers of V that are made before a pass over all panels.
-constexpr std::int64_t stage_size = std::int64_t{1} << 21;
+// Numbers of V that are made before a pass over all panels: 5 MB, which the third-level cache keeps.
+constexpr std::int64_t stage_size = std::int64_t{5} << 18;
 constexpr std::int64_t slice = 128;  // input channels
 
 // M += V U for channels c0 .. c1 of one panel. u: [plane][c1 - c0][vectors L].
 template <class F>
-inline void multiply_planes(const Block& b, int vectors, const Operand& v_shape, const float* v,
-                            std::int64_t c0, std::int64_t c1, const float* u, std::int64_t u_plane,
-                            const Operand& m_shape, float* m, Ahead& ahead) {
+[[gnu::noinline]] void multiply_planes(const Block& b, int vectors, const Operand& v_shape, const float* v,
+                                       std::int64_t c0, std::int64_t c1, const float* u, std::int64_t u_plane,
+                                       const Operand& m_shape, float* m, Ahead& ahead) {
   v += c0 * v_shape.tiles;
   for (int i = 0; i < F::n; ++i)
     for (int j = 0; j < F::n; ++j, v += v_shape.plane, u += u_plane, m += m_shape.plane)
@@ -42,15 +42,16 @@ Fetch fetch_output(const Other&, const Blocks&, const Block&, std::int64_t) {
 }
 
 template <class F, class In>
-void transform_block(const In& x, const Blocks& blocks, const Block& b, std::int64_t channel_block,
-                     const Operand& shape, float* v, float* scratch) {
+[[gnu::noinline]] void transform_block(const In& x, const Blocks& blocks, const Block& b,
+                                       std::int64_t channel_block, const Operand& shape, float* v,
+                                       float* scratch) {
   for (std::int64_t image = 0; image < b.images; ++image)
     transform_input<F>(x, blocks, b, image, channel_block, shape, v, scratch);
 }
 
 template <class F, class Out>
-void finish_panel(const Out& out, const Blocks& blocks, const Block& b, std::int64_t p, int vectors,
-                  const Operand& m_shape, float* m, float* pixels) {
+[[gnu::noinline]] void finish_panel(const Out& out, const Blocks& blocks, const Block& b, std::int64_t p,
+                                    int vectors, const Operand& m_shape, float* m, float* pixels) {
   for (int vector = 0; vector < vectors; ++vector)
     transform_output<F>(out, blocks, b, 2 * p + vector, m_shape.at(m, vector, 0), m_shape.plane, pixels);
 }

@@ -40,8 +40,8 @@ struct GradientPlan {
 
 // S of one pair += (first: =) the products of one block.
 template <class F>
-void add_products(const GradientPlan<F>& plan, const Block& b, std::int64_t channels, int vectors,
-                  const float* v, const float* d, float* s, bool add) {
+[[gnu::noinline]] void add_products(const GradientPlan<F>& plan, const Block& b, std::int64_t channels,
+                                    int vectors, const float* v, const float* d, float* s, bool add) {
   for (int i = 0; i < F::n; ++i)
     for (int j = 0; j < F::n; ++j) {
       const int plane = i * F::n + j;
@@ -54,7 +54,8 @@ void add_products(const GradientPlan<F>& plan, const Block& b, std::int64_t chan
 
 // The pair's S to dw.
 template <class F>
-void finish_pair(const GradientPlan<F>& plan, const Gradient& g, std::int64_t pair, const float* s) {
+[[gnu::noinline]] void finish_pair(const GradientPlan<F>& plan, const Gradient& g, std::int64_t pair,
+                                   const float* s) {
   constexpr int taps = F::r * F::r;
   const std::int64_t p = pair / plan.v.blocks, c0 = pair % plan.v.blocks * L;
   const std::int64_t channels = min_of<std::int64_t>(L, g.C - c0), length = channels * taps;

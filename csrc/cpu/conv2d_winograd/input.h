@@ -173,10 +173,10 @@ template <class F>
                                              Vec (&out)[F::n]) {
   Vec dy[F::m];
   if (extent == F::m) {
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int i = 0; i < F::m; ++i) dy[i] = load(from + i * step);
   } else {
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int i = 0; i < F::m; ++i) dy[i] = i < extent ? load(from + i * step) : Vec{};
   }
   F::dout(dy, out);

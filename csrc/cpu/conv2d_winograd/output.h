@@ -40,15 +40,15 @@ template <class F>
 #pragma GCC unroll 7
     for (int i = 0; i < F::n; ++i) in[i] = load(m + (i * F::n + j) * plane);
     F::output(in, out);
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int i = 0; i < F::m; ++i) t[i][j] = out[i];
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 5
   for (int i = 0; i < F::m; ++i) {
     if (i >= rows) break;
     Vec y[F::m];
     F::output(t[i], y);
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (int j = 0; j < F::m; ++j) {
       y[j] += bias;
       if (relu) y[j] = relu_of(y[j]);

@@ -47,14 +47,16 @@ struct PhaseRow {
   std::int64_t i, c;
 };
 
-// line[0 .. count) = row[from .. from + count), zero outside of [0, W).
+// line[0 .. count) = row[from .. from + count), zero outside of [0, W); count is whole vectors.
 inline void copy_clipped(const float* row, std::int64_t W, std::int64_t from, std::int64_t count,
                          float* line) {
   const std::int64_t begin = min_of(count, max_of<std::int64_t>(0, -from)),
                      end = max_of(begin, min_of(count, W - from));
-  for (std::int64_t i = 0; i < begin; ++i) line[i] = 0;
-  for (std::int64_t i = begin; i < end; ++i) line[i] = row[from + i];
-  for (std::int64_t i = end; i < count; ++i) line[i] = 0;
+  for (std::int64_t i = 0; i < count; i += L)
+    if (i < begin || i + L > end) store(line + i, Vec{});
+  std::int64_t i = begin;
+  for (; i + L <= end; i += L) store(line + i, load(row + from + i));
+  for (; i < end; ++i) line[i] = row[from + i];
 }
 
 inline void load_strip(const Phases& x, std::int64_t n, std::int64_t c0, std::int64_t h0, std::int64_t rows,
@@ -66,6 +68,10 @@ inline void load_strip(const Phases& x, std::int64_t n, std::int64_t c0, std::in
       const PhaseRow row(x.C, c0, g);
       const std::int64_t from = 2 * h + row.i - x.pad_top;
       const bool inside = row.inside && from >= 0 && from < x.H;
+      // So many planes at a time are no stream for the hardware.
+      constexpr std::int64_t rows_ahead = 8;
+      const float* later = x.data + ((n * x.C + row.c) * x.H + from + rows_ahead) * x.W + 2 * w0;
+      for (std::int64_t i = 0; i < 2 * columns; i += 16) __builtin_prefetch(later + i);
       copy_clipped(inside ? x.data + ((n * x.C + row.c) * x.H + from) * x.W : nullptr, inside ? x.W : 0,
                    2 * w0 - x.pad_left, length, lines.data() + g * length);
     }

@@ -46,8 +46,8 @@ template <class F>
 }
 
 // [length][L] = `rows` rows of `length` numbers, `stride` apart, turned. Reads nothing from `end` on.
-inline void turn_rows(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t length,
-                      const float* end, float* to) {
+[[gnu::noinline]] inline void turn_rows(const float* from, std::int64_t stride, std::int64_t rows,
+                                        std::int64_t length, const float* end, float* to) {
   for (std::int64_t f = 0; f < length; f += L) {
     const std::int64_t count = min_of<std::int64_t>(L, length - f);
     Vec r[L];
@@ -68,6 +68,15 @@ inline void turn_rows(const float* from, std::int64_t stride, std::int64_t rows,
   }
 }
 
+// The same for taps in memory, `step` numbers apart from g on: a step of -L turns the filter.
+template <class F>
+[[gnu::noinline]] void weight_planes(const float* g, std::int64_t step, float* u, std::int64_t plane) {
+  Vec taps[F::r * F::r];
+#pragma GCC unroll 25
+  for (int tap = 0; tap < F::r * F::r; ++tap) taps[tap] = load(g + tap * step);
+  weight_planes<F>(taps, u, plane);
+}
+
 // U of panel p and input channels c0 .. c1: u [plane][c1 - c0][vectors L].
 template <class F>
 inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, std::int64_t c1, float* u,
@@ -82,12 +91,12 @@ inline void transform_weight(const Filters& w, std::int64_t p, std::int64_t c0, 
       if (!w.turned)
         turn_rows(w.data + (k0 * w.ins + c) * taps, w.ins * taps, lanes, channels * taps, w.end, turned);
       for (std::int64_t i = 0; i < channels; ++i) {
-        Vec g[taps];
         if (w.turned) turn_rows(w.data + ((c + i) * w.outs + k0) * taps, taps, lanes, taps, w.end, turned);
-        const float* from = w.turned ? turned : turned + i * taps * L;
-#pragma GCC unroll 25
-        for (int tap = 0; tap < taps; ++tap) g[tap] = load(from + (w.turned ? taps - 1 - tap : tap) * L);
-        weight_planes<F>(g, u + ((c + i - c0) * vectors + vector) * L, plane);
+        float* to = u + ((c + i - c0) * vectors + vector) * L;
+        if (w.turned)
+          weight_planes<F>(turned + (taps - 1) * L, -L, to, plane);
+        else
+          weight_planes<F>(turned + i * taps * L, L, to, plane);
       }
     }
   }
