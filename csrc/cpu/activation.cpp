@@ -144,8 +144,7 @@ void backward(const ActivationBackwardArgs& a) {
       });
     case Activation::gelu:
       return map_backward_vectors(a, 8, [](FloatVec x) {
-        FloatVec half_density;
-        const FloatVec share = normal_cdf(x, half_density);
+        const FloatVec half_density = half_bell(x), share = normal_cdf(x, half_density);
         return share + x * sqrt_2_over_pi * half_density;
       });
     case Activation::gelu_tanh:

@@ -256,10 +256,9 @@ WEFT_MATH T normal_near(T x) {
 }
 
 // The normal distribution's cumulative function, (1 + erf(x / sqrt 2)) / 2, without cancellation for x < 0;
-// half_density is exp(-x^2 / 2) / 2, of which the density is a multiple.
+// half_density is half_bell(x), of which the density is a multiple.
 template <class T>
-WEFT_MATH T normal_cdf(T x, T& half_density) {
-  half_density = half_bell(x);
+WEFT_MATH T normal_cdf(T x, T half_density) {
   const T size = absolute(x), tail = half_density * scaled_erfc(size * 0.70710678f);
   const T far = x < 0.0f ? tail : 1.0f - tail, near = 0.5f + normal_near(x);
   return size < 0.70710678f ? near : far;  // NaN is far

@@ -54,8 +54,7 @@ alignas(64) constexpr float log2_tail[5][32] = {
 }
 #else
 [[gnu::always_inline]] inline FloatVec normal_cdf(FloatVec x) {
-  FloatVec half_density;
-  return normal_cdf(x, half_density);
+  return normal_cdf(x, half_bell(x));
 }
 #endif
 
