@@ -53,9 +53,7 @@ alignas(64) constexpr float log2_tail[5][32] = {
   return x < 0.0f ? tail : 1.0f - tail;
 }
 #else
-[[gnu::always_inline]] inline FloatVec normal_cdf(FloatVec x) {
-  return normal_cdf(x, half_bell(x));
-}
+[[gnu::always_inline]] inline FloatVec normal_cdf(FloatVec x) { return normal_cdf(x, half_bell(x)); }
 #endif
 
 }  // namespace weft::cpu::WEFT_ISA
