@@ -132,7 +132,7 @@ def test_limits_are_measured_and_kept(every_isa: str) -> None:
     assert limits.seconds(0, 3 * limits.bandwidth) == pytest.approx(3)
 
 
-def test_fma_loop_counts_its_operations(every_isa: str) -> None:
+def test_fma_loop_counts_its_operations(every_implementation: str) -> None:
     flop = np.asarray(K.fma_loop(100))
     assert flop.shape == (K.num_threads(),)
     assert (flop >= 200).all()

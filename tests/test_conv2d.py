@@ -21,6 +21,7 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((2, 3, 7, 13, 16, 5, 3), {"padding": 1}),
     ((2, 3, 7, 11, 10, 3, 3), {"padding": 1}),  # ten outputs: two blocks of five
     ((2, 3, 8, 13, 9, 7, 5), {"padding": (2, 3)}),
+    *(((2, 2, 11, 9, 16, rows, 3), {"padding": 1}) for rows in (4, 6, 7)),  # as many rows of the weight at once
     ((1, 2, 9, 9, 4, 2, 2), {"padding": (0, 1, 1, 0)}),  # uneven padding
     ((2, 4, 10, 9, 6, 3, 3), {"padding": "same", "dilation": 2}),
     ((2, 4, 10, 9, 6, 4, 4), {"padding": "same"}),  # an even kernel: the extra row at the end
