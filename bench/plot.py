@@ -85,16 +85,8 @@ def draw_points(axes: plt.Axes, points: Sequence[Row]) -> None:
         axes.plot([x, u], [y, v], color=color, linewidth=0.7, zorder=2)
         axes.plot(x, y, ".", color=color, markersize=4, zorder=2)
         axes.plot(u, v, "o", color=color, markersize=12, markeredgewidth=0, zorder=3)
-        axes.text(
-            u,
-            v,
-            str(number),
-            ha="center",
-            va="center_baseline",
-            color="white",
-            fontsize=7.5 if number < 100 else 5.6,
-            zorder=4,
-        )
+        size = 7.5 if number < 100 else 5.6
+        axes.text(u, v, str(number), ha="center", va="center_baseline", color="white", fontsize=size, zorder=4)
 
 
 def write_key(axes: plt.Axes, lines: Sequence[tuple[str, str, bool]], rows: int) -> None:

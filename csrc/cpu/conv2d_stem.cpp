@@ -12,8 +12,7 @@
 // Takes float32, one group, any padding. Invariant: every output is written (=), none is read.
 #include "cpu/conv2d_stem.h"
 
-#include "cpu/conv2d_winograd/gradient.h"
-#include "cpu/conv2d_winograd/phases.h"
+#include "cpu/conv2d_winograd/stride_2.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -28,28 +27,6 @@ bool takes(const Conv2dParams& p, DType dtype) {
          p.C <= 4 && p.K >= 16 && p.P >= 6 && p.Q >= 6;
 }
 
-// f(index into (K, C, 7, 7), index into (K, 4 C, 4, 4)) for every tap.
-template <class F>
-void for_each_tap(const Conv2dParams& p, F&& f) {
-  for (std::int64_t k = 0; k < p.K; ++k)
-    for (std::int64_t c = 0; c < p.C; ++c)
-      for (std::int64_t r = 0; r < 7; ++r)
-        for (std::int64_t s = 0; s < 7; ++s) {
-          const std::int64_t channel = (r % 2 * p.C + c) * 2 + s % 2;
-          f(((k * p.C + c) * 7 + r) * 7 + s, ((k * 4 * p.C + channel) * 4 + r / 2) * 4 + s / 2);
-        }
-}
-
-std::int64_t taps(const Conv2dParams& p) { return p.K * 4 * p.C * 16; }
-
-// The filter as (K, 4 C, 4, 4) in `w`.
-Filters filters(const Conv2dParams& p, const void* weight, bool turned, float* w) {
-  for (std::int64_t i = 0; i < taps(p); ++i) w[i] = 0;
-  for_each_tap(p,
-               [&](std::int64_t from, std::int64_t to) { w[to] = static_cast<const float*>(weight)[from]; });
-  return {w, w + taps(p), turned ? 4 * p.C : p.K, turned ? p.K : 4 * p.C, turned};
-}
-
 // The order for small weights suits all: few channels, whatever K.
 template <class F, class In, class Out>
 void by_blocks(const Conv2dParams& p, const In& x, const Filters& w, const Out& out, std::int64_t tiles) {
@@ -62,23 +39,18 @@ void by_blocks(const Conv2dParams& p, const In& x, const Filters& w, const Out& 
 bool conv2d_stem_forward(const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   if (!takes(p, a.dtype)) return false;
-  const Scratch<float> w(taps(p));
-  const Phases x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
-  const Outputs out{static_cast<float*>(a.out),
-                    static_cast<const float*>(a.bias),
-                    a.activation == Activation::relu,
-                    p.K,
-                    p.P,
-                    p.Q,
-                    stores_lines && leaves_cache(4 * p.N * (p.C * p.H * p.W + p.K * p.P * p.Q))};
-  by_blocks<F7>(p, x, filters(p, a.weight, false, w.data()), out, forward_tiles);
+  const Scratch<float> w(phase_taps(p));
+  const Phases x = phases_of(p, a.x);
+  const Outputs out =
+      outputs_of(a, stores_lines && leaves_cache(4 * p.N * (p.C * p.H * p.W + p.K * p.P * p.Q)));
+  by_blocks<F7>(p, x, phase_filters(p, a.weight, false, w.data()), out, forward_tiles);
   return true;
 }
 
 bool conv2d_stem_backward_input(const Conv2dBackwardInputArgs& a) {
   const Conv2dParams& p = a.p;
   if (!takes(p, a.dtype)) return false;
-  const Scratch<float> w(taps(p));
+  const Scratch<float> w(phase_taps(p));
   // Every pixel of dx is in the P + 3 rows and Q + 3 columns of phases that the filter reaches, or beyond it
   // and zero.
   const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 3, 3};
@@ -91,18 +63,14 @@ bool conv2d_stem_backward_input(const Conv2dBackwardInputArgs& a) {
                         4 * p.C,
                         max_of(p.P + 3, ceil_div(p.H + p.pad_top, 2)),
                         max_of(p.Q + 3, ceil_div(p.W + p.pad_left, 2))};
-  by_blocks<F3>(p, dout, filters(p, a.weight, true, w.data()), dx, stem_tiles);
+  by_blocks<F3>(p, dout, phase_filters(p, a.weight, true, w.data()), dx, stem_tiles);
   return true;
 }
 
 bool conv2d_stem_backward_weight(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& p = a.p;
   if (!takes(p, a.dtype)) return false;
-  const Scratch<float> dw(taps(p));
-  const Phases x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
-  const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 0, 0};
-  weight_gradient<F3>(p.N, x, dout, {dw.data(), static_cast<float*>(a.db), p.K, 4 * p.C});
-  for_each_tap(p, [&](std::int64_t to, std::int64_t from) { static_cast<float*>(a.dw)[to] = dw[from]; });
+  phase_weight_gradient<F3>(a);
   return true;
 }
 

@@ -11,8 +11,7 @@
 // Takes float32, one group, any padding. Invariant: every output is written (=), none is read.
 #include "cpu/conv2d_strided.h"
 
-#include "cpu/conv2d_winograd/gradient.h"
-#include "cpu/conv2d_winograd/phases.h"
+#include "cpu/conv2d_winograd/stride_2.h"
 
 namespace weft::cpu::WEFT_ISA {
 
@@ -34,45 +33,15 @@ bool takes(const Conv2dParams& p, DType dtype, std::int64_t rows, std::int64_t c
   return 10 * 4 * points(rows) * points(columns) <= 8 * 9 * p.P * p.Q;
 }
 
-// f(index into (K, C, 3, 3), index into (K, 4 C, 2, 2)) for every tap.
-template <class Each>
-void for_each_tap(const Conv2dParams& p, Each&& f) {
-  parallel_tasks(p.K, p.K * p.C * 9, [&](std::int64_t k) {
-    for (std::int64_t c = 0; c < p.C; ++c)
-      for (std::int64_t r = 0; r < 3; ++r)
-        for (std::int64_t s = 0; s < 3; ++s) {
-          const std::int64_t channel = (r % 2 * p.C + c) * 2 + s % 2;
-          f(((k * p.C + c) * 3 + r) * 3 + s, ((k * 4 * p.C + channel) * 2 + r / 2) * 2 + s / 2);
-        }
-  });
-}
-
-std::int64_t taps(const Conv2dParams& p) { return p.K * 4 * p.C * 4; }
-
-// The filter as (K, 4 C, 2, 2) in `w`.
-Filters filters(const Conv2dParams& p, const void* weight, bool turned, float* w) {
-  parallel_ranges(taps(p), 4096, taps(p) / 4, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) w[i] = 0;
-  });
-  for_each_tap(p,
-               [&](std::int64_t from, std::int64_t to) { w[to] = static_cast<const float*>(weight)[from]; });
-  return {w, w + taps(p), turned ? 4 * p.C : p.K, turned ? p.K : 4 * p.C, turned};
-}
-
 }  // namespace
 
 bool conv2d_strided_forward(const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   if (!takes(p, a.dtype, p.P, p.Q)) return false;
-  const Scratch<float> w(taps(p));
-  const Phases x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
-  const Outputs out{static_cast<float*>(a.out),
-                    static_cast<const float*>(a.bias),
-                    a.activation == Activation::relu,
-                    p.K,
-                    p.P,
-                    p.Q};
-  convolve<F>(p.N, x, filters(p, a.weight, false, w.data()), out);
+  const Scratch<float> w(phase_taps(p));
+  const Phases x = phases_of(p, a.x);
+  const Outputs out = outputs_of(a);
+  convolve<F>(p.N, x, phase_filters(p, a.weight, false, w.data()), out);
   return true;
 }
 
@@ -83,11 +52,11 @@ bool conv2d_strided_backward_input(const Conv2dBackwardInputArgs& a) {
   const std::int64_t rows = max_of(p.P + 1, ceil_div(p.H + p.pad_top, 2)),
                      columns = max_of(p.Q + 1, ceil_div(p.W + p.pad_left, 2));
   if (!takes(p, a.dtype, rows, columns)) return false;
-  const Scratch<float> w(taps(p));
+  const Scratch<float> w(phase_taps(p));
   const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 1, 1};
   const PhaseOutputs dx{
       static_cast<float*>(a.dx), p.C, p.H, p.W, p.pad_top, p.pad_left, 4 * p.C, rows, columns};
-  convolve<F>(p.N, dout, filters(p, a.weight, true, w.data()), dx);
+  convolve<F>(p.N, dout, phase_filters(p, a.weight, true, w.data()), dx);
   return true;
 }
 
@@ -95,11 +64,7 @@ bool conv2d_strided_backward_weight(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& p = a.p;
   // The sums of more channels would not stay in the cache.
   if (!takes(p, a.dtype, p.P, p.Q) || p.C * p.K > 64 * 128) return false;
-  const Scratch<float> dw(taps(p));
-  const Phases x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
-  const Images dout{static_cast<const float*>(a.dout), p.K, p.P, p.Q, 0, 0};
-  weight_gradient<F>(p.N, x, dout, {dw.data(), static_cast<float*>(a.db), p.K, 4 * p.C});
-  for_each_tap(p, [&](std::int64_t to, std::int64_t from) { static_cast<float*>(a.dw)[to] = dw[from]; });
+  phase_weight_gradient<F>(a);
   return true;
 }
 

@@ -62,12 +62,7 @@ bool conv2d_winograd_forward(const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   const Images x{static_cast<const float*>(a.x), p.C, p.H, p.W, p.pad_top, p.pad_left};
   const Filters w = filters(p, a.weight, false);
-  const Outputs out{static_cast<float*>(a.out),
-                    static_cast<const float*>(a.bias),
-                    a.activation == Activation::relu,
-                    p.K,
-                    p.P,
-                    p.Q};
+  const Outputs out = outputs_of(a);
   return choose(p, a.dtype, p.P, p.Q, [&](auto f) { convolve<decltype(f)>(p.N, x, w, out); });
 }
 

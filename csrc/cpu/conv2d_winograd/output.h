@@ -15,6 +15,15 @@ struct Outputs {
   std::int64_t K, P, Q;
   bool passes = false;  // stored past the cache
 };
+inline Outputs outputs_of(const Conv2dForwardArgs& a, bool passes = false) {
+  return {static_cast<float*>(a.out),
+          static_cast<const float*>(a.bias),
+          a.activation == Activation::relu,
+          a.p.K,
+          a.p.P,
+          a.p.Q,
+          passes};
+}
 
 // Floats that transform_output needs to work.
 template <class F>

@@ -26,15 +26,6 @@ namespace weft::cpu::WEFT_ISA {
 // Whether a vector is a whole cache line: a part of one costs more past the cache than in it.
 constexpr bool stores_lines = vector_bytes == 64;
 
-// *to = v, at a multiple of 64 bytes.
-[[gnu::always_inline]] inline void stream_line(float* to, VecOf<float>::type v) {
-#if defined(WEFT_ISA_avx512)
-  __builtin_ia32_movntps512(to, v);
-#else
-  *reinterpret_cast<VecOf<float>::type*>(to) = v;
-#endif
-}
-
 // to[i] = from[i]; `to` at a multiple of 64 bytes. After the last call, and before another thread may read
 // what was written: stream_end().
 [[gnu::always_inline]] inline void stream_out(float* to, const float* from, std::int64_t n) {
@@ -69,6 +60,14 @@ constexpr bool stores_lines = vector_bytes == 64;
 #else
   *reinterpret_cast<VecOf<float>::type*>(to) = v;
 #endif
+}
+
+// *to = v, past the cache where a vector is a whole line of it.
+[[gnu::always_inline]] inline void stream_line(float* to, VecOf<float>::type v) {
+  if constexpr (stores_lines)
+    stream_vector(to, v);
+  else
+    *reinterpret_cast<VecOf<float>::type*>(to) = v;
 }
 
 [[gnu::always_inline]] inline void stream_end() {
