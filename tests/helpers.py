@@ -85,3 +85,25 @@ def reference(function: Any, *args: Any, **kwargs: Any) -> Any:
     """Calls a function of weft.kernels on the naive kernels."""
     with isa("reference"):
         return function(*args, **kwargs)
+
+
+def check_largest(actual: Any, expected: Any, bound: float) -> None:
+    """The largest error, measured by the largest value."""
+    error = np.abs(np.asarray(actual) - np.asarray(expected)).max() / np.abs(np.asarray(expected)).max()
+    assert error <= bound, f"error {error:.2e}"
+
+
+def check_convolution(given: tuple[np.ndarray, ...], padding: tuple[int, ...], bound: float) -> None:
+    """x, weight, bias and dout, convolved in all three directions, against the reference in double."""
+    x, weight, bias, dout = given
+    wide_x, wide_weight, wide_bias, wide_dout = (a.astype(np.float64) for a in given)
+    expected = np.asarray(reference(K.conv2d, wide_x, wide_weight, wide_bias, padding=padding))
+    check_largest(K.conv2d(x, weight, bias, padding=padding), expected, bound)
+    relu = K.conv2d(x, weight, bias, padding=padding, activation="relu")
+    check_largest(relu, np.maximum(expected, 0), bound)
+    dx = reference(K.conv2d_backward_input, wide_dout, wide_weight, x.shape, padding=padding)
+    check_largest(K.conv2d_backward_input(dout, weight, x.shape, padding=padding), dx, bound)
+    expected_dw = reference(K.conv2d_backward_weight, wide_dout, wide_x, weight.shape, padding=padding, bias=True)
+    found = K.conv2d_backward_weight(dout, x, weight.shape, padding=padding, bias=True)
+    for actual, of_double in zip(found, expected_dw, strict=True):
+        check_largest(actual, of_double, bound)

@@ -10,7 +10,7 @@ import pytest
 
 import weft.kernels as K
 from bench import __main__ as command
-from bench import mnist, overhead, peers, report, tables
+from bench import mnist, overhead, peers, report, rows, tables
 from bench.measure import Contestant, Effort, Row, in_turn, measure
 from weft.limits import Limits, machine_limits
 
@@ -61,6 +61,12 @@ def test_each_row_of_every_suite_has_its_own_name() -> None:
     for quick in (True, False):
         names = [(case.row.name, case.row.shape) for suite in command.SUITES.values() for case in suite(quick)]
         assert len(names) == len(set(names))
+
+
+def test_a_row_that_fails_says_so() -> None:
+    settings = rows.Settings(True, Effort(rounds=1, least=0.0, budget=0.0), Limits(1e11, 1e10), 1, ["eager"])
+    with pytest.raises(RuntimeError, match="row 999 of overhead failed: exit status 1"):
+        rows.run_alone("overhead", 999, settings)
 
 
 def test_arguments_that_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:

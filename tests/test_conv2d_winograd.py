@@ -154,6 +154,17 @@ def test_nan_goes_through(every_isa: str, precision: str) -> None:
     assert np.isnan(out[0, :, 4:7, 5:8]).all()
 
 
+def check_setting(setting: str, x: np.ndarray, weight: np.ndarray, dout: np.ndarray) -> None:
+    """All three convolutions at a precision, with a padding of one."""
+    K.set_conv_precision(setting)
+    try:
+        check(K.conv2d(x, weight, padding=1), exact(x, weight, (1, 1, 1, 1)))
+        check(K.conv2d_backward_input(dout, weight, x.shape, padding=1), exact_dx(dout, weight, (1, 1, 1, 1)))
+        check(K.conv2d_backward_weight(dout, x, weight.shape, padding=1), exact_dw(dout, x, (1, 1, 1, 1)))
+    finally:
+        K.set_conv_precision("fast")
+
+
 @pytest.mark.parametrize("draw", ["normal", "uniform"])
 @pytest.mark.parametrize("setting", list(BOUND))
 @pytest.mark.parametrize("size", [(2, 16, 16, 16, 16), (2, 64, 64, 12, 12), (1, 512, 64, 8, 8)], ids=str)
@@ -162,13 +173,7 @@ def test_error_bounds(size: tuple[int, ...], setting: str, draw: str) -> None:
     x, weight, _, dout = arrays(size, (1, 1, 1, 1))
     if draw == "uniform":
         x, weight, dout = np.abs(x) % 1, np.abs(weight) % 1, np.abs(dout) % 1
-    K.set_conv_precision(setting)
-    try:
-        check(K.conv2d(x, weight, padding=1), exact(x, weight, (1, 1, 1, 1)))
-        check(K.conv2d_backward_input(dout, weight, x.shape, padding=1), exact_dx(dout, weight, (1, 1, 1, 1)))
-        check(K.conv2d_backward_weight(dout, x, weight.shape, padding=1), exact_dw(dout, x, (1, 1, 1, 1)))
-    finally:
-        K.set_conv_precision("fast")
+    check_setting(setting, x, weight, dout)
 
 
 @pytest.mark.parametrize("setting", ["fast", "accurate"])
@@ -176,13 +181,7 @@ def test_error_bounds(size: tuple[int, ...], setting: str, draw: str) -> None:
 def test_error_bounds_of_many_tiles(size: tuple[int, ...], setting: str) -> None:
     """The gradient by the weight sums over the tiles of all images; the products fetch other images meanwhile."""
     x, weight, _, dout = arrays(size, (1, 1, 1, 1))
-    K.set_conv_precision(setting)
-    try:
-        check(K.conv2d(x, weight, padding=1), exact(x, weight, (1, 1, 1, 1)))
-        check(K.conv2d_backward_input(dout, weight, x.shape, padding=1), exact_dx(dout, weight, (1, 1, 1, 1)))
-        check(K.conv2d_backward_weight(dout, x, weight.shape, padding=1), exact_dw(dout, x, (1, 1, 1, 1)))
-    finally:
-        K.set_conv_precision("fast")
+    check_setting(setting, x, weight, dout)
 
 
 def test_the_setting_chooses_the_method() -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import weft.kernels as K
-from helpers import reference, threads
+from helpers import check_convolution, threads
 
 BOUND = 1e-5  # of the largest value of the result: docs/convolution.md
 
@@ -34,30 +32,10 @@ def arrays(size: tuple[int, ...], padding: tuple[int, ...], seed: int = 0) -> tu
     return tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
 
-def check(actual: Any, expected: Any) -> None:
-    error = np.abs(np.asarray(actual) - np.asarray(expected)).max() / np.abs(np.asarray(expected)).max()
-    assert error <= BOUND, f"error {error:.2e}"
-
-
-def check_all(given: tuple[np.ndarray, ...], padding: tuple[int, ...]) -> None:
-    x, weight, bias, dout = given
-    wide_x, wide_weight, wide_bias, wide_dout = (a.astype(np.float64) for a in given)
-    expected = np.asarray(reference(K.conv2d, wide_x, wide_weight, wide_bias, padding=padding))
-    check(K.conv2d(x, weight, bias, padding=padding), expected)
-    check(K.conv2d(x, weight, bias, padding=padding, activation="relu"), np.maximum(expected, 0))
-    dx = reference(K.conv2d_backward_input, wide_dout, wide_weight, x.shape, padding=padding)
-    check(K.conv2d_backward_input(dout, weight, x.shape, padding=padding), dx)
-    expected_dw = reference(K.conv2d_backward_weight, wide_dout, wide_x, weight.shape, padding=padding, bias=True)
-    for actual, of_double in zip(
-        K.conv2d_backward_weight(dout, x, weight.shape, padding=padding, bias=True), expected_dw, strict=True
-    ):
-        check(actual, of_double)
-
-
 @pytest.mark.parametrize("padding", PADDINGS, ids=str)
 @pytest.mark.parametrize("size", CASES, ids=str)
 def test_against_reference(every_isa: str, size: tuple[int, ...], padding: tuple[int, ...]) -> None:
-    check_all(arrays(size, padding), padding)
+    check_convolution(arrays(size, padding), padding, BOUND)
 
 
 @given(
@@ -67,7 +45,7 @@ def test_against_reference(every_isa: str, size: tuple[int, ...], padding: tuple
 )
 def test_drawn_problems(size: tuple[int, ...], padding: tuple[int, ...], seed: int) -> None:
     assume(size[3] + padding[0] + padding[1] >= 5 and size[4] + padding[2] + padding[3] >= 5)
-    check_all(arrays(size, padding, seed), padding)
+    check_convolution(arrays(size, padding, seed), padding, BOUND)
 
 
 @pytest.mark.parametrize("size", [(4, 32, 48, 14, 14), (3, 144, 128, 7, 7)], ids=str)
@@ -94,7 +72,7 @@ def test_nan_goes_through(every_isa: str) -> None:
 def test_error_bound(size: tuple[int, ...], draw: str) -> None:
     """Numbers around zero, and positive ones, whose sums do not cancel."""
     given = arrays(size, (2, 2, 2, 2))
-    check_all(tuple(np.abs(a) % 1 for a in given) if draw == "uniform" else given, (2, 2, 2, 2))
+    check_convolution(tuple(np.abs(a) % 1 for a in given) if draw == "uniform" else given, (2, 2, 2, 2), BOUND)
 
 
 def test_only_the_fast_setting_takes_it() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import weft
 import weft.kernels as K
-from helpers import reference, threads
+from helpers import check_convolution, check_largest, reference, threads
 
 BOUND = 1e-5  # of the largest value of the result: docs/convolution.md
 
@@ -41,26 +41,6 @@ def wide(*given: np.ndarray) -> list[np.ndarray]:
     return [a.astype(np.float64) for a in given]
 
 
-def check(actual: Any, expected: Any) -> None:
-    error = np.abs(np.asarray(actual) - np.asarray(expected)).max() / np.abs(np.asarray(expected)).max()
-    assert error <= BOUND, f"error {error:.2e}"
-
-
-def check_plain(given: Any, padding: tuple[int, ...]) -> None:
-    x, weight, bias, dout = given
-    wide_x, wide_weight, wide_bias, wide_dout = wide(*given)
-    expected = np.asarray(reference(K.conv2d, wide_x, wide_weight, wide_bias, padding=padding))
-    check(K.conv2d(x, weight, bias, padding=padding), expected)
-    check(K.conv2d(x, weight, bias, padding=padding, activation="relu"), np.maximum(expected, 0))
-    dx = reference(K.conv2d_backward_input, wide_dout, wide_weight, x.shape, padding=padding)
-    check(K.conv2d_backward_input(dout, weight, x.shape, padding=padding), dx)
-    expected_dw = reference(K.conv2d_backward_weight, wide_dout, wide_x, weight.shape, padding=padding, bias=True)
-    for actual, of_double in zip(
-        K.conv2d_backward_weight(dout, x, weight.shape, padding=padding, bias=True), expected_dw, strict=True
-    ):
-        check(actual, of_double)
-
-
 def check_pooled(given: Any, padding: tuple[int, ...]) -> None:
     x, weight, bias, dout = given
     dout = np.ascontiguousarray(dout[..., : dout.shape[2] // 2, : dout.shape[3] // 2])
@@ -68,13 +48,13 @@ def check_pooled(given: Any, padding: tuple[int, ...]) -> None:
     expected, codes = (
         np.asarray(a) for a in reference(K.conv2d_relu_max_pool2d, *wide(x, weight, bias), padding=padding)
     )
-    check(out, expected)
+    check_largest(out, expected, BOUND)
     # Where rounding lets another element win, it is as large.
     assert (np.asarray(winner) != codes).mean() < 1e-3
     gradients = K.conv2d_relu_max_pool2d_backward(dout, codes, x, weight, padding=padding)
     wanted = reference(K.conv2d_relu_max_pool2d_backward, *wide(dout), codes, *wide(x, weight), padding=padding)
     for found, want in zip(gradients, wanted, strict=True):
-        check(found, want)
+        check_largest(found, want, BOUND)
     for asked in ((True, False, False), (False, True, False), (False, False, True), (False, True, True)):
         some = K.conv2d_relu_max_pool2d_backward(
             dout, codes, x, weight, padding=padding, need_x=asked[0], need_weight=asked[1], need_bias=asked[2]
@@ -88,7 +68,7 @@ def check_pooled(given: Any, padding: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("size", CASES, ids=str)
 def test_against_reference(every_isa: str, size: tuple[int, ...], padding: tuple[int, ...]) -> None:
     given = arrays(size, padding)
-    check_plain(given, padding)
+    check_convolution(given, padding, BOUND)
     check_pooled(given, padding)
 
 
@@ -100,14 +80,14 @@ def test_against_reference(every_isa: str, size: tuple[int, ...], padding: tuple
 def test_drawn_problems(size: tuple[int, ...], padding: tuple[int, ...], seed: int) -> None:
     assume(size[3] + padding[0] + padding[1] >= 6 and size[4] + padding[2] + padding[3] >= 6)
     given = arrays(size, padding, seed)
-    check_plain(given, padding)
+    check_convolution(given, padding, BOUND)
     check_pooled(given, padding)
 
 
 @pytest.mark.parametrize("positive", [False, True], ids=["normal", "positive"])
 def test_error_of_many_images(positive: bool) -> None:
     given = arrays((256, 6, 16, 14, 14), (0, 0, 0, 0), positive=positive)
-    check_plain(given, (0, 0, 0, 0))
+    check_convolution(given, (0, 0, 0, 0), BOUND)
     check_pooled(given, (0, 0, 0, 0))
 
 

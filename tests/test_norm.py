@@ -82,7 +82,7 @@ def test_a_mean_far_from_zero(every_isa: str, rng: np.random.Generator, dtype: s
     _, mean, inv_std = K.batch_norm(x, training=True, eps=0)
     wide = x.astype(np.float64)
     tolerance = 2e-6 if dtype == "float32" else 1e-12
-    near_zero = tolerance / 10  # of values of size 1 that cancel in the last channel
+    near_zero = 0 if size == 40 else tolerance / 10  # the few values of the last channel cancel
     np.testing.assert_allclose(np.asarray(mean), wide.mean((0, 2, 3)), rtol=tolerance, atol=near_zero)
     np.testing.assert_allclose(np.asarray(inv_std), 1 / wide.std((0, 2, 3)), rtol=tolerance)
 
