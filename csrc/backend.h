@@ -5,6 +5,7 @@
 // (cpu/kernels.h, reference/kernels.h) and the tables themselves: a new kernel is one new line here.
 #pragma once
 #include "ops/activation.h"
+#include "ops/check.h"
 #include "ops/conv2d.h"
 #include "ops/conv2d_relu_max_pool2d.h"
 #include "ops/data.h"
@@ -81,6 +82,8 @@
   KERNEL(clip_scale,               ClipScaleArgs)               \
   /* limits.h */                                                \
   KERNEL(fma_loop,                 FmaLoopArgs)                 \
+  /* check.h */                                                 \
+  KERNEL(check_values,             CheckValuesArgs)             \
   /* data.h */                                                  \
   KERNEL(gather_images,            GatherImagesArgs)            \
   KERNEL(warp_images,              WarpImagesArgs)

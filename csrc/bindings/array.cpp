@@ -76,11 +76,11 @@ void set_item(const Array& x, const py::object& index, const ArrayLike& value) {
 }
 
 py::object item(const Array& x) {
-  host_read("item");
   check_value(x.numel() == 1, "item: expected one element, got shape ", x.shape());
+  const Array here = read_on_host("item", x.with({}, {}, x.offset()));
   py::object result;
   dispatch_all(x.dtype(), [&](auto type) {
-    result = py::cast(Wide<typename decltype(type)::type>{*x.data<typename decltype(type)::type>()});
+    result = py::cast(Wide<typename decltype(type)::type>{*here.data<typename decltype(type)::type>()});
   });
   return result;
 }
@@ -89,8 +89,7 @@ py::object item(const Array& x) {
 py::array readable(const py::object& self) {
   const auto& x = self.cast<const Array&>();
   if (x.dtype() != DType::bfloat16) return to_numpy(x, self);
-  host_read("numpy");
-  const py::object wide = py::cast(cast(x, DType::float32));
+  const py::object wide = py::cast(cast(read_on_host("numpy", x), DType::float32));
   return to_numpy(wide.cast<const Array&>(), wide);
 }
 
@@ -245,20 +244,20 @@ void bind_array(py::module_& m) {
   bind_memory_format(m);
   bind_array_class(m);
   const auto dtype = py::arg("dtype") = "float32";
-  const auto device = py::arg("device") = "cpu";
+  const auto device = py::arg("device") = py::none();
   m.def(
-      "empty", [](const DimsLike& shape, DTypeLike d, Device on) { return Array::empty(shape, d, on); },
+      "empty", [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return Array::empty(shape, d, chosen(on)); },
       py::arg("shape"), dtype, device, "An array of `shape` whose elements are not set.");
   m.def(
-      "zeros", [](const DimsLike& shape, DTypeLike d, Device on) { return full(shape, 0, d, on); },
+      "zeros", [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return full(shape, 0, d, chosen(on)); },
       py::arg("shape"), dtype, device, "An array of zeros.");
   m.def(
-      "ones", [](const DimsLike& shape, DTypeLike d, Device on) { return full(shape, 1, d, on); },
+      "ones", [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return full(shape, 1, d, chosen(on)); },
       py::arg("shape"), dtype, device, "An array of ones.");
   m.def(
       "full",
-      [](const DimsLike& shape, const py::object& value, DTypeLike d, Device on) {
-        return full_like_number(shape, value, d, on);
+      [](const DimsLike& shape, const py::object& value, DTypeLike d, DeviceChoice on) {
+        return full_like_number(shape, value, d, chosen(on));
       },
       py::arg("shape"), py::arg("value"), dtype, device, "An array filled with one number.");
   m.def(
@@ -275,16 +274,30 @@ void bind_array(py::module_& m) {
       "list ends it. Whoever asks must look where the arrays came to lie.");
   m.def(
       "asarray",
-      [](const ArrayLike& x, std::optional<DTypeLike> d) {
+      [](const ArrayLike& x, std::optional<DTypeLike> d, DeviceChoice on) {
         const DType wanted = d                                             ? d->dtype
                              : x.is_number && x->dtype() == DType::float64 ? DType::float32
                                                                            : x->dtype();
-        return wanted == x->dtype() ? x.array : cast(x, wanted);
+        const Array as = wanted == x->dtype() ? x.array : cast(x, wanted);
+        return on || x.is_number ? moved(as, chosen(on)) : as;
       },
-      py::arg("x"), py::arg("dtype") = py::none(),
+      py::arg("x"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       "An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where "
-      "the "
-      "dtype allows it. Numbers and nested lists are copied; Python floats become float32.");
+      "the dtype and the device allow it. Numbers and nested lists are copied; Python floats become float32. "
+      "What comes from the host goes to the default device, unless `device` says where.");
+  m.def(
+      "to", [](const ArrayLike& x, Device on) { return moved(x, on); }, py::arg("x"), py::arg("device"),
+      ReleaseGil(),
+      "x itself where it is on that device, else a copy there, in the memory order of x. A copy to the host waits "
+      "for the device. RuntimeError where the device cannot be used.");
+  m.def("default_device", &default_device, "Where new arrays come to lie when nothing else is said.");
+  m.def(
+      "set_default_device",
+      [](Device on) {
+        if (on.kind == Device::Kind::cuda) allocator(on);  // says why it cannot be used
+        set_default_device(on);
+      },
+      py::arg("device"), "Of the whole process. RuntimeError where the device cannot be used.");
   m.def(
       "bfloat16_bits",
       [](const py::object& x) {

@@ -2,6 +2,7 @@
 
 #include "bindings/dlpack.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "core/recording.h"
 #include "ops/elementwise.h"
 
@@ -107,9 +108,11 @@ Array from_dlpack(py::handle source) {
 
 // Over the same memory, whose elements NumPy calls `dtype`.
 py::array to_numpy_as(const Array& x, const py::dtype& dtype, py::handle base) {
+  if (x.device().kind != Device::Kind::cpu) {
+    const py::object copy = py::cast(read_on_host("numpy", x));
+    return to_numpy_as(copy.cast<const Array&>(), dtype, copy);
+  }
   host_read("numpy");
-  check_state(x.device().kind == Device::Kind::cpu, "array: NumPy cannot read memory on ", x.device(),
-              "; copy it to the cpu first");
   std::vector<py::ssize_t> shape(x.shape().begin(), x.shape().end());
   std::vector<py::ssize_t> strides;
   for (std::int64_t s : x.strides()) strides.push_back(s * static_cast<py::ssize_t>(itemsize(x.dtype())));
@@ -134,7 +137,20 @@ Array from_sequence(py::handle source) {
   return from_numpy(std::move(x));
 }
 
+// What comes from the host goes to the default device.
+Array by_default(Array x) {
+  const Device device = default_device();
+  if (device == x.device()) return x;
+  const py::gil_scoped_release release;
+  return moved(x, device);
+}
+
 }  // namespace
+
+Array read_on_host(const char* op, const Array& x) {
+  const py::gil_scoped_release release;
+  return on_host(op, dense(x));
+}
 
 ArrayLike to_array(py::handle source) {
   // The type is looked up once: most arguments are Arrays, and a search for each would show.
@@ -143,14 +159,14 @@ ArrayLike to_array(py::handle source) {
   if (PyBool_Check(source.ptr())) return number<bool>(source.ptr() == Py_True);
   if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
   if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(to_int64(source));
-  if (py::isinstance<py::array>(source)) return {from_numpy(py::reinterpret_borrow<py::array>(source))};
+  if (py::isinstance<py::array>(source)) return {by_default(from_numpy(py::reinterpret_borrow<py::array>(source)))};
   if (py::hasattr(source, "array")) {
     const py::object inner = source.attr("array");
     if (py::isinstance<Array>(inner)) return {inner.cast<const Array&>()};
   }
   if (py::hasattr(source, "__dlpack__")) return {from_dlpack(source)};
   if (py::isinstance<py::sequence>(source) || py::hasattr(source, "__array__"))
-    if (!py::isinstance<py::str>(source)) return {from_sequence(source)};
+    if (!py::isinstance<py::str>(source)) return {by_default(from_sequence(source))};
   throw TypeError("array: cannot make an array from " + type_name(source));
 }
 

@@ -33,6 +33,13 @@ struct DTypeLike {
   operator DType() const { return dtype; }
 };
 
+// None: the default device.
+using DeviceChoice = std::optional<Device>;
+inline Device chosen(const DeviceChoice& device) { return device.value_or(default_device()); }
+
+// An array on the host with x's elements, read without the GIL where it lies on a device; see on_host().
+Array read_on_host(const char* op, const Array& x);
+
 // A shape or list of axes: an int or a sequence of ints.
 struct DimsLike {
   Dims dims;

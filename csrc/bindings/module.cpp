@@ -17,6 +17,8 @@ void translate(std::exception_ptr error) {
     PyErr_SetString(PyExc_IndexError, e.what());
   } catch (const StateError& e) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
+  } catch (const OutOfMemory& e) {
+    PyErr_SetString(PyExc_MemoryError, e.what());
   }
 }
 

@@ -15,7 +15,9 @@ std::uint64_t to_word(const py::int_& value) {
   return word;
 }
 
-Generator& chosen(Generator* generator) { return generator ? *generator : default_generator(); }
+Generator& chosen(Generator* generator, Device device) {
+  return generator ? *generator : default_generator(device);
+}
 
 using State = std::pair<std::uint64_t, std::uint64_t>;
 
@@ -23,8 +25,12 @@ void bind_generator(py::module_& m) {
   py::class_<Generator>(m, "Generator",
                         "A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the "
                         "blocks of four 32-bit words used so far.")
-      .def(py::init([](const py::int_& seed) { return std::make_unique<Generator>(to_word(seed)); }),
-           py::arg("seed") = 0, "seed: an int from -2^63 to 2^64 - 1. ValueError for another one.")
+      .def(py::init([](const py::int_& seed, std::optional<Device> device) {
+             return std::make_unique<Generator>(to_word(seed), device.value_or(Device{}));
+           }),
+           py::arg("seed") = 0, py::arg("device") = py::none(),
+           "seed: an int from -2^63 to 2^64 - 1. ValueError for another one. device: whose arrays it fills, by "
+           "default the cpu's; the numbers are the same on each.")
       .def(
           "manual_seed",
           [](Generator& g, const py::int_& seed) -> Generator& {
@@ -32,6 +38,7 @@ void bind_generator(py::module_& m) {
             return g;
           },
           py::arg("seed"), "Starts the stream of a seed; returns the generator.")
+      .def_property_readonly("device", &Generator::device, "Whose arrays it fills.")
       .def_property_readonly("seed", &Generator::seed, "The seed.")
       .def_property_readonly("offset", &Generator::offset, "How many blocks of four words were used.")
       .def(
@@ -39,21 +46,26 @@ void bind_generator(py::module_& m) {
       .def(
           "set_state", [](Generator& g, const State& s) { g.set_state(s.first, s.second); }, py::arg("state"),
           "Goes to a state that get_state gave.");
-  m.def("default_generator", &default_generator, py::return_value_policy::reference,
-        "The generator that functions use where none is given.");
+  m.def(
+      "default_generator",
+      [](std::optional<Device> device) -> Generator& {
+        return default_generator(device.value_or(default_device()));
+      },
+      py::arg("device") = py::none(), py::return_value_policy::reference,
+      "The generator that functions use where none is given: one for each device.");
   m.def(
       "manual_seed",
       [](const py::int_& seed) -> Generator& {
-        default_generator().manual_seed(to_word(seed));
-        return default_generator();
+        seed_all(to_word(seed));
+        return default_generator(default_device());
       },
       py::arg("seed"), py::return_value_policy::reference,
-      "Starts the default generator's stream of a seed; returns the generator.");
+      "Starts the stream of a seed in the default generators of all devices; returns that of the default device.");
 }
 
 Array drawn(RandomKind kind, const Dims& shape, DType dtype, double a, double b, Generator* generator) {
-  const Array out = Array::empty(shape, dtype);
-  random_fill(kind, out, a, b, chosen(generator));
+  const Array out = Array::empty(shape, dtype, generator ? generator->device() : default_device());
+  random_fill(kind, out, a, b, chosen(generator, out.device()));
   return out;
 }
 
@@ -94,7 +106,7 @@ void bind_draws(py::module_& m) {
       "Integers drawn evenly from low <= i < high.\n\n"
       "ValueError unless low < high <= low + 2^32 and the dtype holds them all.");
   m.def(
-      "randperm", [](std::int64_t n, Generator* generator) { return randperm(n, chosen(generator)); },
+      "randperm", [](std::int64_t n, Generator* generator) { return randperm(n, chosen(generator, {})); },
       py::arg("n"), py::arg("generator") = py::none(), ReleaseGil(),
       "A random order of 0 .. n-1 (Fisher, Yates), int64. ValueError for a negative n.");
 }
@@ -104,7 +116,7 @@ void bind_fill(py::module_& m, const char* name, RandomKind kind, const char* a,
   m.def(
       name,
       [kind](const ArrayLike& out, double first, double second, Generator* generator) {
-        random_fill(kind, out, first, second, chosen(generator));
+        random_fill(kind, out, first, second, chosen(generator, out->device()));
       },
       py::arg("out"), py::arg(a), py::arg(b), py::arg("generator") = py::none(), ReleaseGil(), doc);
 }
@@ -121,7 +133,7 @@ void bind_random(py::module_& m) {
   m.def(
       "fill_bernoulli",
       [](const ArrayLike& out, double p, Generator* generator) {
-        random_fill(RandomKind::bernoulli, out, p, 0, chosen(generator));
+        random_fill(RandomKind::bernoulli, out, p, 0, chosen(generator, out->device()));
       },
       py::arg("out"), py::arg("p"), py::arg("generator") = py::none(), ReleaseGil(),
       "Fills an array in place with what bernoulli draws.");
@@ -129,7 +141,7 @@ void bind_random(py::module_& m) {
       "dropout",
       [](const ArrayLike& x, double p, Generator* generator) {
         Array mask;
-        Array out = dropout(x, p, chosen(generator), mask);
+        Array out = dropout(x, p, chosen(generator, x->device()), mask);
         return std::pair<Array, Array>(out, mask);
       },
       py::arg("x"), py::arg("p"), py::arg("generator") = py::none(), ReleaseGil(),

@@ -17,13 +17,7 @@ namespace {
 constexpr std::size_t alignment = 64;
 std::atomic<bool> poisoned{false};
 
-// Four classes per power of two: at most a quarter of a block is lost, and sizes that differ by a
-// little (a last, smaller batch) share blocks.
-std::size_t size_class(std::size_t bytes) {
-  if (bytes <= 4 * alignment) return (bytes + alignment - 1) / alignment * alignment;
-  const std::size_t step = std::bit_floor(bytes - 1) / 4;
-  return (bytes + step - 1) / step * step;
-}
+std::size_t size_class(std::size_t bytes) { return weft::size_class(bytes, alignment); }
 
 // Numbers the threads, from 1 on.
 std::uint32_t this_thread() {
@@ -128,6 +122,12 @@ class CachingAllocator final : public Allocator {
 };
 
 }  // namespace
+
+std::size_t size_class(std::size_t bytes, std::size_t unit) {
+  if (bytes <= 4 * unit) return (bytes + unit - 1) / unit * unit;
+  const std::size_t step = std::bit_floor(bytes - 1) / 4;
+  return (bytes + step - 1) / step * step;
+}
 
 Allocator& cpu_allocator() {
   // Never destroyed: arrays may outlive every static object at the interpreter's exit.

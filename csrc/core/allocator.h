@@ -1,4 +1,4 @@
-// The CPU's memory: 64-byte aligned blocks, kept after use. A block of fresh pages costs a page fault
+// Where arrays get their memory. The CPU's: 64-byte aligned blocks, kept after use. A block of fresh pages costs a page fault
 // and a clearing of every 4 KiB, several times what a memory-bound kernel needs to fill it, so freed
 // blocks are kept in lists by size class and handed out again.
 #pragma once
@@ -15,11 +15,15 @@ struct MemoryStats {           // bytes, but for the last two
   std::int64_t misses = 0;     // allocations that went to the system
 };
 
+class Stream;
+
 class Allocator {
  public:
   virtual ~Allocator() = default;
   virtual void* allocate(std::size_t bytes) = 0;                // nullptr for 0 bytes; MemoryError when full
   virtual void deallocate(void* block, std::size_t bytes) = 0;  // same `bytes` as asked for
+  // Where `last` is the stream of a device that used the block last: it is free for others once that is done.
+  virtual void deallocate_after(Stream* /*last*/, void* block, std::size_t bytes) { deallocate(block, bytes); }
   virtual MemoryStats stats() const = 0;
   virtual void reset_peak() = 0;
   virtual void empty_cache() = 0;  // gives kept blocks back to the system
@@ -27,6 +31,10 @@ class Allocator {
 
 // Thread-safe, lives as long as the process.
 Allocator& cpu_allocator();
+
+// Four classes per power of two, from `unit` (a power of two) on: at most a quarter of a block is lost, and sizes
+// that differ by a little (a last, smaller batch) share blocks.
+std::size_t size_class(std::size_t bytes, std::size_t unit);
 
 // With poison on, every block that is handed out is filled with 0xFF bytes first (NaN in floats,
 // -1 in integers), so that a test sees an element that no kernel wrote.

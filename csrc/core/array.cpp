@@ -1,9 +1,8 @@
 #include "core/array.h"
 
-#include <cstring>
-
 #include "core/allocator.h"
 #include "core/destinations.h"
+#include "core/memory.h"
 #include "core/stream.h"
 
 namespace weft {
@@ -20,12 +19,6 @@ std::size_t checked_bytes(const Dims& shape, DType dtype) {
   return static_cast<std::size_t>(count) * itemsize(dtype);
 }
 
-struct PoisonArgs {
-  void* data;
-  std::size_t bytes;
-};
-void write_poison(Stream&, const PoisonArgs& args) { std::memset(args.data, 0xFF, args.bytes); }
-
 // In a recording's pool. Poison, too, is a step: a replay then shows an element that no kernel writes.
 Array empty_in(Recording& recording, const Dims& shape, DType dtype, std::size_t bytes) {
   auto storage = std::make_shared<Storage>();
@@ -36,9 +29,7 @@ Array empty_in(Recording& recording, const Dims& shape, DType dtype, std::size_t
   storage->pool = pool.get();
   storage->release = [pool, data = storage->data, bytes] { pool->deallocate(data, bytes); };
   const Array result(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
-  if (poison() && bytes > 0 && recording.device().kind == Device::Kind::cpu)
-    current_stream(recording.device())
-        .submit("poison", &write_poison, PoisonArgs{result.raw(), bytes}, {&result});
+  if (poison()) fill_bytes(result, 0xFF);
   return result;
 }
 
@@ -52,7 +43,7 @@ Array fresh(const Dims& shape, DType dtype, Device device) {
 
 }  // namespace
 
-void Storage::free_owned() { owner->deallocate(data, nbytes); }
+void Storage::free_owned() { owner->deallocate_after(stream, data, nbytes); }
 
 Array Array::constant(const Dims& shape, DType dtype, Device device) {
   const std::size_t bytes = checked_bytes(shape, dtype);

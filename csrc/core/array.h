@@ -13,6 +13,7 @@ namespace weft {
 
 class Allocator;
 class Pool;
+class Stream;
 
 // A block of memory: of an allocator, or foreign (NumPy's, DLPack's) with a release function.
 struct Storage {
@@ -20,8 +21,10 @@ struct Storage {
   std::size_t nbytes = 0;
   Device device;
   bool writable = true;
+  bool pinned = false;  // host memory that a device can read by itself
   std::uint64_t version = 0;   // counts in-place updates, so that autograd sees a stale saved value
   Allocator* owner = nullptr;  // lives longer than any array
+  Stream* stream = nullptr;    // of a device: the one that used it last (Stream::use)
   const Pool* pool = nullptr;  // of the recording that it was made in; `release` keeps it
   std::function<void()> release;
 

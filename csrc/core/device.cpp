@@ -1,8 +1,17 @@
 #include "core/device.h"
 
+#include <atomic>
+
 #include "core/error.h"
 
 namespace weft {
+
+namespace {
+std::atomic<Device> chosen_device{Device{}};
+}
+
+Device default_device() { return chosen_device.load(std::memory_order_relaxed); }
+void set_default_device(Device device) { chosen_device = device; }
 
 Device parse_device(const std::string& text) {
   if (text == "cpu") return {};

@@ -18,6 +18,10 @@ inline std::ostream& operator<<(std::ostream& out, const Device& device) {
   return out << "cuda:" << device.index;
 }
 
+// Where new arrays come to lie when nothing else is said, of the process; at first the cpu.
+Device default_device();
+void set_default_device(Device device);
+
 // "cpu", "cuda", "cuda:1"; ValueError otherwise. Whether the device can be used is not asked here.
 Device parse_device(const std::string& text);
 

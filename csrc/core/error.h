@@ -20,6 +20,10 @@ struct StateError : std::runtime_error {  // RuntimeError in Python: a device or
   using std::runtime_error::runtime_error;
 };
 
+struct OutOfMemory : std::runtime_error {  // MemoryError in Python: of a device
+  using std::runtime_error::runtime_error;
+};
+
 // str("a ", 1, shape) joins everything that has an operator<<.
 template <class... Parts>
 std::string str(const Parts&... parts) {

@@ -1,46 +1,44 @@
 #include "core/generator.h"
 
-#include "core/stream.h"
+#include <map>
+#include <memory>
+
+#include "core/cuda.h"
+#include "core/memory.h"
+#include "core/recording.h"
 
 namespace weft {
-
-namespace {
-
-struct SetStateArgs {
-  std::uint64_t* words;
-  std::uint64_t seed, offset;
-};
-void write_state(Stream&, const SetStateArgs& args) {
-  args.words[0] = args.seed;
-  args.words[1] = args.offset;
-}
-
-}  // namespace
 
 void Generator::manual_seed(std::uint64_t seed) { set_state(seed, 0); }
 
 void Generator::set_state(std::uint64_t seed, std::uint64_t offset) {
-  if (!state_.defined()) state_ = Array::constant({2}, DType::int64);
-  current_stream(state_.device())
-      .submit("set_generator", &write_state, SetStateArgs{state_.data<std::uint64_t>(), seed, offset},
-              {&state_});
+  if (!state_.defined()) state_ = Array::constant({2}, DType::int64, device_);
+  write_words(state_, {state_.data<std::uint64_t>(), 2, {seed, offset}});
 }
 
 std::uint64_t Generator::seed() const {
-  host_read("Generator.seed");
-  return state_.data<std::uint64_t>()[0];
+  return on_host("Generator.seed", state_).data<std::uint64_t>()[0];
 }
 std::uint64_t Generator::offset() const {
-  host_read("Generator.offset");
-  return state_.data<std::uint64_t>()[1];
+  return on_host("Generator.offset", state_).data<std::uint64_t>()[1];
 }
 
-Generator& default_generator() {
-  static auto* generator = [] {
+Generator& default_generator(Device device) {
+  static std::mutex mutex;
+  static auto* generators = new std::map<int, std::unique_ptr<Generator>>;  // never destroyed
+  const std::lock_guard lock(mutex);
+  auto& generator = (*generators)[device.kind == Device::Kind::cpu ? -1 : device.index];
+  if (!generator) {
     const Unrecorded made_once;
-    return new Generator(0);
-  }();
+    generator = std::make_unique<Generator>(0, device);
+  }
   return *generator;
+}
+
+void seed_all(std::uint64_t seed) {
+  default_generator({}).manual_seed(seed);
+  const int devices = cuda::device_count();
+  for (int i = 0; i < devices; ++i) default_generator({Device::Kind::cuda, i}).manual_seed(seed);
 }
 
 }  // namespace weft

@@ -10,8 +10,9 @@ namespace weft {
 
 class Generator {
  public:
-  explicit Generator(std::uint64_t seed = 0) { manual_seed(seed); }
+  explicit Generator(std::uint64_t seed = 0, Device device = {}) : device_(device) { manual_seed(seed); }
   void manual_seed(std::uint64_t seed);
+  Device device() const { return device_; }  // where the state lies, and whose arrays it can fill
   std::uint64_t seed() const;
   std::uint64_t offset() const;  // blocks used
   void set_state(std::uint64_t seed, std::uint64_t offset);
@@ -21,10 +22,13 @@ class Generator {
   [[nodiscard]] std::unique_lock<std::mutex> hold() { return std::unique_lock(mutex_); }
 
  private:
+  Device device_;
   Array state_;
   std::mutex mutex_;
 };
 
-Generator& default_generator();
+// One for each device. All give the same numbers for the same seed.
+Generator& default_generator(Device device);
+void seed_all(std::uint64_t seed);
 
 }  // namespace weft

@@ -5,6 +5,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/host_device.h"
+
 namespace weft {
 
 struct Words4 {
@@ -12,7 +14,7 @@ struct Words4 {
 };
 
 // counter = block (low 64 bits) and 0 (high 64 bits).
-[[gnu::always_inline]] inline Words4 philox4x32_10(std::uint64_t seed, std::uint64_t block) {
+[[gnu::always_inline]] WEFT_HOST_DEVICE inline Words4 philox4x32_10(std::uint64_t seed, std::uint64_t block) {
   std::uint32_t c0 = static_cast<std::uint32_t>(block), c1 = static_cast<std::uint32_t>(block >> 32);
   std::uint32_t c2 = 0, c3 = 0;
   std::uint32_t k0 = static_cast<std::uint32_t>(seed), k1 = static_cast<std::uint32_t>(seed >> 32);
@@ -30,10 +32,10 @@ struct Words4 {
 }
 
 // A word as a number in [0, 1): 24 bits for float32, 32 for float64.
-[[gnu::always_inline]] inline float to_unit_float(std::uint32_t word) {
+[[gnu::always_inline]] WEFT_HOST_DEVICE inline float to_unit_float(std::uint32_t word) {
   return static_cast<float>(word >> 8) * 0x1p-24f;
 }
-[[gnu::always_inline]] inline double to_unit_double(std::uint32_t word) {
+[[gnu::always_inline]] WEFT_HOST_DEVICE inline double to_unit_double(std::uint32_t word) {
   return static_cast<double>(word) * 0x1p-32;
 }
 

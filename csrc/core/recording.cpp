@@ -92,8 +92,14 @@ void Recording::end() {
 }
 
 void Recording::add(const Launch& launch, const void* args, std::size_t size,
-                    std::initializer_list<const Array*> arrays) {
-  constexpr std::size_t unit = sizeof(std::max_align_t);
+                    std::initializer_list<const Array*> arrays, Device device) {
+  if (device != device_) {
+    const std::string reason = str(launch.name, ": runs on ", device, " inside of a capture on ", device_,
+                                   "; move its tensors there, or compute it outside");
+    check_state(!strict_, reason);
+    return void_because(reason);
+  }
+  constexpr std::size_t unit = sizeof(Unit);
   launches_.push_back(launch);
   Launch& kept = launches_.back();
   kept.args = arguments_.size() * unit;
@@ -122,7 +128,17 @@ void Recording::void_because(const std::string& reason) {
 void Recording::replay() {
   check_state(complete_, "capture: nothing is recorded");
   Stream& stream = current_stream(device_);
-  for (const Launch& launch : launches_) launch.run(stream, launch);
+  const auto run = [&] {
+    for (const Launch& launch : launches_) launch.run(stream, launch);
+  };
+  // A profile wants to see each launch.
+  if (device_.kind == Device::Kind::cpu || profiling.load(std::memory_order_relaxed)) {
+    run();
+  } else {
+    stream.use(kept_);
+    if (!graph_) graph_ = cuda::make_graph(stream, run, *pool_);
+    graph_->launch(stream);
+  }
   for (const auto& storage : updated_) ++storage->version;
 }
 
@@ -140,7 +156,14 @@ void write_now(const Array& out, const double* values, std::int64_t count) {
   check_type(out.dtype() == DType::float64, "write_now: the array must be float64, got ", name(out.dtype()));
   check_value(out.is_contiguous() && out.numel() == count && out.storage()->writable, "write_now: ", count,
               " values for an array of shape ", out.shape(), ", which must be contiguous and writable");
-  std::memcpy(out.raw(), values, static_cast<std::size_t>(count) * sizeof(double));
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(double);
+  if (out.device().kind == Device::Kind::cpu) {
+    std::memcpy(out.raw(), values, bytes);
+    return;
+  }
+  Stream& stream = current_stream(out.device());
+  stream.use({&out});
+  cuda::to_device(stream, out.raw(), values, bytes, false);
 }
 
 void host_read(const char* op) {

@@ -17,6 +17,7 @@
 
 #include "core/allocator.h"
 #include "core/array.h"
+#include "core/cuda.h"
 
 namespace weft {
 
@@ -72,16 +73,18 @@ class Recording {
   void begin(Mode mode);
   void end();
   void add(const Launch& launch, const void* args, std::size_t size,
-           std::initializer_list<const Array*> arrays);
+           std::initializer_list<const Array*> arrays, Device device);
   void note_update(const std::shared_ptr<Storage>& storage);  // a version to be counted in each replay
   void void_because(const std::string& reason);               // keeps the first
-  void replay();                                              // RuntimeError unless something was recorded
+  // RuntimeError unless something was recorded. On CUDA the launches become one graph.
+  void replay();
 
   bool strict() const { return strict_; }
   bool complete() const { return complete_; }
   const std::string& reason() const { return reason_; }
   const std::vector<Launch>& launches() const { return launches_; }
   const std::shared_ptr<Pool>& pool() const { return pool_; }
+  std::size_t graph_nodes() const { return graph_ ? graph_->nodes() : 0; }
   Device device() const { return device_; }
 
  private:
@@ -92,9 +95,14 @@ class Recording {
   std::string reason_;
   std::shared_ptr<Pool> pool_;
   std::vector<Launch> launches_;
-  std::vector<std::max_align_t> arguments_;
+  // Aligned for every struct of arguments.
+  struct alignas(std::max_align_t) Unit {
+    unsigned char bytes[sizeof(std::max_align_t)];
+  };
+  std::vector<Unit> arguments_;
   std::vector<std::shared_ptr<Storage>> kept_;     // memory from outside of the pool
   std::vector<std::shared_ptr<Storage>> updated_;  // whose versions a replay counts up
+  std::unique_ptr<cuda::Graph> graph_;             // on CUDA, made at the first replay
 };
 
 // While it lives the thread is in no recording: for what is made once and stays.
@@ -110,8 +118,8 @@ class Unrecorded {
   bool active_;
 };
 
-// Sets the elements of a contiguous float64 array at once, in a recording too, which does not keep it: for
-// what the host changes between replays.
+// Sets the elements of a contiguous float64 array, on a device in the order of its stream, in a recording too,
+// which does not keep it: for what the host changes between replays.
 void write_now(const Array& out, const double* values, std::int64_t count);
 
 // To be called where `op` looks at an array's elements on the host, or gives out their address for that.

@@ -13,11 +13,18 @@ namespace weft {
 
 class Stream {
  public:
-  explicit Stream(Device device) : device_(device) {}
+  // native: what the device's own interface calls the stream; null on the CPU.
+  explicit Stream(Device device, void* native = nullptr) : device_(device), native_(native) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
   Device device() const { return device_; }
+  void* native() const { return native_; }
+
+  // To be called before the stream touches memory: where another stream did so last, this one first waits for it.
+  // So whoever uses several streams need not think of the order.
+  void use(std::initializer_list<const Array*> arrays);
+  void use(const std::vector<std::shared_ptr<Storage>>& storages);
 
   // `arrays`: all that `args` points into; undefined ones are passed over.
   template <class Args>
@@ -27,7 +34,8 @@ class Stream {
     if (Recording* recording = Recording::active())
       recording->add(
           {name, &run_again<Args>, reinterpret_cast<void (*)()>(kernel), 0, nullptr, 0, current_site()},
-          &args, sizeof(Args), arrays);
+          &args, sizeof(Args), arrays, device_);
+    if (device_.kind != Device::Kind::cpu) use(arrays);
     run(name, kernel, args, -1);
   }
 
@@ -40,12 +48,18 @@ class Stream {
 
   template <class Args>
   void run(const char* name, void (*kernel)(Stream&, const Args&), const Args& args, int site) {
-    if (!profiling.load(std::memory_order_relaxed)) return kernel(*this, args);
-    const ProfiledLaunch launch(name, reinterpret_cast<void (*)()>(kernel), &args, site);
-    kernel(*this, args);
+    if (profiling.load(std::memory_order_relaxed)) {
+      const ProfiledLaunch launch(name, reinterpret_cast<void (*)()>(kernel), &args, site);
+      kernel(*this, args);
+    } else {
+      kernel(*this, args);
+    }
+    if (device_.kind != Device::Kind::cpu) launched(name);
   }
+  void launched(const char* name);
 
   Device device_;
+  void* native_;
 };
 
 // The stream on which this thread's operations on `device` run.

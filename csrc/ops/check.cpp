@@ -1,23 +1,15 @@
 #include "ops/check.h"
 
+#include "backend.h"
 #include "core/stream.h"
 
 namespace weft {
 
 namespace {
 
-struct IndexCheckArgs {
-  const char* op;
-  const std::int64_t* values;
-  std::int64_t count, low, n;
-  Dims index, array;
-};
-
-void run_index_check(Stream&, const IndexCheckArgs& a) {
-  for (std::int64_t i = 0; i < a.count; ++i)
-    if (a.values[i] < a.low || a.values[i] >= a.n)
-      throw IndexError(str(a.op, ": index ", a.values[i], " is out of range for size ", a.n, " (index ",
-                           a.index, ", array ", a.array, ")"));
+[[noreturn]] void fail_index(const CheckValuesArgs& a, std::int64_t, std::int64_t value, double) {
+  throw IndexError(str(a.op, ": index ", value, " is out of range for size ", a.high, " (index ", a.index,
+                       ", array ", a.array, ")"));
 }
 
 }  // namespace
@@ -63,9 +55,15 @@ void check_writable(const char* op, const Array& out) {
   check_value(out.storage()->writable, op, ": the output array is read-only");
 }
 
+void check_values(const CheckValuesArgs& args, const Array& values) {
+  if (args.count == 0) return;
+  current_stream(values.device())
+      .submit("check_values", backend(values.device()).check_values, args, {&values});
+}
+
 void check_index(const char* op, const Array& index, std::int64_t low, std::int64_t n, const Dims& array) {
-  const IndexCheckArgs args{op, index.data<std::int64_t>(), index.numel(), low, n, index.shape(), array};
-  current_stream(index.device()).submit("check_index", &run_index_check, args, {&index});
+  check_values({op, index.raw(), DType::int64, index.numel(), low, n, 0, false, index.shape(), array, &fail_index},
+               index);
 }
 
 }  // namespace weft

@@ -24,7 +24,23 @@ void check_rank(const char* op, const char* what, const Array& x, int rank);
 void check_writable(const char* op, const Array& out);
 
 // Checks of elements. They are steps of the stream, before the kernel that relies on them: a replay makes
-// them again. Contiguous int64 indices, each at least `low` and below `n`; `array` is what they index.
+// them again. On the CPU, and on CUDA outside of a replay, the error comes at once; in a replay on CUDA with the
+// next synchronization, and until then a kernel passes over a bad element.
+//
+// Every value v of a contiguous array: low <= v < high or, with has_ignore, v = ignore (int64), or finite (float64). `fail` throws
+// for the first one that is not so; it may use op, low, high, index and array for its message.
+struct CheckValuesArgs {
+  const char* op;
+  const void* values;
+  DType dtype;
+  std::int64_t count, low, high, ignore;
+  bool has_ignore;
+  Dims index, array;
+  void (*fail)(const CheckValuesArgs& args, std::int64_t position, std::int64_t value, double real);
+};
+void check_values(const CheckValuesArgs& args, const Array& values);
+
+// Contiguous int64 indices, each at least `low` and below `n`; `array` is what they index.
 // IndexError: "gather: index 7 is out of range for size 5 (index (3, 2), array (3, 5))".
 void check_index(const char* op, const Array& index, std::int64_t low, std::int64_t n, const Dims& array);
 

@@ -19,30 +19,13 @@ void check_float32_channels(const char* op, const char* what, const Array& x, co
   check_same_device(op, "images", images, what, x);
 }
 
-struct ImageCheckArgs {
-  const char* op;
-  const std::int64_t* values;
-  std::int64_t count;
-  Dims index, images;
-};
-
-void run_image_check(Stream&, const ImageCheckArgs& a) {
-  for (std::int64_t i = 0; i < a.count; ++i)
-    if (a.values[i] < 0 || a.values[i] >= a.images[0])
-      throw IndexError(str(a.op, ": index ", a.values[i], " is out of range for ", a.images[0],
-                           " images (index ", a.index, ", images ", a.images, ")"));
+[[noreturn]] void fail_image(const CheckValuesArgs& a, std::int64_t, std::int64_t value, double) {
+  throw IndexError(str(a.op, ": index ", value, " is out of range for ", a.high, " images (index ", a.index,
+                       ", images ", a.array, ")"));
 }
 
-struct ThetaCheckArgs {
-  const char* op;
-  const double* values;
-  std::int64_t count;
-};
-
-void run_theta_check(Stream&, const ThetaCheckArgs& a) {
-  for (std::int64_t i = 0; i < a.count; ++i)
-    check_value(std::isfinite(a.values[i]), a.op, ": theta must be finite, got ", a.values[i], " for image ",
-                i / 6);
+[[noreturn]] void fail_theta(const CheckValuesArgs& a, std::int64_t position, std::int64_t, double real) {
+  throw ValueError(str(a.op, ": theta must be finite, got ", real, " for image ", position / 6));
 }
 
 // Contiguous int64 indices, each of an image that exists.
@@ -56,8 +39,9 @@ Array check_batch(const char* op, const Array& images, const Array& given, const
   check_float32_channels(op, "scale", scale, images);
   check_float32_channels(op, "shift", shift, images);
   const Array index = contiguous(given);
-  const ImageCheckArgs args{op, index.data<std::int64_t>(), index.numel(), index.shape(), images.shape()};
-  current_stream(index.device()).submit("check_index", &run_image_check, args, {&index});
+  check_values({op, index.raw(), DType::int64, index.numel(), 0, images.shape(0), 0, false, index.shape(), images.shape(),
+                &fail_image},
+               index);
   return index;
 }
 
@@ -96,8 +80,8 @@ Array warp_images(const Array& given, const Array& given_index, const Array& giv
   check_value(P > 0 && Q > 0, op, ": output_size must be positive, got (", P, ", ", Q, ")");
   check_value(fill >= 0 && fill <= 255, op, ": fill must be from 0 to 255, got ", fill);
   const Array theta = contiguous(given_theta), images = contiguous(given);
-  const ThetaCheckArgs finite{op, theta.data<double>(), theta.numel()};
-  current_stream(theta.device()).submit("check_theta", &run_theta_check, finite, {&theta});
+  check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(), given.shape(), &fail_theta},
+               theta);
   const Array scale = contiguous(given_scale), shift = contiguous(given_shift);
   const Array out = Array::empty({index.numel(), images.shape(1), P, Q}, DType::float32, images.device());
   const WarpImagesArgs args{index.numel(),

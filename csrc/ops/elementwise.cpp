@@ -6,6 +6,7 @@
 
 #include "backend.h"
 #include "core/array.h"
+#include "core/memory.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/nest.h"
@@ -91,7 +92,7 @@ Array number_as(const char* op, const Array& number, DType dtype, Device device)
   std::int64_t integer = 0;
   dispatch_all(number.dtype(), [&](auto type) {
     using T = typename decltype(type)::type;
-    value = static_cast<double>(*number.data<T>());
+    value = static_cast<double>(*number.data<T>());  // a number lies on the host
     if constexpr (std::is_integral_v<T>) integer = static_cast<std::int64_t>(*number.data<T>());
   });
   check_value(is_floating(dtype) || holds(dtype, integer), op, ": ", integer, " does not fit into ",
@@ -108,7 +109,7 @@ void check_step(T step) {
 Array run_arange(double count, ArangeArgs args) {
   check_value(count < 0x1p53, "arange: too many elements");
   args.n = count > 0 ? static_cast<std::int64_t>(count) : 0;
-  const Array out = Array::empty({args.n}, args.dtype);
+  const Array out = Array::empty({args.n}, args.dtype, default_device());
   args.out = out.raw();
   run("arange", backend(out.device()).arange, args, {&out});
   return out;
@@ -206,15 +207,35 @@ void fill(const Array& out, double value, std::int64_t integer) {
   run("fill", backend(out.device()).fill, args, {&out});
 }
 
+namespace {
+
+// To another device: in the dtype and the order of the destination, so that nothing is left to do there where it
+// lies without gaps.
+void copy_across(const Array& out, const Array& given) {
+  const Array x = given.dtype() == out.dtype() ? given : cast(given, out.dtype());
+  if (out.is_contiguous() && x.shape() == out.shape()) return transfer("copy", out, contiguous(x));
+  copy_into(out, moved(x, out.device()));
+}
+
+}  // namespace
+
 void copy_into(const Array& out, const Array& given) {
   check_writable("copy", out);
-  check_same_device("copy", "the source", given, "the destination", out);
   const Dims shape = broadcast_shapes("copy", out.shape(), given.shape());
   check_value(shape == out.shape(), "copy: shape ", given.shape(), " does not broadcast to ", out.shape());
+  if (given.device() != out.device()) return copy_across(out, given);
   const Array x = apart(out, given).expand(shape);
   CopyArgs args{out.dtype(), x.dtype(), 0, {}, {}, {}};
   make_nest<2>({out, x}, {&args.out, &args.x}, args.ndim, args.shape);
   run("copy", backend(out.device()).copy, args, {&out, &x});
+}
+
+Array moved(const Array& x, Device device) {
+  if (x.device() == device) return x;
+  const Array from = dense(x);  // moved as it lies in memory
+  const Array out = Array::constant({from.numel()}, from.dtype(), device);
+  transfer("to", out, from.with({from.numel()}, {1}, from.offset()));
+  return out.with(from.shape(), from.is_contiguous() ? contiguous_strides(from.shape()) : from.strides(), 0);
 }
 
 Array copy(const Array& x) { return cast(x, x.dtype()); }
@@ -290,8 +311,8 @@ void match_number(const char* op, Array& number, Array& array) {
 void match_numbers(Array& a, Array& b) {
   const bool floating = is_floating(a.dtype()) || is_floating(b.dtype());
   const DType dtype = floating ? DType::float32 : DType::int64;
-  a = number_as("", a, dtype, {});
-  b = number_as("", b, dtype, {});
+  a = number_as("", a, dtype, default_device());
+  b = number_as("", b, dtype, default_device());
 }
 
 Array reshape(const Array& x, const Dims& shape) {

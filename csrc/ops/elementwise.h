@@ -130,7 +130,10 @@ Array clip(const Array& x, double low, double high, const Array* out = nullptr);
 Array binary(BinaryOp op, const Array& a, const Array& b, const Array* out = nullptr);
 Array where(const Array& condition, const Array& a, const Array& b);
 void fill(const Array& out, double value, std::int64_t integer);
-void copy_into(const Array& out, const Array& x);  // broadcasts and casts
+// Broadcasts and casts. Between two devices too; from a device to the host it waits for the device.
+void copy_into(const Array& out, const Array& x);
+// x itself where it is on the device already, else a copy there, in x's memory order.
+Array moved(const Array& x, struct Device device);
 Array copy(const Array& x);                        // new
 Array copy(const Array& x, MemoryFormat format);
 Array cast(const Array& x, DType dtype);  // always new

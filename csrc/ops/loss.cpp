@@ -64,17 +64,9 @@ struct Rows {
   Dims rows;  // the shape of one number for each row
 };
 
-struct ClassCheckArgs {
-  const std::int64_t* labels;
-  std::int64_t count, classes, ignore_index;
-  Dims logits;
-};
-
-void run_class_check(Stream&, const ClassCheckArgs& a) {
-  for (std::int64_t i = 0; i < a.count; ++i)
-    if ((a.labels[i] < 0 || a.labels[i] >= a.classes) && a.labels[i] != a.ignore_index)
-      throw IndexError(str("cross_entropy: target ", a.labels[i], " at position ", i,
-                           " is not a class: expected 0 to ", a.classes - 1, " (logits ", a.logits, ")"));
+[[noreturn]] void fail_class(const CheckValuesArgs& a, std::int64_t position, std::int64_t value, double) {
+  throw IndexError(str("cross_entropy: target ", value, " at position ", position,
+                       " is not a class: expected 0 to ", a.high - 1, " (logits ", a.array, ")"));
 }
 
 // The class indices as contiguous int64, each in [0, C) or ignore_index.
@@ -87,8 +79,9 @@ Array check_classes(const Array& logits, const Array& given, const Rows& r, std:
               r.rows, ", got ", given.shape());
   const Array target =
       given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
-  const ClassCheckArgs args{target.data<std::int64_t>(), target.numel(), r.C, ignore_index, logits.shape()};
-  current_stream(target.device()).submit("check_classes", &run_class_check, args, {&target});
+  check_values({"cross_entropy", target.raw(), DType::int64, target.numel(), 0, r.C, ignore_index, true, target.shape(),
+                logits.shape(), &fail_class},
+               target);
   return target;
 }
 

@@ -55,6 +55,11 @@ void check_arguments(RandomKind kind, const Array& out, double a, double b) {
   }
 }
 
+void check_generator(const char* op, const char* what, const Array& x, const Generator& generator) {
+  check_state(x.device() == generator.device(), op, ": ", what, " is on ", x.device(), " but the generator is on ",
+              generator.device());
+}
+
 void check_probability(const char* op, double p) {
   check_value(p >= 0 && p <= 1, op, ": p must be from 0 to 1, got ", p);
 }
@@ -65,7 +70,7 @@ struct PermutationArgs {
   std::uint64_t* state;
 };
 
-// Each swap needs the one before: it runs on the host whatever the device.
+// Each swap needs the one before: it runs on the host.
 void write_permutation(Stream&, const PermutationArgs& args) {
   for (std::int64_t i = 0; i < args.n; ++i) args.out[i] = i;
   Words4 words{};
@@ -83,6 +88,7 @@ void write_permutation(Stream&, const PermutationArgs& args) {
 
 void random_fill(RandomKind kind, const Array& given, double a, double b, Generator& generator) {
   check_arguments(kind, given, a, b);
+  check_generator(names[static_cast<int>(kind)], "out", given, generator);
   check_writable(names[static_cast<int>(kind)], given);
   if (given.numel() == 0) return;
   const bool direct = given.is_contiguous();
@@ -96,6 +102,8 @@ void random_fill(RandomKind kind, const Array& given, double a, double b, Genera
 
 Array randperm(std::int64_t n, Generator& generator) {
   check_value(n >= 0 && n <= std::int64_t{4294967296}, "randperm: n must be from 0 to 2^32, got ", n);
+  check_state(generator.device() == Device{}, "randperm: the generator must be on the cpu, not on ",
+              generator.device());
   const Array out = Array::empty({n}, DType::int64);
   const auto held = generator.hold();
   const Array& state = generator.state();
@@ -107,6 +115,7 @@ Array randperm(std::int64_t n, Generator& generator) {
 Array dropout(const Array& given, double p, Generator& generator, Array& mask) {
   check_floating("dropout", "input", given);
   check_probability("dropout", p);
+  check_generator("dropout", "input", given, generator);
   const Array x = contiguous(given);
   const Array out = Array::empty(x.shape(), x.dtype(), x.device());
   mask = Array::empty(x.shape(), DType::uint8, x.device());

@@ -1,0 +1,65 @@
+# The CUDA backend: csrc/cuda with nvcc, the same sources in the emulator, or csrc/no_cuda.
+#
+# The .cu files stand in a static library that knows nothing of pybind11 (its link-time optimization would drop the
+# device code), with the runtime linked statically: the module is imported where there is no driver.
+if(NOT WEFT_CUDA MATCHES "^(AUTO|ON|OFF|EMULATED)$")
+  message(FATAL_ERROR "WEFT_CUDA must be AUTO, ON, OFF or EMULATED, not ${WEFT_CUDA}")
+endif()
+
+set(weft_cuda ${WEFT_CUDA})
+if(weft_cuda STREQUAL "AUTO")
+  set(weft_cuda OFF)
+  find_package(CUDAToolkit QUIET)
+  if(CUDAToolkit_FOUND)
+    include(CheckLanguage)
+    if(NOT CMAKE_CUDA_COMPILER)
+      set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+    endif()
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER)
+      set(weft_cuda ON)
+    endif()
+  endif()
+endif()
+message(STATUS "weft: CUDA backend ${weft_cuda} (WEFT_CUDA=${WEFT_CUDA})")
+
+if(weft_cuda STREQUAL "OFF")
+  file(GLOB no_cuda_sources CONFIGURE_DEPENDS csrc/no_cuda/*.cpp)
+  target_sources(kernels PRIVATE ${no_cuda_sources})
+  return()
+endif()
+
+file(GLOB_RECURSE cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu)
+# Random numbers have the same bits as on the CPU: no a * b + c in one rounding.
+set(cuda_exact_sources ${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/random.cu)
+
+if(weft_cuda STREQUAL "ON")
+  # Device code for these architectures, and PTX of the last one for those to come. Before enable_language, and
+  # never `native`, which fails where there is a toolkit and no GPU.
+  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+  endif()
+  enable_language(CUDA)
+  find_package(CUDAToolkit REQUIRED)
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  add_library(weft_cuda STATIC ${cuda_sources})
+  set_target_properties(weft_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
+  target_compile_options(weft_cuda PRIVATE --expt-relaxed-constexpr -Xfatbin=-compress-all -Xcompiler=-Wall,-Wextra
+                                           $<$<BOOL:${WEFT_WERROR}>:-Werror=all-warnings>)
+  set_source_files_properties(${cuda_exact_sources} PROPERTIES COMPILE_OPTIONS "-fmad=false")
+  string(REGEX REPLACE "-real|-virtual" "" architectures "${CMAKE_CUDA_ARCHITECTURES}")
+  string(REPLACE ";" "," architectures "${architectures}")
+  target_compile_definitions(weft_cuda PRIVATE WEFT_CUDA_ARCHITECTURES="${architectures}")
+else()
+  file(GLOB emulator_sources CONFIGURE_DEPENDS tests/cuda_emulation/emulator/*.cpp)
+  set_source_files_properties(${cuda_sources} PROPERTIES LANGUAGE CXX)
+  set_source_files_properties(${cuda_exact_sources} PROPERTIES COMPILE_OPTIONS "-ffp-contract=off")
+  add_library(weft_cuda STATIC ${cuda_sources} ${emulator_sources})
+  target_include_directories(weft_cuda PRIVATE tests/cuda_emulation)
+  target_compile_definitions(weft_cuda PUBLIC WEFT_CUDA_EMULATED WEFT_CUDA_ARCHITECTURES="80,90")
+  target_compile_options(weft_cuda PRIVATE $<IF:$<BOOL:${WEFT_SANITIZE}>,-O1,-O2> -Wno-unknown-pragmas)
+  target_link_libraries(weft_cuda PRIVATE weft_flags)
+endif()
+target_include_directories(weft_cuda PRIVATE csrc)
+target_link_libraries(kernels PRIVATE weft_cuda)

@@ -1,0 +1,36 @@
+// Moving and setting bytes on any device, in the order of its stream.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/array.h"
+
+namespace weft {
+
+class Stream;
+
+struct FillBytesArgs {
+  void* data;
+  std::size_t bytes;
+  int value;
+};
+struct WriteWordsArgs {  // to[i] = words[i], i < count <= 2
+  std::uint64_t* to;
+  int count;
+  std::uint64_t words[2];
+};
+
+// Submits it: a recording keeps it.
+void fill_bytes(const Array& out, int value);
+void write_words(const Array& out, const WriteWordsArgs& args);
+
+// Copies a contiguous array to a contiguous one of the same dtype and number of elements, on any two devices. To
+// and from the host outside of the stream's recording: what the host has now, at once. A copy to the host waits
+// for the device; it is a read in the sense of host_read(), and `op` names it.
+void transfer(const char* op, const Array& out, const Array& x);
+
+// An array on the host with x's elements: x itself where it lies there, else a copy in x's memory order. RuntimeError
+// inside of a capture, by host_read().
+Array on_host(const char* op, const Array& x);
+
+}  // namespace weft
