@@ -246,13 +246,16 @@ void bind_array(py::module_& m) {
   const auto dtype = py::arg("dtype") = "float32";
   const auto device = py::arg("device") = py::none();
   m.def(
-      "empty", [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return Array::empty(shape, d, chosen(on)); },
+      "empty",
+      [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return Array::empty(shape, d, chosen(on)); },
       py::arg("shape"), dtype, device, "An array of `shape` whose elements are not set.");
   m.def(
-      "zeros", [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return full(shape, 0, d, chosen(on)); },
+      "zeros",
+      [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return full(shape, 0, d, chosen(on)); },
       py::arg("shape"), dtype, device, "An array of zeros.");
   m.def(
-      "ones", [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return full(shape, 1, d, chosen(on)); },
+      "ones",
+      [](const DimsLike& shape, DTypeLike d, DeviceChoice on) { return full(shape, 1, d, chosen(on)); },
       py::arg("shape"), dtype, device, "An array of ones.");
   m.def(
       "full",
@@ -288,7 +291,8 @@ void bind_array(py::module_& m) {
   m.def(
       "to", [](const ArrayLike& x, Device on) { return moved(x, on); }, py::arg("x"), py::arg("device"),
       ReleaseGil(),
-      "x itself where it is on that device, else a copy there, in the memory order of x. A copy to the host waits "
+      "x itself where it is on that device, else a copy there, in the memory order of x. A copy to the host "
+      "waits "
       "for the device. RuntimeError where the device cannot be used.");
   m.def("default_device", &default_device, "Where new arrays come to lie when nothing else is said.");
   m.def(

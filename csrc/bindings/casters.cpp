@@ -159,7 +159,8 @@ ArrayLike to_array(py::handle source) {
   if (PyBool_Check(source.ptr())) return number<bool>(source.ptr() == Py_True);
   if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
   if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(to_int64(source));
-  if (py::isinstance<py::array>(source)) return {by_default(from_numpy(py::reinterpret_borrow<py::array>(source)))};
+  if (py::isinstance<py::array>(source))
+    return {by_default(from_numpy(py::reinterpret_borrow<py::array>(source)))};
   if (py::hasattr(source, "array")) {
     const py::object inner = source.attr("array");
     if (py::isinstance<Array>(inner)) return {inner.cast<const Array&>()};

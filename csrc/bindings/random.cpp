@@ -29,7 +29,8 @@ void bind_generator(py::module_& m) {
              return std::make_unique<Generator>(to_word(seed), device.value_or(Device{}));
            }),
            py::arg("seed") = 0, py::arg("device") = py::none(),
-           "seed: an int from -2^63 to 2^64 - 1. ValueError for another one. device: whose arrays it fills, by "
+           "seed: an int from -2^63 to 2^64 - 1. ValueError for another one. device: whose arrays it fills, "
+           "by "
            "default the cpu's; the numbers are the same on each.")
       .def(
           "manual_seed",
@@ -60,7 +61,8 @@ void bind_generator(py::module_& m) {
         return default_generator(default_device());
       },
       py::arg("seed"), py::return_value_policy::reference,
-      "Starts the stream of a seed in the default generators of all devices; returns that of the default device.");
+      "Starts the stream of a seed in the default generators of all devices; returns that of the default "
+      "device.");
 }
 
 Array drawn(RandomKind kind, const Dims& shape, DType dtype, double a, double b, Generator* generator) {

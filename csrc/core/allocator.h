@@ -1,6 +1,6 @@
-// Where arrays get their memory. The CPU's: 64-byte aligned blocks, kept after use. A block of fresh pages costs a page fault
-// and a clearing of every 4 KiB, several times what a memory-bound kernel needs to fill it, so freed
-// blocks are kept in lists by size class and handed out again.
+// Where arrays get their memory. The CPU's: 64-byte aligned blocks, kept after use. A block of fresh pages
+// costs a page fault and a clearing of every 4 KiB, several times what a memory-bound kernel needs to fill
+// it, so freed blocks are kept in lists by size class and handed out again.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +23,9 @@ class Allocator {
   virtual void* allocate(std::size_t bytes) = 0;                // nullptr for 0 bytes; MemoryError when full
   virtual void deallocate(void* block, std::size_t bytes) = 0;  // same `bytes` as asked for
   // Where `last` is the stream of a device that used the block last: it is free for others once that is done.
-  virtual void deallocate_after(Stream* /*last*/, void* block, std::size_t bytes) { deallocate(block, bytes); }
+  virtual void deallocate_after(Stream* /*last*/, void* block, std::size_t bytes) {
+    deallocate(block, bytes);
+  }
   virtual MemoryStats stats() const = 0;
   virtual void reset_peak() = 0;
   virtual void empty_cache() = 0;  // gives kept blocks back to the system
@@ -32,8 +34,8 @@ class Allocator {
 // Thread-safe, lives as long as the process.
 Allocator& cpu_allocator();
 
-// Four classes per power of two, from `unit` (a power of two) on: at most a quarter of a block is lost, and sizes
-// that differ by a little (a last, smaller batch) share blocks.
+// Four classes per power of two, from `unit` (a power of two) on: at most a quarter of a block is lost, and
+// sizes that differ by a little (a last, smaller batch) share blocks.
 std::size_t size_class(std::size_t bytes, std::size_t unit);
 
 // With poison on, every block that is handed out is filled with 0xFF bytes first (NaN in floats,

@@ -21,7 +21,7 @@ struct Storage {
   std::size_t nbytes = 0;
   Device device;
   bool writable = true;
-  bool pinned = false;  // host memory that a device can read by itself
+  bool pinned = false;         // host memory that a device can read by itself
   std::uint64_t version = 0;   // counts in-place updates, so that autograd sees a stale saved value
   Allocator* owner = nullptr;  // lives longer than any array
   Stream* stream = nullptr;    // of a device: the one that used it last (Stream::use)

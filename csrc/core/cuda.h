@@ -31,8 +31,8 @@ struct DeviceInfo {
   std::int64_t total_memory = 0, free_memory = 0, l2_bytes = 0;
 };
 struct Versions {
-  int driver = 0, runtime = 0;    // 1000 major + 10 minor; 0: none
-  std::vector<int> architectures; // built for, 10 major + minor
+  int driver = 0, runtime = 0;     // 1000 major + 10 minor; 0: none
+  std::vector<int> architectures;  // built for, 10 major + minor
 };
 Versions versions();
 
@@ -43,10 +43,10 @@ Allocator& allocator(int device);
 
 // Streams. A device has one by default, which all threads share; a thread may make another one its own. They
 // live as long as the process. Where arrays are used on several streams, they order these by themselves.
-Stream& stream(int device);      // of this thread
-Stream& new_stream(int device);  // out of a small number that are handed out in turn
-void set_stream(Stream& stream); // of this thread, on the stream's device
-void synchronize(int device);    // waits for all streams of the device; throws what went wrong on them
+Stream& stream(int device);       // of this thread
+Stream& new_stream(int device);   // out of a small number that are handed out in turn
+void set_stream(Stream& stream);  // of this thread, on the stream's device
+void synchronize(int device);     // waits for all streams of the device; throws what went wrong on them
 void synchronize(Stream& stream);
 bool finished(Stream& stream);
 // After each operation: an error of its launch is thrown, with the operation's name. With WEFT_CUDA_SYNC=1 it
@@ -84,7 +84,8 @@ class Graph {
   virtual std::size_t nodes() const = 0;
 };
 // Runs `launches` without executing anything; kernels' workspaces come from `workspaces`.
-std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& launches, Allocator& workspaces);
+std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& launches,
+                                  Allocator& workspaces);
 
 }  // namespace cuda
 }  // namespace weft

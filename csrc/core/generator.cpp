@@ -16,9 +16,7 @@ void Generator::set_state(std::uint64_t seed, std::uint64_t offset) {
   write_words(state_, {state_.data<std::uint64_t>(), 2, {seed, offset}});
 }
 
-std::uint64_t Generator::seed() const {
-  return on_host("Generator.seed", state_).data<std::uint64_t>()[0];
-}
+std::uint64_t Generator::seed() const { return on_host("Generator.seed", state_).data<std::uint64_t>()[0]; }
 std::uint64_t Generator::offset() const {
   return on_host("Generator.offset", state_).data<std::uint64_t>()[1];
 }

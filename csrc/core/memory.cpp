@@ -11,7 +11,9 @@ namespace weft {
 
 namespace {
 
-void fill_bytes_on_host(Stream&, const FillBytesArgs& args) { std::memset(args.data, args.value, args.bytes); }
+void fill_bytes_on_host(Stream&, const FillBytesArgs& args) {
+  std::memset(args.data, args.value, args.bytes);
+}
 void write_words_on_host(Stream&, const WriteWordsArgs& args) {
   for (int i = 0; i < args.count; ++i) args.to[i] = args.words[i];
 }
@@ -33,8 +35,9 @@ void write_words(const Array& out, const WriteWordsArgs& args) {
 }
 
 void transfer(const char* op, const Array& out, const Array& x) {
-  check_state(out.is_contiguous() && x.is_contiguous() && out.dtype() == x.dtype() && out.numel() == x.numel(), op,
-              ": only contiguous arrays of one dtype and size can be moved, got ", x.shape(), " and ", out.shape());
+  check_state(
+      out.is_contiguous() && x.is_contiguous() && out.dtype() == x.dtype() && out.numel() == x.numel(), op,
+      ": only contiguous arrays of one dtype and size can be moved, got ", x.shape(), " and ", out.shape());
   if (x.nbytes() == 0) return;
   Stream* const to = on_cpu(out) ? nullptr : &current_stream(out.device());
   Stream* const from = on_cpu(x) ? nullptr : &current_stream(x.device());

@@ -118,8 +118,8 @@ class Unrecorded {
   bool active_;
 };
 
-// Sets the elements of a contiguous float64 array, on a device in the order of its stream, in a recording too,
-// which does not keep it: for what the host changes between replays.
+// Sets the elements of a contiguous float64 array, on a device in the order of its stream, in a recording
+// too, which does not keep it: for what the host changes between replays.
 void write_now(const Array& out, const double* values, std::int64_t count);
 
 // To be called where `op` looks at an array's elements on the host, or gives out their address for that.

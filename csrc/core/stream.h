@@ -21,8 +21,8 @@ class Stream {
   Device device() const { return device_; }
   void* native() const { return native_; }
 
-  // To be called before the stream touches memory: where another stream did so last, this one first waits for it.
-  // So whoever uses several streams need not think of the order.
+  // To be called before the stream touches memory: where another stream did so last, this one first waits for
+  // it. So whoever uses several streams need not think of the order.
   void use(std::initializer_list<const Array*> arrays);
   void use(const std::vector<std::shared_ptr<Storage>>& storages);
 

@@ -1,8 +1,8 @@
-// Checks of an array's elements; see ops/check.h. One block looks for the first bad element and writes it to pinned
-// memory (findings.cpp reads it).
+// Checks of an array's elements; see ops/check.h. One block looks for the first bad element and writes it to
+// pinned memory (findings.cpp reads it).
 #include "cuda/device/reduce.h"
-#include "cuda/kernels.h"
 #include "cuda/finding.h"
+#include "cuda/kernels.h"
 
 namespace weft::cuda {
 
@@ -12,7 +12,9 @@ constexpr int block = 512;
 
 struct Smaller {
   __device__ static unsigned long long identity() { return no_finding; }
-  __device__ static unsigned long long combine(unsigned long long a, unsigned long long b) { return a < b ? a : b; }
+  __device__ static unsigned long long combine(unsigned long long a, unsigned long long b) {
+    return a < b ? a : b;
+  }
 };
 
 __global__ void __launch_bounds__(block) check_values_kernel(CheckValuesArgs a, Finding* finding) {
@@ -21,8 +23,9 @@ __global__ void __launch_bounds__(block) check_values_kernel(CheckValuesArgs a, 
   const auto* numbers = static_cast<const double*>(a.values);
   const auto* integers = static_cast<const long long*>(a.values);
   for (std::int64_t i = threadIdx.x; i < a.count && first == no_finding; i += block) {
-    const bool good = real ? isfinite(numbers[i])
-                           : (integers[i] >= a.low && integers[i] < a.high) || (a.has_ignore && integers[i] == a.ignore);
+    const bool good =
+        real ? isfinite(numbers[i])
+             : (integers[i] >= a.low && integers[i] < a.high) || (a.has_ignore && integers[i] == a.ignore);
     if (!good) first = static_cast<unsigned long long>(i);
   }
   first = block_reduce<Smaller, block>(first);

@@ -1,5 +1,5 @@
-// What checks of elements found. Outside of a graph the host waits for each, 10 us or so; of a graph it reads the
-// findings whenever it synchronizes anyway.
+// What checks of elements found. Outside of a graph the host waits for each, 10 us or so; of a graph it reads
+// the findings whenever it synchronizes anyway.
 #include "backend.h"
 #include "cuda/finding.h"
 #include "cuda/runtime.h"

@@ -1,10 +1,11 @@
 // A recorded step as a CUDA graph: one launch for all of its kernels.
 //
-// The launches run once more under stream capture, which executes nothing and gives the graph. Kernels' workspaces
-// come from the recording's pool then and stay its own, so that no one else writes there when the graph runs.
-#include "cuda/runtime.h"
-
+// The launches run once more under stream capture, which executes nothing and gives the graph. Kernels'
+// workspaces come from the recording's pool then and stay its own, so that no one else writes there when the
+// graph runs.
 #include <algorithm>
+
+#include "cuda/runtime.h"
 
 namespace weft::cuda {
 
@@ -81,7 +82,8 @@ class StreamCapture {
 
 }  // namespace
 
-std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& launches, Allocator& workspaces) {
+std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& launches,
+                                  Allocator& workspaces) {
   DeviceState& device = use_device(stream.device().index);
   GraphBuild build{workspaces, {}};
   struct Building {

@@ -1,5 +1,5 @@
-// What every source of this folder includes: the entry points of the CUDA backend, the device language, and what
-// a launch needs of the runtime.
+// What every source of this folder includes: the entry points of the CUDA backend, the device language, and
+// what a launch needs of the runtime.
 #pragma once
 #include "backend.h"
 #include "core/stream.h"

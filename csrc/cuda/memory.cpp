@@ -1,13 +1,14 @@
 // The caching allocator of a device's memory, pinned memory, and copies between host and device.
 //
-// cudaMalloc and cudaFree wait for the whole device, so blocks are kept by size class and handed out again. A block
-// may be reused while the kernel that used it last still runs, because the next user's work comes after it in the
-// same stream; where that is another stream, it first waits for the one that used the block last.
+// cudaMalloc and cudaFree wait for the whole device, so blocks are kept by size class and handed out again. A
+// block may be reused while the kernel that used it last still runs, because the next user's work comes after
+// it in the same stream; where that is another stream, it first waits for the one that used the block last.
+#include "core/memory.h"
+
 #include <algorithm>
 #include <cstring>
 
 #include "core/allocator.h"
-#include "core/memory.h"
 #include "cuda/runtime.h"
 
 namespace weft::cuda {
@@ -174,7 +175,8 @@ void Staging::to_device(cudaStream_t stream, char* to, const char* from, std::si
     const std::size_t now = std::min(chunk_bytes, bytes - done);
     Chunk& chunk = next();
     std::memcpy(chunk.data, from + done, now);
-    check(cudaMemcpyAsync(to + done, chunk.data, now, cudaMemcpyHostToDevice, stream), "cannot copy to the device");
+    check(cudaMemcpyAsync(to + done, chunk.data, now, cudaMemcpyHostToDevice, stream),
+          "cannot copy to the device");
     check(cudaEventRecord(chunk.free, stream), "cannot record an event");
   }
 }
@@ -192,7 +194,8 @@ void Staging::to_host(cudaStream_t stream, char* to, const char* from, std::size
   for (std::size_t done = 0; done < bytes; done += chunk_bytes) {
     const std::size_t now = std::min(chunk_bytes, bytes - done);
     Chunk& chunk = next();
-    check(cudaMemcpyAsync(chunk.data, from + done, now, cudaMemcpyDeviceToHost, stream), "cannot copy to the host");
+    check(cudaMemcpyAsync(chunk.data, from + done, now, cudaMemcpyDeviceToHost, stream),
+          "cannot copy to the host");
     check(cudaEventRecord(chunk.free, stream), "cannot record an event");
     finish();
     pending = &chunk, pending_at = done, pending_bytes = now;
@@ -203,7 +206,8 @@ void Staging::to_host(cudaStream_t stream, char* to, const char* from, std::size
 void to_device(Stream& stream, void* to, const void* from, std::size_t bytes, bool pinned) {
   DeviceState& state = use_device(stream.device().index);
   if (pinned)
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, handle(stream)), "cannot copy to the device");
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, handle(stream)),
+          "cannot copy to the device");
   else
     state.staging->to_device(handle(stream), static_cast<char*>(to), static_cast<const char*>(from), bytes);
 }
@@ -218,7 +222,8 @@ void to_host(Stream& stream, void* to, const void* from, std::size_t bytes) {
 void between(Stream& to_stream, void* to, Stream& from_stream, const void* from, std::size_t bytes) {
   if (&to_stream != &from_stream) order(from_stream, to_stream);
   use_device(to_stream.device().index);
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle(to_stream)), "cannot copy between devices");
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle(to_stream)),
+        "cannot copy between devices");
   if (&to_stream != &from_stream) order(to_stream, from_stream);
 }
 

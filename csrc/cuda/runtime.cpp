@@ -24,8 +24,8 @@ std::string missing(cudaError_t status) {
   switch (status) {
     case cudaErrorInsufficientDriver:
       if (driver == 0) return "there is no CUDA driver on this machine";
-      return str("the driver supports CUDA ", version(driver), ", which is older than the CUDA ", version(runtime),
-                 " that weft was built with; update the driver");
+      return str("the driver supports CUDA ", version(driver), ", which is older than the CUDA ",
+                 version(runtime), " that weft was built with; update the driver");
     case cudaErrorNoDevice: return "the driver finds no CUDA device";
     default: return str(cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
   }
@@ -83,16 +83,17 @@ std::unique_ptr<DeviceState> make_state(int index) {
 void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // an error of this call alone must not show again in the next launch
-  throw StateError(str("cuda: ", what, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")"));
+  throw StateError(
+      str("cuda: ", what, ": ", cudaGetErrorString(status), " (", cudaGetErrorName(status), ")"));
 }
 
 std::string describe_failure(cudaError_t status, int device, const char* op) {
   const std::string error = str(cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion) {
     const DeviceInfo info = device_info(device);
-    return str(op ? op : "cuda", ": this build of weft has kernels for the architectures ", WEFT_CUDA_ARCHITECTURES,
-               ", but cuda:", device, " (", info.name, ") is ", info.major, info.minor,
-               "; build weft with CMAKE_CUDA_ARCHITECTURES=", info.major, info.minor);
+    return str(op ? op : "cuda", ": this build of weft has kernels for the architectures ",
+               WEFT_CUDA_ARCHITECTURES, ", but cuda:", device, " (", info.name, ") is ", info.major,
+               info.minor, "; build weft with CMAKE_CUDA_ARCHITECTURES=", info.major, info.minor);
   }
   if (op) return str(op, ": failed on cuda:", device, ": ", error);
   return str("cuda: an operation on cuda:", device, " failed: ", error,

@@ -1,4 +1,5 @@
-// The state of the CUDA backend that its own sources share: errors, devices, and what waits for a synchronization.
+// The state of the CUDA backend that its own sources share: errors, devices, and what waits for a
+// synchronization.
 #pragma once
 #include <map>
 #include <memory>

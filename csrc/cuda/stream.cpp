@@ -124,6 +124,8 @@ void order(Stream& earlier, Stream& later) {
   }
 }
 
-std::unique_ptr<Event> new_event(int device, bool timing) { return std::make_unique<CudaEvent>(device, timing); }
+std::unique_ptr<Event> new_event(int device, bool timing) {
+  return std::make_unique<CudaEvent>(device, timing);
+}
 
 }  // namespace weft::cuda

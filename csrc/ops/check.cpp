@@ -62,8 +62,9 @@ void check_values(const CheckValuesArgs& args, const Array& values) {
 }
 
 void check_index(const char* op, const Array& index, std::int64_t low, std::int64_t n, const Dims& array) {
-  check_values({op, index.raw(), DType::int64, index.numel(), low, n, 0, false, index.shape(), array, &fail_index},
-               index);
+  check_values(
+      {op, index.raw(), DType::int64, index.numel(), low, n, 0, false, index.shape(), array, &fail_index},
+      index);
 }
 
 }  // namespace weft

@@ -24,11 +24,12 @@ void check_rank(const char* op, const char* what, const Array& x, int rank);
 void check_writable(const char* op, const Array& out);
 
 // Checks of elements. They are steps of the stream, before the kernel that relies on them: a replay makes
-// them again. On the CPU, and on CUDA outside of a replay, the error comes at once; in a replay on CUDA with the
-// next synchronization, and until then a kernel passes over a bad element.
+// them again. On the CPU, and on CUDA outside of a replay, the error comes at once; in a replay on CUDA with
+// the next synchronization, and until then a kernel passes over a bad element.
 //
-// Every value v of a contiguous array: low <= v < high or, with has_ignore, v = ignore (int64), or finite (float64). `fail` throws
-// for the first one that is not so; it may use op, low, high, index and array for its message.
+// Every value v of a contiguous array: low <= v < high or, with has_ignore, v = ignore (int64), or finite
+// (float64). `fail` throws for the first one that is not so; it may use op, low, high, index and array for
+// its message.
 struct CheckValuesArgs {
   const char* op;
   const void* values;

@@ -39,8 +39,8 @@ Array check_batch(const char* op, const Array& images, const Array& given, const
   check_float32_channels(op, "scale", scale, images);
   check_float32_channels(op, "shift", shift, images);
   const Array index = contiguous(given);
-  check_values({op, index.raw(), DType::int64, index.numel(), 0, images.shape(0), 0, false, index.shape(), images.shape(),
-                &fail_image},
+  check_values({op, index.raw(), DType::int64, index.numel(), 0, images.shape(0), 0, false, index.shape(),
+                images.shape(), &fail_image},
                index);
   return index;
 }
@@ -80,7 +80,8 @@ Array warp_images(const Array& given, const Array& given_index, const Array& giv
   check_value(P > 0 && Q > 0, op, ": output_size must be positive, got (", P, ", ", Q, ")");
   check_value(fill >= 0 && fill <= 255, op, ": fill must be from 0 to 255, got ", fill);
   const Array theta = contiguous(given_theta), images = contiguous(given);
-  check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(), given.shape(), &fail_theta},
+  check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(), given.shape(),
+                &fail_theta},
                theta);
   const Array scale = contiguous(given_scale), shift = contiguous(given_shift);
   const Array out = Array::empty({index.numel(), images.shape(1), P, Q}, DType::float32, images.device());

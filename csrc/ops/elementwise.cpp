@@ -209,8 +209,8 @@ void fill(const Array& out, double value, std::int64_t integer) {
 
 namespace {
 
-// To another device: in the dtype and the order of the destination, so that nothing is left to do there where it
-// lies without gaps.
+// To another device: in the dtype and the order of the destination, so that nothing is left to do there where
+// it lies without gaps.
 void copy_across(const Array& out, const Array& given) {
   const Array x = given.dtype() == out.dtype() ? given : cast(given, out.dtype());
   if (out.is_contiguous() && x.shape() == out.shape()) return transfer("copy", out, contiguous(x));

@@ -134,7 +134,7 @@ void fill(const Array& out, double value, std::int64_t integer);
 void copy_into(const Array& out, const Array& x);
 // x itself where it is on the device already, else a copy there, in x's memory order.
 Array moved(const Array& x, struct Device device);
-Array copy(const Array& x);                        // new
+Array copy(const Array& x);  // new
 Array copy(const Array& x, MemoryFormat format);
 Array cast(const Array& x, DType dtype);  // always new
 // x itself where it is so already, else a copy:

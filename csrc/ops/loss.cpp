@@ -79,8 +79,8 @@ Array check_classes(const Array& logits, const Array& given, const Rows& r, std:
               r.rows, ", got ", given.shape());
   const Array target =
       given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
-  check_values({"cross_entropy", target.raw(), DType::int64, target.numel(), 0, r.C, ignore_index, true, target.shape(),
-                logits.shape(), &fail_class},
+  check_values({"cross_entropy", target.raw(), DType::int64, target.numel(), 0, r.C, ignore_index, true,
+                target.shape(), logits.shape(), &fail_class},
                target);
   return target;
 }

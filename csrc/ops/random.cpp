@@ -56,8 +56,8 @@ void check_arguments(RandomKind kind, const Array& out, double a, double b) {
 }
 
 void check_generator(const char* op, const char* what, const Array& x, const Generator& generator) {
-  check_state(x.device() == generator.device(), op, ": ", what, " is on ", x.device(), " but the generator is on ",
-              generator.device());
+  check_state(x.device() == generator.device(), op, ": ", what, " is on ", x.device(),
+              " but the generator is on ", generator.device());
 }
 
 void check_probability(const char* op, double p) {

@@ -62,6 +62,7 @@ __all__: list[str] = [
     "cross_entropy_backward",
     "cuda_built",
     "cuda_device_count",
+    "default_device",
     "default_generator",
     "div",
     "dropout",
@@ -151,6 +152,7 @@ __all__: list[str] = [
     "rsqrt",
     "scatter_add",
     "set_conv_precision",
+    "set_default_device",
     "set_destinations",
     "set_isa",
     "set_num_threads",
@@ -176,6 +178,7 @@ __all__: list[str] = [
     "sum",
     "sum_squares",
     "tanh",
+    "to",
     "uniform",
     "var",
     "warp_images",
@@ -423,9 +426,9 @@ class Generator:
     """
     A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the blocks of four 32-bit words used so far.
     """
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, device: str | None = None) -> None:
         """
-        seed: an int from -2^63 to 2^64 - 1. ValueError for another one.
+        seed: an int from -2^63 to 2^64 - 1. ValueError for another one. device: whose arrays it fills, by default the cpu's; the numbers are the same on each.
         """
     def get_state(self) -> tuple[int, int]:
         """
@@ -438,6 +441,11 @@ class Generator:
     def set_state(self, state: tuple[int, int]) -> None:
         """
         Goes to a state that get_state gave.
+        """
+    @property
+    def device(self) -> str:
+        """
+        Whose arrays it fills.
         """
     @property
     def offset(self) -> int:
@@ -636,9 +644,9 @@ def argmin(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Arr
     IndexError for an axis out of range; ValueError for one given twice.
     """
 
-def asarray(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
+def asarray(x: ArrayLike, dtype: DTypeLike | None = None, device: str | None = None) -> Array:
     """
-    An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where the dtype allows it. Numbers and nested lists are copied; Python floats become float32.
+    An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where the dtype and the device allow it. Numbers and nested lists are copied; Python floats become float32. What comes from the host goes to the default device, unless `device` says where.
     """
 
 def attributes_are(objects: list[typing.Any], names: list[str], values: list[typing.Any]) -> bool:
@@ -958,9 +966,14 @@ def cuda_device_count() -> int:
     The number of CUDA devices that can be used.
     """
 
-def default_generator() -> Generator:
+def default_device() -> str:
     """
-    The generator that functions use where none is given.
+    Where new arrays come to lie when nothing else is said.
+    """
+
+def default_generator(device: str | None = None) -> Generator:
+    """
+    The generator that functions use where none is given: one for each device.
     """
 
 def div(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
@@ -995,7 +1008,7 @@ def elu(x: ArrayLike, alpha: float = 1.0) -> Array:
     TypeError for another dtype.
     """
 
-def empty(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:
+def empty(shape: Ints, dtype: DTypeLike = "float32", device: str | None = None) -> Array:
     """
     An array of `shape` whose elements are not set.
     """
@@ -1092,7 +1105,7 @@ def fma_loop(iterations: int) -> Array:
     ValueError for negative iterations.
     """
 
-def full(shape: Ints, value: typing.Any, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:
+def full(shape: Ints, value: typing.Any, dtype: DTypeLike = "float32", device: str | None = None) -> Array:
     """
     An array filled with one number.
     """
@@ -1429,7 +1442,7 @@ def lt(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
 
 def manual_seed(seed: int) -> Generator:
     """
-    Starts the default generator's stream of a seed; returns the generator.
+    Starts the stream of a seed in the default generators of all devices; returns that of the default device.
     """
 
 def matmul(a: ArrayLike, b: ArrayLike) -> Array:
@@ -1590,7 +1603,7 @@ def one_hot(index: ArrayLike, num_classes: int = -1, dtype: DTypeLike = "int64")
     IndexError for an index out of range.
     """
 
-def ones(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:
+def ones(shape: Ints, dtype: DTypeLike = "float32", device: str | None = None) -> Array:
     """
     An array of ones.
     """
@@ -1732,6 +1745,11 @@ def set_conv_precision(precision: str) -> None:
     Which methods a convolution may use, for the whole process: 'fast' (the default), 'accurate' or 'direct'.
 
     Each call takes the setting along when it is made; a captured step keeps those that it was captured with. ValueError for another name. See docs/convolution.md for the bounds of their errors.
+    """
+
+def set_default_device(device: str) -> None:
+    """
+    Of the whole process. RuntimeError where the device cannot be used.
     """
 
 def set_destinations(places: collections.abc.Sequence[Array]) -> None:
@@ -1923,6 +1941,11 @@ def tanh(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
+def to(x: ArrayLike, device: str) -> Array:
+    """
+    x itself where it is on that device, else a copy there, in the memory order of x. A copy to the host waits for the device. RuntimeError where the device cannot be used.
+    """
+
 def uniform(
     shape: Ints, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = "float32", generator: Generator | None = None
 ) -> Array:
@@ -1969,7 +1992,7 @@ def write_now(out: Array, values: collections.abc.Sequence[float]) -> None:
     Sets the elements of a float64 array at once, inside of a capture too, which does not record it: for what changes between replays. ValueError for another number of values, TypeError for another dtype.
     """
 
-def zeros(shape: Ints, dtype: DTypeLike = "float32", device: str = "cpu") -> Array:
+def zeros(shape: Ints, dtype: DTypeLike = "float32", device: str | None = None) -> Array:
     """
     An array of zeros.
     """

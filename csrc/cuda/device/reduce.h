@@ -24,8 +24,8 @@ __device__ __forceinline__ T warp_reduce(T value) {
   return value;
 }
 
-// Every thread of a block of `Threads`, a multiple of 32, gets op over all threads' values. Has two barriers: all
-// threads call it, and may call it again at once.
+// Every thread of a block of `Threads`, a multiple of 32, gets op over all threads' values. Has two barriers:
+// all threads call it, and may call it again at once.
 template <class Op, int Threads, class T>
 __device__ __forceinline__ T block_reduce(T value) {
   constexpr int warps = Threads / warp_size;

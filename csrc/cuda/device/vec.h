@@ -15,7 +15,9 @@ template <class T>
 constexpr int per_16_bytes = 16 / static_cast<int>(sizeof(T));
 
 // Whether an address and all its multiples of `bytes` onwards can be read in pieces of that size.
-inline bool aligned(const void* p, std::size_t bytes = 16) { return reinterpret_cast<std::uintptr_t>(p) % bytes == 0; }
+inline bool aligned(const void* p, std::size_t bytes = 16) {
+  return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
+}
 
 template <class T, int N>
 __device__ __forceinline__ Pack<T, N> load_pack(const T* from) {

@@ -3,7 +3,9 @@
 
 namespace weft::cuda {
 
-void index_select(Stream&, const IndexSelectArgs&) { throw StateError("cuda: index_select is not written yet"); }
+void index_select(Stream&, const IndexSelectArgs&) {
+  throw StateError("cuda: index_select is not written yet");
+}
 void index_add(Stream&, const IndexSelectArgs&) { throw StateError("cuda: index_add is not written yet"); }
 void gather(Stream&, const GatherArgs&) { throw StateError("cuda: gather is not written yet"); }
 void scatter_add(Stream&, const GatherArgs&) { throw StateError("cuda: scatter_add is not written yet"); }
