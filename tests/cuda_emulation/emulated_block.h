@@ -1,0 +1,45 @@
+// A launch and the block that runs: what the emulator's own files share, and what emulated_threads.h calls.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "emulated_types.h"
+
+namespace weft::emulated {
+
+struct Place {
+  const char* file;
+  int line;
+};
+
+struct KernelLaunch {
+  const void* kernel;
+  void (*invoke)(const void* kernel, const void* arguments);
+  std::shared_ptr<const void> arguments;
+  std::size_t arguments_size;
+  dim3 grid, block;
+  std::size_t shared;  // dynamic
+  Place place;
+  std::size_t shared_limit = 0;  // for static and dynamic shared memory together
+};
+
+// Runs all blocks, one after the other. False where one had a fault, which the rest of the launch is
+// abandoned for; emulated_fault() tells it.
+bool run_launch(const KernelLaunch& launch);
+// Whether this OS thread is inside a kernel.
+bool in_kernel();
+// Static shared memory that `kernel` used when it ran; 0 before.
+std::size_t static_shared_size(const void* kernel);
+
+// Ends the launch under way (does not return in a kernel). The text is put behind kernel, block and thread.
+[[gnu::format(printf, 2, 3)]] void fault(Place place, const char* format, ...);
+// The same where no kernel runs: a damaged red zone, for one.
+void report_fault(const std::string& text);
+
+// A thread's exclusive order number in its block, for the checker.
+unsigned current_thread_number();
+
+}  // namespace weft::emulated
