@@ -51,7 +51,7 @@ void read_properties(DeviceState& state) {
   cudaDeviceProp p{};
   check(cudaGetDeviceProperties(&p, state.index), "cannot read the device's properties");
   Properties& to = state.properties;
-  std::strncpy(to.name, p.name, sizeof(to.name) - 1);
+  std::memcpy(to.name, p.name, sizeof to.name);
   to.major = p.major;
   to.minor = p.minor;
   to.multiprocessors = p.multiProcessorCount;

@@ -31,7 +31,9 @@ namespace weft::cuda {
 template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), dim3 grid, dim3 block, std::size_t shared, cudaStream_t stream,
             const Args&... args) {
-  kernel<<<grid, block, shared, stream> > >(static_cast<Params>(args)...);
+  // clang-format off
+  kernel<<<grid, block, shared, stream>>>(static_cast<Params>(args)...);
+  // clang-format on
 }
 
 // Copies `Bytes` (4, 8 or 16) from global to shared memory without a register in between; zeros where not
