@@ -6,9 +6,10 @@
 #include <thread>
 
 #include "backend.h"
+#include "core/cuda.h"
 #include "core/error.h"
 #include "cpu/isa.h"
-#include "kernel_lines.inc"  // made by scripts/kernel_lines.py: cpu_line(name), reference_line(name)
+#include "kernel_lines.inc"  // made by scripts/kernel_lines.py: cpu_line(name), reference_line(name), cuda_line(name)
 #include "ops/cost.h"
 #include "ops/launch_cost.h"
 
@@ -41,20 +42,26 @@ constexpr Cost (*costs[])(const void*) = {WEFT_KERNELS(WEFT_COST)};
 #define WEFT_NAME(kernel, Args) #kernel,
 constexpr const char* names[] = {WEFT_KERNELS(WEFT_NAME)};
 
-// Finds the entry of a kernel in the tables of all instruction sets.
-void identify(void (*kernel)(), Span& span) {
-  for (const auto& [isa, table] : cpu::tables()) {
-    int entry = 0;
-#define WEFT_SAME(name, Args)                                \
-  if (reinterpret_cast<void (*)()>(table->name) == kernel) { \
-    span.entry = entry;                                      \
-    span.isa = isa;                                          \
-    return;                                                  \
-  }                                                          \
+// Looks for a kernel's entry in a table.
+bool identify_in(const Backend& table, const char* isa, void (*kernel)(), Span& span) {
+  int entry = 0;
+#define WEFT_SAME(name, Args)                               \
+  if (reinterpret_cast<void (*)()>(table.name) == kernel) { \
+    span.entry = entry;                                     \
+    span.isa = isa;                                         \
+    return true;                                            \
+  }                                                         \
   ++entry;
-    WEFT_KERNELS(WEFT_SAME)
+  WEFT_KERNELS(WEFT_SAME)
 #undef WEFT_SAME
-  }
+  return false;
+}
+
+// In the tables of all instruction sets, and in that of CUDA.
+void identify(void (*kernel)(), Span& span) {
+  for (const auto& [isa, table] : cpu::tables())
+    if (identify_in(*table, isa, kernel, span)) return;
+  if (cuda::device_count() > 0) identify_in(cuda::backend(0), "cuda", kernel, span);
 }
 
 int thread_number() {
@@ -93,7 +100,7 @@ std::vector<Span> stop_profile() {
 const std::vector<KernelSource>& kernel_sources() {
   static const std::vector<KernelSource> sources = [] {
     std::vector<KernelSource> found;
-    for (const char* name : names) found.push_back({name, cpu_line(name), reference_line(name)});
+    for (const char* name : names) found.push_back({name, cpu_line(name), reference_line(name), cuda_line(name)});
     return found;
   }();
   return sources;

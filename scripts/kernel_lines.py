@@ -1,7 +1,7 @@
 """Writes where each kernel's entry point stands, for csrc/profile.cpp: `kernel_lines.py SOURCE_FOLDER OUTPUT`.
 
-An entry point is a line `void name(Stream&..., const ...Args& ...) {` at the beginning of a line in csrc/cpu or
-csrc/reference.
+An entry point is a line `void name(Stream&..., const ...Args& ...) {` at the beginning of a line in csrc/cpu,
+csrc/reference or csrc/cuda.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ENTRY = re.compile(r"^void (\w+)\(Stream&", re.MULTILINE)
 
 def lines(root: Path, folder: str) -> dict[str, str]:
     found = {}
-    for path in sorted((root / "csrc" / folder).rglob("*.cpp")):
+    for path in sorted((root / "csrc" / folder).rglob("*.c*")):
         text = path.read_text()
         for match in ENTRY.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
@@ -34,7 +34,7 @@ def main() -> None:
         "// Made by scripts/kernel_lines.py.\n#include <cstring>\n\nnamespace weft {\n\n"
         "inline bool same(const char* a, const char* b) { return std::strcmp(a, b) == 0; }\n"
     )
-    parts = [function(folder, lines(root, folder)) for folder in ("cpu", "reference")]
+    parts = [function(folder, lines(root, folder)) for folder in ("cpu", "reference", "cuda")]
     made = head + "\n".join(parts) + "\n}  // namespace weft\n"
     if not output.exists() or output.read_text() != made:
         output.write_text(made)

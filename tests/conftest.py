@@ -1,5 +1,10 @@
+"""Fixtures, and the device on which the suite runs: WEFT_TEST_DEVICE=cuda makes that the default device, so that the
+arguments of all tests go there. Tests of the CPU's own implementation carry the mark `cpu` and are left out then; those
+that use the fixture `cuda_device` run only there."""
+
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -9,15 +14,34 @@ import pytest
 import weft.kernels as K
 from helpers import isa
 
+DEVICE = os.environ.get("WEFT_TEST_DEVICE", "cpu")
+
 hypothesis.settings.register_profile(
     "weft",
     deadline=None,
-    max_examples=40,
+    max_examples=40 if DEVICE == "cpu" else 10,
     derandomize=True,
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("weft")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cpu: concerns the CPU's implementation; left out on other devices")
+    K.set_default_device(DEVICE)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of the device; on another one than the CPU, of those with several ISAs only one."""
+
+    def wanted(item: pytest.Item) -> bool:
+        if DEVICE == "cpu":
+            return "cuda_device" not in item.fixturenames
+        return item.get_closest_marker("cpu") is None
+
+    config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])
+    items[:] = [item for item in items if wanted(item)]
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +50,23 @@ def poison() -> Iterator[None]:
     K.set_poison(True)
     yield
     K.set_poison(False)
+    if DEVICE != "cpu":  # what went wrong there belongs to this test
+        K.cuda_synchronize()
 
 
-@pytest.fixture(params=[name for name in K.available_isas() if name not in ("reference", "avx512bf16")])
+@pytest.fixture
+def cuda_device() -> str:
+    """For tests of the CUDA backend alone."""
+    return DEVICE
+
+
+def isas(*others: str) -> list[str]:
+    """The instruction sets to test on; one on another device than the CPU, where they change nothing."""
+    names = [name for name in K.available_isas() if name not in others]
+    return names if DEVICE == "cpu" else names[-1:]
+
+
+@pytest.fixture(params=isas("reference", "avx512bf16"))
 def every_isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs a test once for each instruction set that this machine has.
 
@@ -38,7 +76,7 @@ def every_isa(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-@pytest.fixture(params=[name for name in K.available_isas() if name != "avx512bf16"])
+@pytest.fixture(params=isas("avx512bf16"))
 def every_implementation(request: pytest.FixtureRequest) -> Iterator[str]:
     """The same with the naive kernels, for tests against something else than these."""
     with isa(request.param):

@@ -81,10 +81,30 @@ def threads(count: int) -> Iterator[None]:
         K.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def default_device(device: str) -> Iterator[None]:
+    """New arrays come to lie there."""
+    before = K.default_device()
+    K.set_default_device(device)
+    try:
+        yield
+    finally:
+        K.set_default_device(before)
+
+
+def on_cpu(value: Any) -> Any:
+    """Arrays, also in tuples and lists, brought to the host."""
+    if isinstance(value, K.Array):
+        return K.to(value, "cpu")
+    if isinstance(value, (list, tuple)):
+        return type(value)(on_cpu(v) for v in value)
+    return value
+
+
 def reference(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """Calls a function of weft.kernels on the naive kernels."""
-    with isa("reference"):
-        return function(*args, **kwargs)
+    """Calls a function of weft.kernels on the naive kernels, which are the CPU's."""
+    with isa("reference"), default_device("cpu"):
+        return function(*on_cpu(args), **{k: on_cpu(v) for k, v in kwargs.items()})
 
 
 def check_largest(actual: Any, expected: Any, bound: float) -> None:

@@ -282,7 +282,8 @@ void bind_array(py::module_& m) {
                              : x.is_number && x->dtype() == DType::float64 ? DType::float32
                                                                            : x->dtype();
         const Array as = wanted == x->dtype() ? x.array : cast(x, wanted);
-        return on || x.is_number ? moved(as, chosen(on)) : as;
+        if (x.is_number) return constant_on(as, chosen(on));
+        return on ? moved(as, *on) : as;
       },
       py::arg("x"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       "An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where "

@@ -1,11 +1,15 @@
 // One function for each file of this folder: it adds its family to the module. Bindings turn Python values
 // into the arguments of ops/ and release the GIL around the call; they hold no logic.
 #pragma once
+#include <pybind11/typing.h>
+
 #include "bindings/casters.h"
+#include "core/allocator.h"
 
 #define WEFT_BINDINGS(FAMILY) \
   FAMILY(array)               \
   FAMILY(runtime)             \
+  FAMILY(cuda)                \
   FAMILY(profile)             \
   FAMILY(elementwise)         \
   FAMILY(activation)          \
@@ -23,6 +27,9 @@
   FAMILY(replay)
 
 namespace weft {
+
+// The counters of an allocator by name.
+py::typing::Dict<py::str, py::int_> stats_dict(const MemoryStats& stats);
 
 using ReleaseGil = py::call_guard<py::gil_scoped_release>;
 

@@ -137,20 +137,23 @@ Array from_sequence(py::handle source) {
   return from_numpy(std::move(x));
 }
 
-// What comes from the host goes to the default device.
-Array by_default(Array x) {
-  const Device device = default_device();
+}  // namespace
+
+Array constant_on(const Array& x, Device device) {
   if (device == x.device()) return x;
   const py::gil_scoped_release release;
+  const Unrecorded constant;
   return moved(x, device);
 }
-
-}  // namespace
 
 Array read_on_host(const char* op, const Array& x) {
   const py::gil_scoped_release release;
   return on_host(op, dense(x));
 }
+
+namespace {
+Array on_default(const Array& x) { return constant_on(x, default_device()); }
+}  // namespace
 
 ArrayLike to_array(py::handle source) {
   // The type is looked up once: most arguments are Arrays, and a search for each would show.
@@ -160,14 +163,14 @@ ArrayLike to_array(py::handle source) {
   if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
   if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(to_int64(source));
   if (py::isinstance<py::array>(source))
-    return {by_default(from_numpy(py::reinterpret_borrow<py::array>(source)))};
+    return {on_default(from_numpy(py::reinterpret_borrow<py::array>(source)))};
   if (py::hasattr(source, "array")) {
     const py::object inner = source.attr("array");
     if (py::isinstance<Array>(inner)) return {inner.cast<const Array&>()};
   }
   if (py::hasattr(source, "__dlpack__")) return {from_dlpack(source)};
   if (py::isinstance<py::sequence>(source) || py::hasattr(source, "__array__"))
-    if (!py::isinstance<py::str>(source)) return {by_default(from_sequence(source))};
+    if (!py::isinstance<py::str>(source)) return {on_default(from_sequence(source))};
   throw TypeError("array: cannot make an array from " + type_name(source));
 }
 

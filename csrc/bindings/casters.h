@@ -40,6 +40,9 @@ inline Device chosen(const DeviceChoice& device) { return device.value_or(defaul
 // An array on the host with x's elements, read without the GIL where it lies on a device; see on_host().
 Array read_on_host(const char* op, const Array& x);
 
+// x, or a copy on another device that a recording takes for a constant: for values that come from Python.
+Array constant_on(const Array& x, Device device);
+
 // A shape or list of axes: an int or a sequence of ints.
 struct DimsLike {
   Dims dims;

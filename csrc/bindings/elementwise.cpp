@@ -101,11 +101,13 @@ void bind_binary(py::module_& m) {
 }
 
 Array arange_of(const py::object& start, const py::object& stop, const py::object& step,
-                const std::optional<DTypeLike>& dtype) {
+                const std::optional<DTypeLike>& dtype, const DeviceChoice& device) {
   const py::object from = stop.is_none() ? py::int_(0) : start, to = stop.is_none() ? start : stop;
   if (PyIndex_Check(from.ptr()) && PyIndex_Check(to.ptr()) && PyIndex_Check(step.ptr()))
-    return arange(to_int64(from), to_int64(to), to_int64(step), dtype ? dtype->dtype : DType::int64);
-  return arange(to_double(from), to_double(to), to_double(step), dtype ? dtype->dtype : DType::float32);
+    return arange(to_int64(from), to_int64(to), to_int64(step), dtype ? dtype->dtype : DType::int64,
+                  chosen(device));
+  return arange(to_double(from), to_double(to), to_double(step), dtype ? dtype->dtype : DType::float32,
+                chosen(device));
 }
 
 }  // namespace
@@ -135,7 +137,7 @@ void bind_elementwise(py::module_& m) {
       "condition: bool. a, b: one dtype; a Python number takes that of the other one. The three shapes "
       "broadcast as in NumPy.\nValueError for shapes that do not; TypeError for other dtypes.");
   m.def("arange", &arange_of, py::arg("start"), py::arg("stop") = py::none(), py::arg("step") = 1,
-        py::arg("dtype") = py::none(),
+        py::arg("dtype") = py::none(), py::arg("device") = py::none(),
         "start, start + step, ... up to but without stop; arange(n) starts at 0.\n\n"
         "Returns rank 1; int64 for ints, float32 if one of them is a float, unless dtype is given.\n"
         "ValueError for a step of 0.");

@@ -15,13 +15,14 @@ std::vector<Array> arrays_of(const std::vector<ArrayLike>& given) {
 void bind_by_index(py::module_& m) {
   m.def(
       "index_select",
-      [](const ArrayLike& x, std::int64_t axis, const ArrayLike& index) {
-        return index_select(x, axis, index);
+      [](const ArrayLike& x, std::int64_t axis, const ArrayLike& index, bool check) {
+        return index_select(x, axis, index, check);
       },
-      py::arg("x"), py::arg("axis"), py::arg("index"), ReleaseGil(),
+      py::arg("x"), py::arg("axis"), py::arg("index"), py::arg("check") = true, ReleaseGil(),
       "out[..., i, ...] = x[..., index[i], ...] along one axis.\n\n"
       "x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count "
-      "from the end. Returns x's shape with `count` along the axis.\nIndexError for an index out of range.");
+      "from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the indices.\n"
+      "IndexError for an index out of range.");
   m.def(
       "index_add",
       [](const ArrayLike& out, std::int64_t axis, const ArrayLike& index, const ArrayLike& x) {

@@ -30,9 +30,11 @@ std::vector<Launch> stop() {
   return found;
 }
 
-std::vector<std::tuple<std::string, std::string, std::string>> sources() {
-  std::vector<std::tuple<std::string, std::string, std::string>> found;
-  for (const KernelSource& s : kernel_sources()) found.emplace_back(s.name, s.cpu, s.reference);
+using Source = std::tuple<std::string, std::string, std::string, std::string>;
+
+std::vector<Source> sources() {
+  std::vector<Source> found;
+  for (const KernelSource& s : kernel_sources()) found.emplace_back(s.name, s.cpu, s.reference, s.cuda);
   return found;
 }
 
@@ -49,7 +51,7 @@ void bind_profile(py::module_& m) {
         "bytes. "
         "RuntimeError if nothing is recorded.");
   m.def("kernel_sources", &sources,
-        "Of every kernel: its name, and file:line of its entry point in csrc/cpu and in csrc/reference.");
+        "Of every kernel: its name, and file:line of its entry point in csrc/cpu, csrc/reference and csrc/cuda.");
   m.def(
       "set_site_hook",
       [](const py::typing::Callable<int()>& function) {

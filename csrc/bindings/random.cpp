@@ -65,8 +65,10 @@ void bind_generator(py::module_& m) {
       "device.");
 }
 
-Array drawn(RandomKind kind, const Dims& shape, DType dtype, double a, double b, Generator* generator) {
-  const Array out = Array::empty(shape, dtype, generator ? generator->device() : default_device());
+Array drawn(RandomKind kind, const Dims& shape, DType dtype, double a, double b, Generator* generator,
+            const DeviceChoice& device) {
+  const Device on = device ? *device : generator ? generator->device() : default_device();
+  const Array out = Array::empty(shape, dtype, on);
   random_fill(kind, out, a, b, chosen(generator, out.device()));
   return out;
 }
@@ -74,37 +76,41 @@ Array drawn(RandomKind kind, const Dims& shape, DType dtype, double a, double b,
 void bind_draws(py::module_& m) {
   m.def(
       "uniform",
-      [](const DimsLike& shape, double low, double high, DTypeLike dtype, Generator* generator) {
-        return drawn(RandomKind::uniform, shape, dtype, low, high, generator);
+      [](const DimsLike& shape, double low, double high, DTypeLike dtype, Generator* generator,
+         DeviceChoice device) {
+        return drawn(RandomKind::uniform, shape, dtype, low, high, generator, device);
       },
       py::arg("shape"), py::arg("low") = 0.0, py::arg("high") = 1.0, py::arg("dtype") = "float32",
-      py::arg("generator") = py::none(), ReleaseGil(),
+      py::arg("generator") = py::none(), py::arg("device") = py::none(), ReleaseGil(),
       "Numbers drawn evenly from [low, high): 24 random bits in float32, 32 in float64.\n\n"
       "ValueError unless low <= high, both finite; TypeError for a dtype other than float32 and float64.");
   m.def(
       "normal",
-      [](const DimsLike& shape, double mean, double std, DTypeLike dtype, Generator* generator) {
-        return drawn(RandomKind::normal, shape, dtype, mean, std, generator);
+      [](const DimsLike& shape, double mean, double std, DTypeLike dtype, Generator* generator,
+         DeviceChoice device) {
+        return drawn(RandomKind::normal, shape, dtype, mean, std, generator, device);
       },
       py::arg("shape"), py::arg("mean") = 0.0, py::arg("std") = 1.0, py::arg("dtype") = "float32",
-      py::arg("generator") = py::none(), ReleaseGil(),
+      py::arg("generator") = py::none(), py::arg("device") = py::none(), ReleaseGil(),
       "Numbers of the normal distribution (Box, Muller 1958).\n\n"
       "ValueError for a negative std; TypeError for a dtype other than float32 and float64.");
   m.def(
       "bernoulli",
-      [](const DimsLike& shape, double p, DTypeLike dtype, Generator* generator) {
-        return drawn(RandomKind::bernoulli, shape, dtype, p, 0, generator);
+      [](const DimsLike& shape, double p, DTypeLike dtype, Generator* generator,
+         DeviceChoice device) {
+        return drawn(RandomKind::bernoulli, shape, dtype, p, 0, generator, device);
       },
       py::arg("shape"), py::arg("p"), py::arg("dtype") = "float32", py::arg("generator") = py::none(),
-      ReleaseGil(), "1 with probability p, else 0. ValueError unless 0 <= p <= 1.");
+      py::arg("device") = py::none(), ReleaseGil(), "1 with probability p, else 0. ValueError unless 0 <= p <= 1.");
   m.def(
       "randint",
-      [](const DimsLike& shape, std::int64_t low, std::int64_t high, DTypeLike dtype, Generator* generator) {
+      [](const DimsLike& shape, std::int64_t low, std::int64_t high, DTypeLike dtype, Generator* generator,
+         DeviceChoice device) {
         return drawn(RandomKind::randint, shape, dtype, static_cast<double>(low), static_cast<double>(high),
-                     generator);
+                     generator, device);
       },
       py::arg("shape"), py::arg("low"), py::arg("high"), py::arg("dtype") = "int64",
-      py::arg("generator") = py::none(), ReleaseGil(),
+      py::arg("generator") = py::none(), py::arg("device") = py::none(), ReleaseGil(),
       "Integers drawn evenly from low <= i < high.\n\n"
       "ValueError unless low < high <= low + 2^32 and the dtype holds them all.");
   m.def(

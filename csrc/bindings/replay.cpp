@@ -87,9 +87,17 @@ void bind_replay(py::module_& m) {
       m, "Replay",
       "Records the kernels that a thread runs, and runs them again without Python; see "
       "weft.capture. strict: reading an element on the host while recording is a RuntimeError; "
-      "else it is noted in `reason` and nothing is recorded.")
-      .def(py::init([](bool strict) { return std::make_unique<Replay>(Device{}, strict); }),
-           py::arg("strict") = true)
+      "else it is noted in `reason` and nothing is recorded. All of it runs on one "
+      "device; on CUDA it becomes one graph.")
+      .def(py::init([](bool strict, const DeviceChoice& device) {
+             return std::make_unique<Replay>(chosen(device), strict);
+           }),
+           py::arg("strict") = true, py::arg("device") = py::none())
+      .def_property_readonly(
+          "device", [](const Replay& r) { return r.recording.device(); }, "Where everything in it runs.")
+      .def_property_readonly(
+          "graph_nodes", [](const Replay& r) { return r.recording.graph_nodes(); },
+          "How many nodes its CUDA graph has; 0 before the first call, and on the cpu.")
       .def(
           "watch", [](Replay& r) { r.recording.begin(Recording::Mode::watch); },
           "Until end(), only looks for reads on the host. RuntimeError inside of another capture.")

@@ -3,12 +3,21 @@
 
 #include "bindings/bindings.h"
 #include "core/allocator.h"
-#include "core/cuda.h"
 #include "core/threads.h"
 #include "cpu/isa.h"
 #include "ops/limits.h"
 
 namespace weft {
+
+py::typing::Dict<py::str, py::int_> stats_dict(const MemoryStats& s) {
+  py::typing::Dict<py::str, py::int_> result;
+  result["allocated"] = s.allocated;
+  result["reserved"] = s.reserved;
+  result["peak"] = s.peak;
+  result["hits"] = s.hits;
+  result["misses"] = s.misses;
+  return result;
+}
 
 void bind_runtime(py::module_& m) {
   m.def("num_threads", &num_threads, "How many threads a kernel may use; 1 after a fork.");
@@ -21,20 +30,9 @@ void bind_runtime(py::module_& m) {
   m.def(
       "set_isa", &cpu::set_isa, py::arg("name"),
       "Chooses the kernels of one instruction set for the whole process. ValueError if it is not available.");
-  m.def("cuda_built", &cuda::built, "Whether this build has the CUDA backend.");
-  m.def("cuda_device_count", &cuda::device_count, "The number of CUDA devices that can be used.");
   m.def(
       "memory_stats",
-      [] {
-        const MemoryStats s = cpu_allocator().stats();
-        py::typing::Dict<py::str, py::int_> result;
-        result["allocated"] = s.allocated;
-        result["reserved"] = s.reserved;
-        result["peak"] = s.peak;
-        result["hits"] = s.hits;
-        result["misses"] = s.misses;
-        return result;
-      },
+      [] { return stats_dict(cpu_allocator().stats()); },
       "The CPU allocator's counters: bytes allocated (in use), reserved (in use and kept) and peak; "
       "allocations "
       "served from kept blocks (hits) and by the system (misses).");

@@ -44,8 +44,8 @@ void transfer(const char* op, const Array& out, const Array& x) {
   if (to) to->use({&out});
   if (from) from->use({&x});
   if (to && from) return cuda::between(*to, out.raw(), *from, x.raw(), x.nbytes());
-  if (to) return cuda::to_device(*to, out.raw(), x.raw(), x.nbytes(), x.storage()->pinned);
   host_read(op);
+  if (to) return cuda::to_device(*to, out.raw(), x.raw(), x.nbytes(), x.storage()->pinned);
   if (from) return cuda::to_host(*from, out.raw(), x.raw(), x.nbytes());
   std::memcpy(out.raw(), x.raw(), x.nbytes());
 }

@@ -11,7 +11,7 @@ namespace weft {
 struct Span {
   const char* name;  // as submitted: the operation
   int entry;         // of the backend's list of kernels; -1: none of them
-  const char* isa;   // whose table the kernel is from; null for none
+  const char* isa;   // whose table the kernel is from, or "cuda"; null for none
   int thread;        // 0, 1, ... in the order of their first launch
   int site;          // what the site hook gave; -1: nothing
   std::int64_t begin, end;
@@ -33,6 +33,7 @@ struct KernelSource {
   const char* name;
   const char* cpu;        // "csrc/cpu/gemm.cpp:81"
   const char* reference;  // "csrc/reference/gemm.cpp:30"
+  const char* cuda;       // "csrc/cuda/gemm.cu:25"
 };
 const std::vector<KernelSource>& kernel_sources();
 

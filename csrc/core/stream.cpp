@@ -23,6 +23,8 @@ void Stream::use(const std::vector<std::shared_ptr<Storage>>& storages) {
     if (storage->device == device_) order_use(*storage, *this);
 }
 
+void Stream::wait() { cuda::synchronize(*this); }
+
 void Stream::launched(const char* name) { cuda::launched(*this, name); }
 
 }  // namespace weft

@@ -49,14 +49,17 @@ class Stream {
   template <class Args>
   void run(const char* name, void (*kernel)(Stream&, const Args&), const Args& args, int site) {
     if (profiling.load(std::memory_order_relaxed)) {
+      if (device_.kind != Device::Kind::cpu) wait();
       const ProfiledLaunch launch(name, reinterpret_cast<void (*)()>(kernel), &args, site);
       kernel(*this, args);
+      if (device_.kind != Device::Kind::cpu) wait();  // the span is the device's time and that of one launch
     } else {
       kernel(*this, args);
     }
     if (device_.kind != Device::Kind::cpu) launched(name);
   }
   void launched(const char* name);
+  void wait();  // of a device
 
   Device device_;
   void* native_;

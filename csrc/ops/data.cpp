@@ -28,28 +28,34 @@ void check_float32_channels(const char* op, const char* what, const Array& x, co
   throw ValueError(str(a.op, ": theta must be finite, got ", real, " for image ", position / 6));
 }
 
+Array to_images(const Array& x, const Array& images) {
+  return x.device().kind == Device::Kind::cpu ? moved(x, images.device()) : x;
+}
+
 // Contiguous int64 indices, each of an image that exists.
-Array check_batch(const char* op, const Array& images, const Array& given, const Array& scale,
-                  const Array& shift) {
+Array check_batch(const char* op, const Array& images, const Array& given_index, const Array& scale,
+                  const Array& shift, bool check) {
   check_type(images.dtype() == DType::uint8, op, ": images must be uint8, got ", name(images.dtype()));
   check_rank(op, "images", images, 4);
-  check_type(given.dtype() == DType::int64, op, ": index must be int64, got ", name(given.dtype()));
-  check_rank(op, "index", given, 1);
+  check_type(given_index.dtype() == DType::int64, op, ": index must be int64, got ", name(given_index.dtype()));
+  check_rank(op, "index", given_index, 1);
+  const Array given = to_images(given_index, images);
   check_same_device(op, "images", images, "index", given);
   check_float32_channels(op, "scale", scale, images);
   check_float32_channels(op, "shift", shift, images);
   const Array index = contiguous(given);
-  check_values({op, index.raw(), DType::int64, index.numel(), 0, images.shape(0), 0, false, index.shape(),
-                images.shape(), &fail_image},
-               index);
+  if (check)
+    check_values({op, index.raw(), DType::int64, index.numel(), 0, images.shape(0), 0, false, index.shape(),
+                  images.shape(), &fail_image},
+                 index);
   return index;
 }
 
 }  // namespace
 
 Array gather_images(const Array& given, const Array& given_index, const Array& given_scale,
-                    const Array& given_shift) {
-  const Array index = check_batch("gather_images", given, given_index, given_scale, given_shift);
+                    const Array& given_shift, bool check) {
+  const Array index = check_batch("gather_images", given, given_index, given_scale, given_shift, check);
   const Array images = contiguous(given), scale = contiguous(given_scale), shift = contiguous(given_shift);
   const std::int64_t count = index.numel(), C = images.shape(1), H = images.shape(2), W = images.shape(3);
   const Array out = Array::empty({count, C, H, W}, DType::float32, images.device());
@@ -69,18 +75,19 @@ Array gather_images(const Array& given, const Array& given_index, const Array& g
 }
 
 Array warp_images(const Array& given, const Array& given_index, const Array& given_theta, std::int64_t P,
-                  std::int64_t Q, const Array& given_scale, const Array& given_shift, double fill) {
+                  std::int64_t Q, const Array& given_scale, const Array& given_shift, double fill, bool check) {
   const char* op = "warp_images";
-  const Array index = check_batch(op, given, given_index, given_scale, given_shift);
+  const Array index = check_batch(op, given, given_index, given_scale, given_shift, check);
   check_type(given_theta.dtype() == DType::float64, op, ": theta must be float64, got ",
              name(given_theta.dtype()));
   check_value(given_theta.shape() == Dims{index.numel(), 2, 3}, op, ": theta ", given_theta.shape(),
               " must have shape ", Dims{index.numel(), 2, 3}, " (index ", index.shape(), ")");
-  check_same_device(op, "images", given, "theta", given_theta);
   check_value(P > 0 && Q > 0, op, ": output_size must be positive, got (", P, ", ", Q, ")");
   check_value(fill >= 0 && fill <= 255, op, ": fill must be from 0 to 255, got ", fill);
-  const Array theta = contiguous(given_theta), images = contiguous(given);
-  check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(), given.shape(),
+  const Array theta = contiguous(to_images(given_theta, given)), images = contiguous(given);
+  check_same_device(op, "images", images, "theta", theta);
+  if (check)
+    check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(), given.shape(),
                 &fail_theta},
                theta);
   const Array scale = contiguous(given_scale), shift = contiguous(given_shift);

@@ -36,8 +36,10 @@ struct WarpImagesArgs {
   double fill;
 };
 
-Array gather_images(const Array& images, const Array& index, const Array& scale, const Array& shift);
+// check: as index_select's. index and theta on the host are brought to the images' device.
+Array gather_images(const Array& images, const Array& index, const Array& scale, const Array& shift,
+                    bool check = true);
 Array warp_images(const Array& images, const Array& index, const Array& theta, std::int64_t P, std::int64_t Q,
-                  const Array& scale, const Array& shift, double fill);
+                  const Array& scale, const Array& shift, double fill, bool check = true);
 
 }  // namespace weft

@@ -106,10 +106,10 @@ void check_step(T step) {
   check_value(step != 0, "arange: step must not be zero");
 }
 
-Array run_arange(double count, ArangeArgs args) {
+Array run_arange(double count, ArangeArgs args, Device device) {
   check_value(count < 0x1p53, "arange: too many elements");
   args.n = count > 0 ? static_cast<std::int64_t>(count) : 0;
-  const Array out = Array::empty({args.n}, args.dtype, default_device());
+  const Array out = Array::empty({args.n}, args.dtype, device);
   args.out = out.raw();
   run("arange", backend(out.device()).arange, args, {&out});
   return out;
@@ -277,25 +277,26 @@ Array full(const Dims& shape, double value, DType dtype, const Device& device) {
   return out;
 }
 
-Array arange(double start, double stop, double step, DType dtype) {
+Array arange(double start, double stop, double step, DType dtype, Device device) {
   check_step(step);
   check_value(std::isfinite(start) && std::isfinite(stop) && !std::isnan(step),
               "arange: start, stop and step must be finite");
-  if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64), dtype);
+  if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64, device), dtype);
   if (is_floating(dtype))
-    return run_arange(std::ceil((stop - start) / step), {dtype, 0, nullptr, start, step, 0, 0});
-  const Array exact = arange(start, stop, step, DType::float64);
+    return run_arange(std::ceil((stop - start) / step), {dtype, 0, nullptr, start, step, 0, 0}, device);
+  const Array exact = arange(start, stop, step, DType::float64, device);
   return cast(exact, dtype);
 }
 
-Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype) {
+Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype, Device device) {
   check_step(step);
   check_type(dtype != DType::bool_, "arange: dtype must be a number, got bool");
-  if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64), dtype);
+  if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64, device), dtype);
   const double count =
       std::ceil((static_cast<double>(stop) - static_cast<double>(start)) / static_cast<double>(step));
   return run_arange(count,
-                    {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step});
+                    {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step},
+                    device);
 }
 
 void match_number(const char* op, Array& number, Array& array) {

@@ -144,8 +144,8 @@ Array dense(const Array& x);                        // without gaps, in some ord
 Array laid_out(const Array& x, const Array& like);  // in the order of `like`, which is dense
 Array full(const struct Dims& shape, double value, DType dtype, const struct Device& device);
 // start, start + step, ... below stop (above it for a negative step).
-Array arange(double start, double stop, double step, DType dtype);
-Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype);
+Array arange(double start, double stop, double step, DType dtype, struct Device device);
+Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype, struct Device device);
 // A number (rank 0, on the cpu) and an array as operands of one dtype: the number takes the array's; a float
 // with an integer array makes both float32, an int with a bool array both int64. ValueError for an int that
 // the dtype cannot hold.

@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "core/array.h"
+#include "core/memory.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
@@ -13,13 +14,17 @@ namespace weft {
 
 namespace {
 
-// Contiguous int64 indices, each at least `low` and below `n`.
-Array checked_index(const char* op, const Array& given, std::int64_t low, std::int64_t n, const Array& x) {
+// Contiguous int64 indices, each at least `low` and below `n`, on x's device: those on the host are brought there.
+Array checked_index(const char* op, const Array& given_index, std::int64_t low, std::int64_t n, const Array& x,
+                    bool check = true) {
+  const bool from_host = given_index.device().kind == Device::Kind::cpu;
+  const Array given = from_host ? moved(given_index, x.device()) : given_index;
+  check_same_device(op, "index", given, "input", x);
   check_type(given.dtype() == DType::int64 || given.dtype() == DType::int32, op,
              ": index must be int64 or int32, got ", name(given.dtype()));
   const Array index =
       given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
-  check_index(op, index, low, n, x.shape());
+  if (check) check_index(op, index, low, n, x.shape());
   return index;
 }
 
@@ -53,11 +58,11 @@ void check_target(const char* op, const Array& out, const Array& x) {
 
 }  // namespace
 
-Array index_select(const Array& given, std::int64_t axis64, const Array& given_index) {
+Array index_select(const Array& given, std::int64_t axis64, const Array& given_index, bool check) {
   const int axis = normalize_axis("index_select", axis64, given.ndim());
   check_rank("index_select", "index", given_index, 1);
   const std::int64_t n = given.shape(axis);
-  const Array index = checked_index("index_select", given_index, -n, n, given), x = contiguous(given);
+  const Array index = checked_index("index_select", given_index, -n, n, given, check), x = contiguous(given);
   const Array out = Array::empty(with_size(x.shape(), axis, index.numel()), x.dtype(), x.device());
   const auto [outer, inner] = blocks(x.shape(), axis);
   const IndexSelectArgs args{x.dtype(),     outer,     n,       inner,
@@ -127,8 +132,8 @@ Array one_hot(const Array& given, std::int64_t classes, DType dtype) {
   const Array index = checked_index("one_hot", given, 0, classes >= 0 ? classes : any, given);
   if (classes < 0) {
     check_value(index.numel() > 0, "one_hot: num_classes must be given for an empty index ", index.shape());
-    host_read("one_hot(num_classes=-1)");
-    const auto* values = index.data<std::int64_t>();
+    const Array here = on_host("one_hot(num_classes=-1)", index);
+    const auto* values = here.data<std::int64_t>();
     classes = *std::max_element(values, values + index.numel()) + 1;
   }
   Dims shape = index.shape();

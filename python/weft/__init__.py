@@ -17,6 +17,7 @@ from weft.creation import (
     from_numpy,
     full,
     full_like,
+    get_default_device,
     linspace,
     manual_seed,
     ones,
@@ -25,6 +26,7 @@ from weft.creation import (
     randint,
     randn,
     randperm,
+    set_default_device,
     tensor,
     zeros,
     zeros_like,
@@ -34,7 +36,7 @@ from weft.operations import add, cat, exp, log, matmul, maximum, minimum, sqrt, 
 from weft.tensor import Tensor, as_tensor
 
 if TYPE_CHECKING:
-    from weft import data, models, nn, optim, train
+    from weft import cuda, data, models, nn, optim, train
     from weft._capture import capture
     from weft.nn.fusion import set_fusion
     from weft.profiler import profile
@@ -56,6 +58,7 @@ __all__ = [
     "config",
     "contiguous_format",
     "conv_precision",
+    "cuda",
     "data",
     "empty",
     "enable_grad",
@@ -66,6 +69,7 @@ __all__ = [
     "from_numpy",
     "full",
     "full_like",
+    "get_default_device",
     "get_num_threads",
     "int32",
     "int64",
@@ -93,6 +97,7 @@ __all__ = [
     "randperm",
     "save",
     "set_conv_precision",
+    "set_default_device",
     "set_fusion",
     "set_grad_enabled",
     "set_num_threads",
@@ -123,7 +128,7 @@ channels_last = kernels.MemoryFormat.channels_last
 preserve_format = kernels.MemoryFormat.preserve_format
 
 # Loaded when they are first used: `import weft` stays quick.
-_SUBMODULES = ("data", "models", "nn", "optim", "train")
+_SUBMODULES = ("cuda", "data", "models", "nn", "optim", "train")
 _FUNCTIONS = {
     "capture": "weft._capture",
     "profile": "weft.profiler",
@@ -179,4 +184,6 @@ def config() -> dict[str, Any]:
         "conv_precision": kernels.conv_precision(),
         "cuda_built": kernels.cuda_built(),
         "cuda_devices": kernels.cuda_device_count(),
+        "cuda": kernels.cuda_versions(),
+        "default_device": kernels.default_device(),
     }

@@ -128,19 +128,19 @@ class Pow(KernelFunction):
         if need_a:
             if isinstance(b, K.Array):
                 slope = K.mul(b, K.pow(a, K.sub(b, 1)))
-                slope = K.where(K.eq(b, 0), K.zeros((), dout.dtype), slope)
+                slope = K.where(K.eq(b, 0), K.zeros((), dout.dtype, dout.device), slope)
                 da = sum_to(K.mul(dout, slope), ctx.shapes[0])
             elif b == 0:
-                da = K.zeros(ctx.shapes[0], dout.dtype)
+                da = K.zeros(ctx.shapes[0], dout.dtype, dout.device)
             elif b == 2:
                 da = K.mul(dout, K.mul(a, 2))
             else:
                 da = K.mul(dout, K.mul(K.pow(a, b - 1), b))
         if need_b:
-            base = a if isinstance(a, K.Array) else K.full((), a, dout.dtype)
+            base = a if isinstance(a, K.Array) else K.full((), a, dout.dtype, dout.device)
             slope = K.mul(K.pow(base, b), K.log(base))
             nothing = K.logical_and(K.eq(base, 0), K.ge(b, 0))
-            slope = K.where(nothing, K.zeros((), dout.dtype), slope)
+            slope = K.where(nothing, K.zeros((), dout.dtype, dout.device), slope)
             db = sum_to(K.mul(dout, slope), ctx.shapes[1])
         return da, db
 
@@ -179,7 +179,7 @@ class Where(KernelFunction):
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
         (condition,) = ctx.saved
-        zero = K.zeros((), dout.dtype)
+        zero = K.zeros((), dout.dtype, dout.device)
         _, need_a, need_b = ctx.needs_input_grad
         return (
             None,
@@ -394,6 +394,19 @@ class Cast(KernelFunction):
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
         return K.cast(dout, ctx.dtype)
+
+
+class To(KernelFunction):
+    """On another device; dx = dout on the old one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: K.Array, device: str) -> K.Array:
+        ctx.device = x.device
+        return K.to(x, device)
+
+    @staticmethod
+    def backward(ctx: Any, dout: K.Array) -> Any:
+        return K.to(dout, ctx.device)
 
 
 class Copy(KernelFunction):

@@ -56,6 +56,11 @@ def _rebuild(structure: Any, arrays: list[Any]) -> Any:
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
+def _device(arrays: list[K.Array]) -> str:
+    """Where a function of these arrays is recorded: on the device of one that is not on the host."""
+    return next((a.device for a in arrays if a.device != "cpu"), K.default_device())
+
+
 def _refuse_gradients(value: Any) -> None:
     if isinstance(value, Tensor):
         if value.requires_grad:
@@ -188,7 +193,7 @@ class Capture:
         args, kwargs = given if has_kwargs else (given, {})
         if entry.reason is not None:
             return self._results(entry, self.function(*args, **kwargs))[0]
-        replay = K.Replay(self.strict)
+        replay = K.Replay(self.strict, _device(entry.buffers))
         entry.replay = entry.uses = None
         with _uses.Noting() as uses:
             replay.begin() if record else replay.watch()
@@ -239,6 +244,10 @@ def capture(
 
         step = weft.capture(train_step)     # or @weft.capture
         loss = step(images, labels)
+
+    It is recorded on the device of its arguments, of the one that is not the host where both occur, or else on the
+    default device; there it becomes a CUDA graph, one launch for the whole of it. What runs on another device inside
+    is a RuntimeError.
 
     Every call does the work of one call. The first runs the function, so that it makes what lasts (an optimizer's
     buffers); the second runs and records it; then arguments are copied into fixed buffers and the recording runs.

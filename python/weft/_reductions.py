@@ -69,11 +69,11 @@ class Prod(KernelFunction):
     def backward(ctx: Any, dout: K.Array) -> Any:
         (x,) = ctx.saved
         zero = K.eq(x, 0)
-        filled = K.where(zero, K.ones((), x.dtype), x)
+        filled = K.where(zero, K.ones((), x.dtype, x.device), x)
         product = K.prod(filled, ctx.axes, True)
         zeros = K.sum(zero, ctx.axes, True)
         others = K.div(product, filled)
-        nothing = K.zeros((), x.dtype)
+        nothing = K.zeros((), x.dtype, x.device)
         slope = K.where(K.eq(zeros, 0), others, K.where(K.logical_and(K.eq(zeros, 1), zero), others, nothing))
         return K.mul(_with_reduced(dout, x.shape, ctx.axes), slope)
 
@@ -132,6 +132,6 @@ class SelectAlong(KernelFunction):
     @staticmethod
     def backward(ctx: Any, dout: K.Array, dindex: K.Array | None) -> Any:
         (index,) = ctx.saved
-        dx = K.zeros(ctx.shape, dout.dtype)
+        dx = K.zeros(ctx.shape, dout.dtype, dout.device)
         K.scatter_add(dx, ctx.axis, index, dout.reshape(index.shape))
         return dx

@@ -75,7 +75,7 @@ class Index(KernelFunction):
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
-        dx = K.zeros(ctx.shape, dout.dtype)
+        dx = K.zeros(ctx.shape, dout.dtype, dout.device)
         dx[ctx.index] = dout
         return dx
 
@@ -91,7 +91,7 @@ class IndexSelect(KernelFunction):
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
-        dx = K.zeros(ctx.shape, dout.dtype)
+        dx = K.zeros(ctx.shape, dout.dtype, dout.device)
         K.index_add(dx, ctx.dim, ctx.saved[0], dout)
         return dx
 
@@ -107,7 +107,7 @@ class Gather(KernelFunction):
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
-        dx = K.zeros(ctx.shape, dout.dtype)
+        dx = K.zeros(ctx.shape, dout.dtype, dout.device)
         K.scatter_add(dx, ctx.dim, ctx.saved[0], dout)
         return dx
 

@@ -300,8 +300,8 @@ def _seed(tensor: Tensor, gradient: Any) -> K.Array:
             raise RuntimeError(
                 f"backward: a gradient can be left out only for a tensor with one element, got shape {tensor.shape}"
             )
-        return K.ones(tensor.array.shape, tensor.array.dtype)
-    array = K.asarray(gradient)
+        return K.ones(tensor.array.shape, tensor.array.dtype, tensor.array.device)
+    array = gradient.array if isinstance(gradient, _tensor_type) else K.asarray(gradient, device=tensor.array.device)
     if array.shape != tensor.array.shape:
         raise ValueError(f"backward: gradient {array.shape} and tensor {tensor.array.shape} must have the same shape")
     if array.dtype != tensor.array.dtype:

@@ -142,13 +142,15 @@ class profile:
         Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
 
 
-def _launch(row: tuple[Any, ...], sources: list[tuple[str, str, str]]) -> Launch:
+def _launch(row: tuple[Any, ...], sources: list[tuple[str, str, str, str]]) -> Launch:
     name, entry, isa, thread, site, begin, end, flop, bytes = row
     kernel, source = name, ""
     if entry >= 0:
-        entry_name, in_cpu, in_reference = sources[entry]
-        space = "weft::reference" if isa == "reference" else f"weft::cpu::{isa}"
-        kernel, source = f"{space}::{entry_name}", in_reference if isa == "reference" else in_cpu
+        entry_name, in_cpu, in_reference, in_cuda = sources[entry]
+        space, source = {"reference": ("reference", in_reference), "cuda": ("cuda", in_cuda)}.get(
+            isa, (f"cpu::{isa}", in_cpu)
+        )
+        kernel = f"weft::{space}::{entry_name}"
     line, operation = _sites[site] if site >= 0 else ("", "")
     return Launch(name, kernel, source, line, operation, thread, begin * 1e-9, (end - begin) * 1e-9, flop, bytes)
 

@@ -81,6 +81,11 @@ class Tensor(Operators):
         return self.array.device
 
     @property
+    def is_cuda(self) -> bool:
+        """On a CUDA device."""
+        return self.array.device != "cpu"
+
+    @property
     def is_leaf(self) -> bool:
         """Not the result of a recorded operation."""
         return self._node is None
@@ -144,7 +149,7 @@ class Tensor(Operators):
     # --- out to Python and NumPy ---
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """A NumPy array over the same memory.
+        """A NumPy array over the same memory, or with a copy of a device's.
 
         RuntimeError where a gradient is required: call detach() first. TypeError for bfloat16, which NumPy lacks: call
         float() first.
@@ -308,7 +313,10 @@ class Tensor(Operators):
         if _indexing.is_basic(index):
             self.array[index] = raw(value)
         else:
-            np.asarray(self.array)[_indexing.plain(index)] = np.asarray(raw(value))
+            elements = np.asarray(self.array)  # the memory itself, or a copy of a device's
+            elements[_indexing.plain(index)] = np.asarray(raw(value))
+            if self.is_cuda:
+                K.copy_into(self.array, K.asarray(elements, device=self.device))
         self.array.bump_version()
 
     # --- whole copies ---
@@ -336,8 +344,24 @@ class Tensor(Operators):
         """A copy that gradients pass through, in the same memory order or a given one."""
         return _arithmetic.Copy.apply(self, memory_format)  # type: ignore[no-any-return]
 
-    def to(self, target: Any = None, memory_format: K.MemoryFormat = K.MemoryFormat.preserve_format) -> Tensor:
-        """Another dtype, or "cpu", or another memory order (weft.channels_last); itself where nothing changes."""
+    def to(
+        self,
+        target: Any = None,
+        memory_format: K.MemoryFormat = K.MemoryFormat.preserve_format,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> Tensor:
+        """On a device ("cpu", "cuda:1"), in another dtype or memory order (weft.channels_last); itself where nothing
+        changes. `target` is a device or a dtype.
+
+        A copy from pinned memory to a device does not wait for it; other host memory may change at once after the
+        call. A copy to the host waits. RuntimeError where the device cannot be used.
+        """
+        if device is not None or dtype is not None:
+            moved = self if device is None else self.to(device)
+            moved = moved if dtype is None else moved.to(dtype)
+            return moved.to(target, memory_format)
         if memory_format != K.MemoryFormat.preserve_format:
             moved = self if target is None else self.to(target)
             # A size of 1 can make both orders true: strides then say which one later operations take.
@@ -347,13 +371,25 @@ class Tensor(Operators):
         if target is None:
             return self
         if isinstance(target, str) and (target == "cpu" or target.startswith("cuda")):
-            if target != self.device:
-                K.empty((), device=target)  # says why that device cannot be used
-            return self
-        dtype = K.asarray(0, target).dtype
+            if target in (self.device, f"{self.device}".removesuffix(":0")):
+                return self
+            return _arithmetic.To.apply(self, target)  # type: ignore[no-any-return]
+        dtype = target if isinstance(target, K.DType) else K.asarray(0, target, "cpu").dtype
         if dtype == self.dtype:
             return self
         return _arithmetic.Cast.apply(self, dtype)  # type: ignore[no-any-return]
+
+    def cpu(self) -> Tensor:
+        """On the host; itself where it is there."""
+        return self.to("cpu")
+
+    def cuda(self, index: Any = 0) -> Tensor:
+        """On a CUDA device; itself where it is there."""
+        return self.to(f"cuda:{index}")
+
+    def pin_memory(self) -> Tensor:
+        """A copy in host memory that a CUDA device reads by itself: to("cuda") does not wait then."""
+        return Tensor(K.pinned(self.array))
 
     def float(self) -> Tensor:
         """As float32."""

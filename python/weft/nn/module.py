@@ -62,10 +62,8 @@ def _moved(array: K.Array, dtype: Any, device: Any, memory_format: Any = None) -
     if not in_order and not (array.is_contiguous(memory_format) and array.memory_format == memory_format):
         array = K.copy(array, memory_format)
     wanted = dtype if dtype is not None and array.dtype.is_floating_point else array.dtype
-    if device is not None and str(device) != str(array.device):
-        out = K.empty(array.shape, wanted, device)
-        K.copy_into(out, array)
-        return out
+    if device is not None:
+        array = K.to(array, str(device))
     return array if str(wanted) == str(array.dtype) else K.cast(array, wanted)
 
 

@@ -38,12 +38,14 @@ class FlatGroup:
             size += -(-p.numel() // ALIGNMENT) * ALIGNMENT
         self.starts.append(size)
         self.dtype = params[0].dtype if params else K.DType.float32
-        self.values = K.zeros((size,), self.dtype)
-        self.grads = K.zeros((size,), self.dtype)
+        self.device = params[0].device if params else K.default_device()
+        self.values = K.zeros((size,), self.dtype, self.device)
+        self.grads = K.zeros((size,), self.dtype, self.device)
         self.state: dict[str, K.Array] = {}
-        self.rates = K.zeros((2,), "float64")  # learning rate and momentum (beta1), as the kernels read them
+        # Learning rate and momentum (beta1), as the kernels read them.
+        self.rates = K.zeros((2,), "float64", self.device)
         self.written: tuple[float, float] | None = None
-        self.runs = [Run(0, len(params), K.zeros((), "int64"))] if params else []
+        self.runs = [Run(0, len(params), K.zeros((), "int64", self.device))] if params else []
         self.grad_views = [self.view(self.grads, i) for i in range(len(params))]
         for i, p in enumerate(params):
             place = self.view(self.values, i)
@@ -67,7 +69,7 @@ class FlatGroup:
     def buffer(self, name: str) -> K.Array:
         """A flat buffer of state; zero at first."""
         if name not in self.state:
-            self.state[name] = K.zeros((self.starts[-1],), self.dtype)
+            self.state[name] = K.zeros((self.starts[-1],), self.dtype, self.device)
         return self.state[name]
 
     def collect(self) -> list[Run]:
@@ -110,7 +112,7 @@ class Optimizer:
 
     params: an iterable of parameters, or of dicts with "params" and options of their own.
     ValueError for no parameters, a parameter in two groups, or an option out of its range; TypeError for what is no
-    floating tensor, or for two dtypes in one group.
+    floating tensor, or for two dtypes in one group; RuntimeError for two devices in one.
     """
 
     _state_names: tuple[str, ...] = ()  # by which torch, too, keeps what a parameter carries between steps
@@ -142,6 +144,8 @@ class Optimizer:
                 raise ValueError(f"{name}: a parameter of shape {p.shape} is no leaf: it is the result of {p._node!r}")
             if p.dtype != params[0].dtype:
                 raise TypeError(f"{name}: a group must have one dtype, got {params[0].dtype} and {p.dtype}")
+            if p.device != params[0].device:
+                raise RuntimeError(f"{name}: a group must lie on one device, got {params[0].device} and {p.device}")
             if id(p) in known:
                 raise ValueError(f"{name}: a parameter of shape {p.shape} appears twice")
             known.add(id(p))
@@ -272,7 +276,7 @@ class Optimizer:
                     if name != "step":
                         K.copy_into(flat.view(flat.buffer(name), i), value)
                 number += 1
-            flat.runs = _runs(steps)
+            flat.runs = _runs(steps, flat.device)
 
     def _check_state(self, state_dict: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -314,11 +318,11 @@ def _fixed(group: dict[str, Any]) -> dict[str, Any]:
     return {**fixed, "momentum": bool(group.get("momentum")), "beta2": group.get("betas", (0, 0))[1]}
 
 
-def _runs(steps: list[int]) -> list[Run]:
+def _runs(steps: list[int], device: str) -> list[Run]:
     runs: list[Run] = []
     for i, count in enumerate(steps):
         if runs and runs[-1].step.item() == count:
             runs[-1].last = i + 1
         else:
-            runs.append(Run(i, i + 1, K.full((), count, "int64")))
+            runs.append(Run(i, i + 1, K.full((), count, "int64", device)))
     return runs
