@@ -100,7 +100,8 @@ std::vector<Span> stop_profile() {
 const std::vector<KernelSource>& kernel_sources() {
   static const std::vector<KernelSource> sources = [] {
     std::vector<KernelSource> found;
-    for (const char* name : names) found.push_back({name, cpu_line(name), reference_line(name), cuda_line(name)});
+    for (const char* name : names)
+      found.push_back({name, cpu_line(name), reference_line(name), cuda_line(name)});
     return found;
   }();
   return sources;

@@ -37,7 +37,7 @@ def test_a_launch_knows_its_work_and_its_origin(every_isa: str) -> None:
 
 
 def test_the_source_of_every_kernel_is_known() -> None:
-    for name, cpu, reference, cuda in K.kernel_sources():
+    for name, cpu, reference, _ in K.kernel_sources():
         for place in (cpu, reference):
             file, _, line = place.rpartition(":")
             assert f"void {name}(Stream&" in (ROOT / file).read_text().splitlines()[int(line) - 1]

@@ -45,7 +45,8 @@ Array pinned(const Array& given) {
   storage->data = block;
   storage->nbytes = x.nbytes();
   storage->pinned = true;
-  // A copy to the device may still be reading it: the device is waited for, which is what freeing does anyway.
+  // A copy to the device may still be reading it: the device is waited for, which is what freeing does
+  // anyway.
   storage->release = [block] { cuda::free_pinned(block); };
   const Array out(std::move(storage), 0, x.shape(), contiguous_strides(x.shape()), x.dtype());
   copy_into(out, x);
@@ -53,10 +54,12 @@ Array pinned(const Array& given) {
 }
 
 void bind_streams(py::module_& m) {
-  py::class_<StreamHandle>(m, "CudaStream",
-                           "A queue of work on a CUDA device; see weft.cuda.Stream. RuntimeError where the device "
-                           "cannot be used.")
-      .def(py::init([](int device) { return StreamHandle{&cuda::new_stream(device)}; }), py::arg("device") = 0)
+  py::class_<StreamHandle>(
+      m, "CudaStream",
+      "A queue of work on a CUDA device; see weft.cuda.Stream. RuntimeError where the device "
+      "cannot be used.")
+      .def(py::init([](int device) { return StreamHandle{&cuda::new_stream(device)}; }),
+           py::arg("device") = 0)
       .def_property_readonly("device", [](const StreamHandle& s) { return s.stream->device(); })
       .def_property_readonly(
           "handle",
@@ -64,15 +67,20 @@ void bind_streams(py::module_& m) {
           "The cudaStream_t as an int, for other libraries.")
       .def(
           "synchronize", [](const StreamHandle& s) { cuda::synchronize(*s.stream); }, ReleaseGil(),
-          "Waits for all work so far. What went wrong on the device is raised here: RuntimeError, or what a check "
+          "Waits for all work so far. What went wrong on the device is raised here: RuntimeError, or what a "
+          "check "
           "in a replay found.")
       .def(
-          "query", [](const StreamHandle& s) { return cuda::finished(*s.stream); }, "Whether all work is done.")
+          "query", [](const StreamHandle& s) { return cuda::finished(*s.stream); },
+          "Whether all work is done.")
       .def(
           "wait_stream",
           [](const StreamHandle& s, const StreamHandle& other) { cuda::order(*other.stream, *s.stream); },
           py::arg("other"), "What is given to this stream from now on runs after what `other` has so far.")
-      .def("__eq__", [](const StreamHandle& a, const StreamHandle& b) { return a.stream == b.stream; })
+      .def("__eq__",
+           [](const StreamHandle& a, const py::object& b) {
+             return py::isinstance<StreamHandle>(b) && a.stream == b.cast<const StreamHandle&>().stream;
+           })
       .def("__hash__", [](const StreamHandle& s) { return reinterpret_cast<std::uintptr_t>(s.stream); });
   m.def(
       "cuda_current_stream", [](int device) { return StreamHandle{&cuda::stream(device)}; },
@@ -108,17 +116,17 @@ void bind_cuda(py::module_& m) {
   m.def("cuda_device_count", &cuda::device_count, "The number of CUDA devices that can be used.");
   m.def("cuda_unavailable_reason", &cuda::unavailable_reason,
         "Why cuda_device_count() is 0; empty where it is not.");
-  m.def("cuda_versions", &versions,
-        "driver and runtime as 1000 major + 10 minor, 0 for none; architectures that kernels were built for.");
+  m.def(
+      "cuda_versions", &versions,
+      "driver and runtime as 1000 major + 10 minor, 0 for none; architectures that kernels were built for.");
   m.def("cuda_device_info", &device_info, py::arg("device") = 0,
         "name, major, minor (compute capability), multiprocessors, total_memory, free_memory, l2_bytes.");
   m.def(
-      "cuda_memory_stats",
-      [](int device) { return stats_dict(cuda::allocator(device).stats()); }, py::arg("device") = 0,
-      "A device's allocator's counters: as memory_stats() for the CPU.");
+      "cuda_memory_stats", [](int device) { return stats_dict(cuda::allocator(device).stats()); },
+      py::arg("device") = 0, "A device's allocator's counters: as memory_stats() for the CPU.");
   m.def(
-      "cuda_reset_peak_memory", [](int device) { cuda::allocator(device).reset_peak(); }, py::arg("device") = 0,
-      "Sets the peak to what is allocated now.");
+      "cuda_reset_peak_memory", [](int device) { cuda::allocator(device).reset_peak(); },
+      py::arg("device") = 0, "Sets the peak to what is allocated now.");
   m.def(
       "cuda_empty_cache", [](int device) { cuda::allocator(device).empty_cache(); }, py::arg("device") = 0,
       ReleaseGil(), "Gives the memory kept for later back to the device, after waiting for it.");

@@ -8,10 +8,9 @@ void bind_data(py::module_& m) {
   m.def(
       "gather_images",
       [](const ArrayLike& images, const ArrayLike& index, const ArrayLike& scale, const ArrayLike& shift,
-         bool check) {
-        return gather_images(images, index, scale, shift, check);
-      },
-      py::arg("images"), py::arg("index"), py::arg("scale"), py::arg("shift"), py::arg("check") = true, ReleaseGil(),
+         bool check) { return gather_images(images, index, scale, shift, check); },
+      py::arg("images"), py::arg("index"), py::arg("scale"), py::arg("shift"), py::arg("check") = true,
+      ReleaseGil(),
       "out[i] = images[index[i]] * scale + shift, by channel: a normalized batch in one pass.\n\n"
       "images: uint8 (n, C, H, W). index: int64 (count,). scale, shift: float32 (C,); for a mean m and a "
       "standard deviation s on the 0..1 scale 1 / (255 s) and -m / s. Returns float32 (count, C, H, W).\n"
@@ -19,10 +18,8 @@ void bind_data(py::module_& m) {
   m.def(
       "warp_images",
       [](const ArrayLike& images, const ArrayLike& index, const ArrayLike& theta, Pair size,
-         const ArrayLike& scale, const ArrayLike& shift,
-         double fill, bool check) {
-        return warp_images(images, index, theta, size.h, size.w, scale, shift, fill, check);
-      },
+         const ArrayLike& scale, const ArrayLike& shift, double fill,
+         bool check) { return warp_images(images, index, theta, size.h, size.w, scale, shift, fill, check); },
       py::arg("images"), py::arg("index"), py::arg("theta"), py::arg("output_size"), py::arg("scale"),
       py::arg("shift"), py::arg("fill") = 0.0, py::arg("check") = true, ReleaseGil(),
       "gather_images through an affine map, read bilinearly: rotation, shift, flip, crop.\n\n"
@@ -30,7 +27,8 @@ void bind_data(py::module_& m) {
       "centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, "
       "Q). "
       "fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, "
-      "Q). check=False leaves out the checks of index and theta.\nIndexError for an image that does not exist; ValueError for a theta that is not finite.");
+      "Q). check=False leaves out the checks of index and theta.\nIndexError for an image that does not "
+      "exist; ValueError for a theta that is not finite.");
 }
 
 }  // namespace weft

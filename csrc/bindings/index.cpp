@@ -21,7 +21,8 @@ void bind_by_index(py::module_& m) {
       py::arg("x"), py::arg("axis"), py::arg("index"), py::arg("check") = true, ReleaseGil(),
       "out[..., i, ...] = x[..., index[i], ...] along one axis.\n\n"
       "x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count "
-      "from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the indices.\n"
+      "from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the "
+      "indices.\n"
       "IndexError for an index out of range.");
   m.def(
       "index_add",

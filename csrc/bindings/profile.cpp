@@ -51,7 +51,8 @@ void bind_profile(py::module_& m) {
         "bytes. "
         "RuntimeError if nothing is recorded.");
   m.def("kernel_sources", &sources,
-        "Of every kernel: its name, and file:line of its entry point in csrc/cpu, csrc/reference and csrc/cuda.");
+        "Of every kernel: its name, and file:line of its entry point in csrc/cpu, csrc/reference and "
+        "csrc/cuda.");
   m.def(
       "set_site_hook",
       [](const py::typing::Callable<int()>& function) {

@@ -96,12 +96,12 @@ void bind_draws(py::module_& m) {
       "ValueError for a negative std; TypeError for a dtype other than float32 and float64.");
   m.def(
       "bernoulli",
-      [](const DimsLike& shape, double p, DTypeLike dtype, Generator* generator,
-         DeviceChoice device) {
+      [](const DimsLike& shape, double p, DTypeLike dtype, Generator* generator, DeviceChoice device) {
         return drawn(RandomKind::bernoulli, shape, dtype, p, 0, generator, device);
       },
       py::arg("shape"), py::arg("p"), py::arg("dtype") = "float32", py::arg("generator") = py::none(),
-      py::arg("device") = py::none(), ReleaseGil(), "1 with probability p, else 0. ValueError unless 0 <= p <= 1.");
+      py::arg("device") = py::none(), ReleaseGil(),
+      "1 with probability p, else 0. ValueError unless 0 <= p <= 1.");
   m.def(
       "randint",
       [](const DimsLike& shape, std::int64_t low, std::int64_t high, DTypeLike dtype, Generator* generator,

@@ -31,8 +31,7 @@ void bind_runtime(py::module_& m) {
       "set_isa", &cpu::set_isa, py::arg("name"),
       "Chooses the kernels of one instruction set for the whole process. ValueError if it is not available.");
   m.def(
-      "memory_stats",
-      [] { return stats_dict(cpu_allocator().stats()); },
+      "memory_stats", [] { return stats_dict(cpu_allocator().stats()); },
       "The CPU allocator's counters: bytes allocated (in use), reserved (in use and kept) and peak; "
       "allocations "
       "served from kept blocks (hits) and by the system (misses).");

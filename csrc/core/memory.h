@@ -24,9 +24,9 @@ struct WriteWordsArgs {  // to[i] = words[i], i < count <= 2
 void fill_bytes(const Array& out, int value);
 void write_words(const Array& out, const WriteWordsArgs& args);
 
-// Copies a contiguous array to a contiguous one of the same dtype and number of elements, on any two devices. A
-// copy to the host waits for the device. To and from the host it is no step of a recording but happens at once,
-// so it is a read on the host in the sense of host_read(), and `op` names it.
+// Copies a contiguous array to a contiguous one of the same dtype and number of elements, on any two devices.
+// A copy to the host waits for the device. To and from the host it is no step of a recording but happens at
+// once, so it is a read on the host in the sense of host_read(), and `op` names it.
 void transfer(const char* op, const Array& out, const Array& x);
 
 // An array on the host with x's elements: x itself where it lies there, else a copy in x's memory order.

@@ -37,7 +37,8 @@ Array check_batch(const char* op, const Array& images, const Array& given_index,
                   const Array& shift, bool check) {
   check_type(images.dtype() == DType::uint8, op, ": images must be uint8, got ", name(images.dtype()));
   check_rank(op, "images", images, 4);
-  check_type(given_index.dtype() == DType::int64, op, ": index must be int64, got ", name(given_index.dtype()));
+  check_type(given_index.dtype() == DType::int64, op, ": index must be int64, got ",
+             name(given_index.dtype()));
   check_rank(op, "index", given_index, 1);
   const Array given = to_images(given_index, images);
   check_same_device(op, "images", images, "index", given);
@@ -75,7 +76,8 @@ Array gather_images(const Array& given, const Array& given_index, const Array& g
 }
 
 Array warp_images(const Array& given, const Array& given_index, const Array& given_theta, std::int64_t P,
-                  std::int64_t Q, const Array& given_scale, const Array& given_shift, double fill, bool check) {
+                  std::int64_t Q, const Array& given_scale, const Array& given_shift, double fill,
+                  bool check) {
   const char* op = "warp_images";
   const Array index = check_batch(op, given, given_index, given_scale, given_shift, check);
   check_type(given_theta.dtype() == DType::float64, op, ": theta must be float64, got ",
@@ -87,9 +89,9 @@ Array warp_images(const Array& given, const Array& given_index, const Array& giv
   const Array theta = contiguous(to_images(given_theta, given)), images = contiguous(given);
   check_same_device(op, "images", images, "theta", theta);
   if (check)
-    check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(), given.shape(),
-                &fail_theta},
-               theta);
+    check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(),
+                  given.shape(), &fail_theta},
+                 theta);
   const Array scale = contiguous(given_scale), shift = contiguous(given_shift);
   const Array out = Array::empty({index.numel(), images.shape(1), P, Q}, DType::float32, images.device());
   const WarpImagesArgs args{index.numel(),

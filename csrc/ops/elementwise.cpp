@@ -294,9 +294,8 @@ Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dty
   if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64, device), dtype);
   const double count =
       std::ceil((static_cast<double>(stop) - static_cast<double>(start)) / static_cast<double>(step));
-  return run_arange(count,
-                    {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step},
-                    device);
+  return run_arange(
+      count, {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step}, device);
 }
 
 void match_number(const char* op, Array& number, Array& array) {

@@ -14,9 +14,10 @@ namespace weft {
 
 namespace {
 
-// Contiguous int64 indices, each at least `low` and below `n`, on x's device: those on the host are brought there.
-Array checked_index(const char* op, const Array& given_index, std::int64_t low, std::int64_t n, const Array& x,
-                    bool check = true) {
+// Contiguous int64 indices, each at least `low` and below `n`, on x's device: those on the host are brought
+// there.
+Array checked_index(const char* op, const Array& given_index, std::int64_t low, std::int64_t n,
+                    const Array& x, bool check = true) {
   const bool from_host = given_index.device().kind == Device::Kind::cpu;
   const Array given = from_host ? moved(given_index, x.device()) : given_index;
   check_same_device(op, "index", given, "input", x);

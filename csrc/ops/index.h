@@ -40,8 +40,8 @@ struct OneHotArgs {
   const std::int64_t* index;
 };
 
-// check: false where every index is known to be in range, as a data loader's own are: a check makes the host wait
-// for a device.
+// check: false where every index is known to be in range, as a data loader's own are: a check makes the host
+// wait for a device.
 Array index_select(const Array& x, std::int64_t axis, const Array& index, bool check = true);
 // In place: `out` is contiguous and not bool.
 void index_add(const Array& out, std::int64_t axis, const Array& index, const Array& x);

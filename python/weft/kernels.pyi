@@ -13,6 +13,8 @@ import typing_extensions
 
 __all__: list[str] = [
     "Array",
+    "CudaEvent",
+    "CudaStream",
     "DType",
     "Generator",
     "MemoryFormat",
@@ -61,7 +63,17 @@ __all__: list[str] = [
     "cross_entropy",
     "cross_entropy_backward",
     "cuda_built",
+    "cuda_current_stream",
     "cuda_device_count",
+    "cuda_device_info",
+    "cuda_empty_cache",
+    "cuda_emulated",
+    "cuda_memory_stats",
+    "cuda_reset_peak_memory",
+    "cuda_set_stream",
+    "cuda_synchronize",
+    "cuda_unavailable_reason",
+    "cuda_versions",
     "default_device",
     "default_generator",
     "div",
@@ -138,6 +150,7 @@ __all__: list[str] = [
     "one_hot",
     "ones",
     "pad",
+    "pinned",
     "pointwise_loss_backward",
     "pow",
     "prod",
@@ -422,6 +435,59 @@ class Array:
     @property
     def writable(self) -> bool: ...
 
+class CudaStream:
+    """
+    A queue of work on a CUDA device; see weft.cuda.Stream. RuntimeError where the device cannot be used.
+    """
+    def __eq__(self, arg0: typing.Any) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __init__(self, device: int = 0) -> None: ...
+    def query(self) -> bool:
+        """
+        Whether all work is done.
+        """
+    def synchronize(self) -> None:
+        """
+        Waits for all work so far. What went wrong on the device is raised here: RuntimeError, or what a check in a replay found.
+        """
+    def wait_stream(self, other: CudaStream) -> None:
+        """
+        What is given to this stream from now on runs after what `other` has so far.
+        """
+    @property
+    def device(self) -> str: ...
+    @property
+    def handle(self) -> int:
+        """
+        The cudaStream_t as an int, for other libraries.
+        """
+
+class CudaEvent:
+    """
+    A point in a stream; see weft.cuda.Event.
+    """
+    def __init__(self, device: int = 0, enable_timing: bool = True) -> None: ...
+    def milliseconds_since(self, earlier: CudaEvent) -> float:
+        """
+        The device's time between two points that were reached.
+        """
+    def query(self) -> bool:
+        """
+        Whether the point is reached.
+        """
+    def record(self, stream: CudaStream) -> None:
+        """
+        Marks the point after all work that the stream has so far.
+        """
+    def synchronize(self) -> None:
+        """
+        Waits until the point is reached.
+        """
+    def wait(self, stream: CudaStream) -> None:
+        """
+        What the stream is given from now on runs after the point.
+        """
+
 class Generator:
     """
     A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the blocks of four 32-bit words used so far.
@@ -460,9 +526,9 @@ class Generator:
 
 class Replay:
     """
-    Records the kernels that a thread runs, and runs them again without Python; see weft.capture. strict: reading an element on the host while recording is a RuntimeError; else it is noted in `reason` and nothing is recorded.
+    Records the kernels that a thread runs, and runs them again without Python; see weft.capture. strict: reading an element on the host while recording is a RuntimeError; else it is noted in `reason` and nothing is recorded. All of it runs on one device; on CUDA it becomes one graph.
     """
-    def __init__(self, strict: bool = True) -> None: ...
+    def __init__(self, strict: bool = True, device: str | None = None) -> None: ...
     def begin(self) -> None:
         """
         Until end(), runs and keeps every kernel of this thread; new arrays come from a pool of its own.
@@ -499,6 +565,16 @@ class Replay:
     def complete(self) -> bool:
         """
         Something was recorded.
+        """
+    @property
+    def device(self) -> str:
+        """
+        Where everything in it runs.
+        """
+    @property
+    def graph_nodes(self) -> int:
+        """
+        How many nodes its CUDA graph has; 0 before the first call, and on the cpu.
         """
     @property
     def inputs(self) -> list[Array]:
@@ -618,7 +694,13 @@ def any(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array:
     IndexError for an axis out of range; ValueError for one given twice.
     """
 
-def arange(start: typing.Any, stop: typing.Any = None, step: typing.Any = 1, dtype: DTypeLike | None = None) -> Array:
+def arange(
+    start: typing.Any,
+    stop: typing.Any = None,
+    step: typing.Any = 1,
+    dtype: DTypeLike | None = None,
+    device: str | None = None,
+) -> Array:
     """
     start, start + step, ... up to but without stop; arange(n) starts at 0.
 
@@ -732,7 +814,9 @@ def batch_norm_backward(
     mean, inv_std: as batch_norm returned them; out: its output, needed where relu followed a residual.
     """
 
-def bernoulli(shape: Ints, p: float, dtype: DTypeLike = "float32", generator: Generator | None = None) -> Array:
+def bernoulli(
+    shape: Ints, p: float, dtype: DTypeLike = "float32", generator: Generator | None = None, device: str | None = None
+) -> Array:
     """
     1 with probability p, else 0. ValueError unless 0 <= p <= 1.
     """
@@ -961,9 +1045,59 @@ def cuda_built() -> bool:
     Whether this build has the CUDA backend.
     """
 
+def cuda_current_stream(device: int = 0) -> CudaStream:
+    """
+    The stream of this thread on a device.
+    """
+
 def cuda_device_count() -> int:
     """
     The number of CUDA devices that can be used.
+    """
+
+def cuda_device_info(device: int = 0) -> dict[str, typing.Any]:
+    """
+    name, major, minor (compute capability), multiprocessors, total_memory, free_memory, l2_bytes.
+    """
+
+def cuda_empty_cache(device: int = 0) -> None:
+    """
+    Gives the memory kept for later back to the device, after waiting for it.
+    """
+
+def cuda_emulated() -> bool:
+    """
+    Whether the backend's kernels run in the emulator, on the CPU.
+    """
+
+def cuda_memory_stats(device: int = 0) -> dict[str, int]:
+    """
+    A device's allocator's counters: as memory_stats() for the CPU.
+    """
+
+def cuda_reset_peak_memory(device: int = 0) -> None:
+    """
+    Sets the peak to what is allocated now.
+    """
+
+def cuda_set_stream(stream: CudaStream) -> None:
+    """
+    Makes a stream this thread's own on its device.
+    """
+
+def cuda_synchronize(device: int = 0) -> None:
+    """
+    Waits for all streams of a device; raises what went wrong there.
+    """
+
+def cuda_unavailable_reason() -> str:
+    """
+    Why cuda_device_count() is 0; empty where it is not.
+    """
+
+def cuda_versions() -> dict[str, typing.Any]:
+    """
+    driver and runtime as 1000 major + 10 minor, 0 for none; architectures that kernels were built for.
     """
 
 def default_device() -> str:
@@ -1118,12 +1252,12 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Array:
     IndexError for an index out of range.
     """
 
-def gather_images(images: ArrayLike, index: ArrayLike, scale: ArrayLike, shift: ArrayLike) -> Array:
+def gather_images(images: ArrayLike, index: ArrayLike, scale: ArrayLike, shift: ArrayLike, check: bool = True) -> Array:
     """
     out[i] = images[index[i]] * scale + shift, by channel: a normalized batch in one pass.
 
     images: uint8 (n, C, H, W). index: int64 (count,). scale, shift: float32 (C,); for a mean m and a standard deviation s on the 0..1 scale 1 / (255 s) and -m / s. Returns float32 (count, C, H, W).
-    IndexError for an image that does not exist.
+    check=False leaves out the check of the indices. IndexError for an image that does not exist.
     """
 
 def ge(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
@@ -1236,11 +1370,11 @@ def index_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> None
     ValueError for other shapes; IndexError for an index out of range.
     """
 
-def index_select(x: ArrayLike, axis: int, index: ArrayLike) -> Array:
+def index_select(x: ArrayLike, axis: int, index: ArrayLike, check: bool = True) -> Array:
     """
     out[..., i, ...] = x[..., index[i], ...] along one axis.
 
-    x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count from the end. Returns x's shape with `count` along the axis.
+    x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the indices.
     IndexError for an index out of range.
     """
 
@@ -1267,9 +1401,9 @@ def isnan(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def kernel_sources() -> list[tuple[str, str, str]]:
+def kernel_sources() -> list[tuple[str, str, str, str]]:
     """
-    Of every kernel: its name, and file:line of its entry point in csrc/cpu and in csrc/reference.
+    Of every kernel: its name, and file:line of its entry point in csrc/cpu, csrc/reference and csrc/cuda.
     """
 
 def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Array:
@@ -1581,7 +1715,12 @@ def neg(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     """
 
 def normal(
-    shape: Ints, mean: float = 0.0, std: float = 1.0, dtype: DTypeLike = "float32", generator: Generator | None = None
+    shape: Ints,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: DTypeLike = "float32",
+    generator: Generator | None = None,
+    device: str | None = None,
 ) -> Array:
     """
     Numbers of the normal distribution (Box, Muller 1958).
@@ -1614,6 +1753,11 @@ def pad(x: ArrayLike, before: Ints, after: Ints, value: float = 0.0) -> Array:
 
     x: any shape, any dtype. Returns shape before + x.shape + after.
     ValueError where a width is missing, or crops more than there is.
+    """
+
+def pinned(x: ArrayLike) -> Array:
+    """
+    A copy in host memory that a device reads by itself.
     """
 
 def pointwise_loss_backward(
@@ -1650,7 +1794,14 @@ def prod(x: ArrayLike, axis: Ints | None = None, keepdim: bool = False) -> Array
     IndexError for an axis out of range; ValueError for one given twice.
     """
 
-def randint(shape: Ints, low: int, high: int, dtype: DTypeLike = "int64", generator: Generator | None = None) -> Array:
+def randint(
+    shape: Ints,
+    low: int,
+    high: int,
+    dtype: DTypeLike = "int64",
+    generator: Generator | None = None,
+    device: str | None = None,
+) -> Array:
     """
     Integers drawn evenly from low <= i < high.
 
@@ -1947,7 +2098,12 @@ def to(x: ArrayLike, device: str) -> Array:
     """
 
 def uniform(
-    shape: Ints, low: float = 0.0, high: float = 1.0, dtype: DTypeLike = "float32", generator: Generator | None = None
+    shape: Ints,
+    low: float = 0.0,
+    high: float = 1.0,
+    dtype: DTypeLike = "float32",
+    generator: Generator | None = None,
+    device: str | None = None,
 ) -> Array:
     """
     Numbers drawn evenly from [low, high): 24 random bits in float32, 32 in float64.
@@ -1971,11 +2127,12 @@ def warp_images(
     scale: ArrayLike,
     shift: ArrayLike,
     fill: float = 0.0,
+    check: bool = True,
 ) -> Array:
     """
     gather_images through an affine map, read bilinearly: rotation, shift, flip, crop.
 
-    theta: float64 (count, 2, 3). The output pixel at x, y (column, row), in pixels from the output's centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, Q). fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, Q).
+    theta: float64 (count, 2, 3). The output pixel at x, y (column, row), in pixels from the output's centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, Q). fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, Q). check=False leaves out the checks of index and theta.
     IndexError for an image that does not exist; ValueError for a theta that is not finite.
     """
 
