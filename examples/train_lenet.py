@@ -3,6 +3,7 @@
     python examples/train_lenet.py                       # MNIST, six epochs
     python examples/train_lenet.py --dataset fashion --augment
     python examples/train_lenet.py --variant 1998        # the paper's tanh and average-pooling
+    python examples/train_lenet.py --device cuda
     python examples/train_lenet.py --resume              # go on from the checkpoint in --output
 
 Writes to the output folder: checkpoint.safetensors (to resume), model.safetensors (weights for examples/predict.py),
@@ -58,6 +59,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--augment", action="store_true", help="random shifts by 2 pixels and turns by 10 degrees")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all processors")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda: the model and the whole data set go there")
     parser.add_argument("--output", type=Path, default=Path("runs/lenet"), help="folder for all that is written")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the output folder")
     parser.add_argument("--no-pictures", action="store_true")
@@ -135,13 +137,16 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         arguments.epochs = 30 if name == "digits" else 6
     model = LeNet5() if arguments.variant == "modern" else LeNet5_1998()
     about = weft.config()
-    print(f"{len(train_set):,} training and {len(test_set):,} test images ({name}); {about['isa']}, "
+    print(f"{len(train_set):,} training, {len(test_set):,} test images ({name}); {arguments.device}, {about['isa']}, "
           f"{about['threads']} threads, seed {arguments.seed}")  # fmt: skip
     print(weft.summary(model, (1, 1, 28, 28)), "\n")
 
     transform = Compose([RandomRotation(10), RandomShift(2)]) if arguments.augment else None
-    loader = DataLoader(train_set, arguments.batch_size, shuffle=True, seed=arguments.seed, transform=transform)
-    test_loader = DataLoader(test_set, 1000)
+    model.to(arguments.device)
+    loader = DataLoader(
+        train_set, arguments.batch_size, shuffle=True, seed=arguments.seed, transform=transform, device=arguments.device
+    )
+    test_loader = DataLoader(test_set, 1000, device=arguments.device)
     trainer = make_trainer(arguments, model, len(loader))
     if arguments.resume:
         trainer.resume(arguments.output / "checkpoint.safetensors")
@@ -182,6 +187,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if not arguments.no_pictures:
         import lenet_pictures
 
+        model.to("cpu")
         lenet_pictures.draw_all(arguments.output, model, history, test_set, scores)
     print(f"written to {arguments.output}")
     return result

@@ -26,6 +26,9 @@ class DataLoader:
     the pixel value (0..255) outside of an image. prefetch: how many batches a thread prepares ahead; None: 2 with a
     transform, else 0, because a plain gather is quicker than handing over to another thread.
 
+    device: where the whole data set is kept and batches are made, by default the default device; RuntimeError where it
+    cannot be used.
+
     epoch counts the iterations begun; state_dict() and load_state_dict() keep it for a resumed training.
     """
 
@@ -40,6 +43,7 @@ class DataLoader:
         transform: Transform | None = None,
         fill: float = 0.0,
         prefetch: int | None = None,
+        device: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be positive, got {batch_size}")
@@ -57,9 +61,11 @@ class DataLoader:
             own = self._base.indices
             self._indices = own if self._indices is None else own[self._indices]
             self._base = self._base.dataset
-        self._inputs = K.asarray(self._base.inputs)
-        self._labels = K.asarray(self._base.labels)
-        self._normalization = self._base.scale_shift() if dataset.is_images else None
+        self.device = K.default_device() if device is None else device
+        self._inputs = K.asarray(self._base.inputs, device=self.device)
+        self._labels = K.asarray(self._base.labels, device=self.device)
+        scale_shift = self._base.scale_shift() if dataset.is_images else None
+        self._normalization = scale_shift and tuple(K.to(x, self.device) for x in scale_shift)
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -92,20 +98,21 @@ class DataLoader:
         return _Prefetched(batches, self.prefetch) if self.prefetch else batches
 
     def _batches(self, order: Array, changes: K.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        there = K.asarray(order, device=self.device)  # once, and known to be in range
         for i in range(len(self)):
-            index = K.asarray(order[i * self.batch_size : (i + 1) * self.batch_size])
-            yield Tensor(self._gather(index, changes)), Tensor(K.index_select(self._labels, 0, index))
+            index = there[i * self.batch_size : (i + 1) * self.batch_size]
+            yield Tensor(self._gather(index, changes)), Tensor(K.index_select(self._labels, 0, index, False))
 
     def _gather(self, index: K.Array, changes: K.Generator) -> K.Array:
         if self._normalization is None:
-            return K.index_select(self._inputs, 0, index)
+            return K.index_select(self._inputs, 0, index, False)
         scale, shift = self._normalization
         if self.transform is None:
-            return K.gather_images(self._inputs, index, scale, shift)
+            return K.gather_images(self._inputs, index, scale, shift, False)
         size = (self._inputs.shape[2], self._inputs.shape[3])
         theta = self.transform.matrices(index.size, size, changes)
         out = self.transform.output_size(size)
-        return K.warp_images(self._inputs, index, theta, out, scale, shift, self.fill)
+        return K.warp_images(self._inputs, index, theta, out, scale, shift, self.fill, False)
 
 
 class _Prefetched:

@@ -70,7 +70,7 @@ def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
         "epoch": trainer.epoch,
         "step": trainer.step,
         "history": trainer.history,
-        "random": list(K.default_generator().get_state()),
+        "random": list(K.default_generator(trainer.device).get_state()),
         "optimizer": {
             "kind": type(trainer.optimizer).__name__,
             "param_groups": optimizer["param_groups"],
@@ -128,7 +128,7 @@ def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     if trainer.scheduler is not None:
         trainer.scheduler.load_state_dict(about["scheduler"]["state"])
     _load_callbacks(trainer, about["callbacks"], tensors)
-    K.default_generator().set_state(tuple(about["random"]))
+    K.default_generator(trainer.device).set_state(tuple(about["random"]))
     trainer.epoch, trainer.step = about["epoch"], about["step"]
     trainer.history = list(about["history"])
     trainer._loader_states = about["loaders"]

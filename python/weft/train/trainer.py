@@ -105,7 +105,8 @@ class Trainer:
         self.model.train()
         self.steps.look()
         sums = _Averages()
-        for inputs, targets in train:
+        for batch in train:
+            inputs, targets = self._placed(batch)
             self._call("on_batch_begin")
             self.steps.look(between_batches=True)
             loss, outputs = self._train_step(inputs, targets)
@@ -145,13 +146,23 @@ class Trainer:
         """Why batches are not replayed, or None where they are (or will be, from the third on)."""
         return self.steps.reason
 
+    @property
+    def device(self) -> str:
+        """Where the model's parameters lie; batches are brought there."""
+        return next((p.device for p in self.model.parameters()), K.default_device())
+
+    def _placed(self, batch: Any) -> list[Any]:
+        device = self.device
+        return [x.to(device) if isinstance(x, Tensor) and x.device != device else x for x in batch]
+
     def _train_step(self, inputs: Any, targets: Any) -> tuple[float, Any]:
-        state = K.default_generator().get_state()  # to draw the same dropout again when looking for a fault
+        generator = K.default_generator(self.device)
+        state = generator.get_state()  # to draw the same dropout again when looking for a fault
         loss, norm, outputs = self.steps.gradients(inputs, targets)
         value = float(loss.item())
         if not math.isfinite(value):
             self.optimizer.zero_grad()
-            K.default_generator().set_state(state)
+            generator.set_state(state)
             raise NonFiniteLossError(self._fault(f"the loss is {value}", self._first_bad_output(inputs)))
         size = float(norm.item())
         if not math.isfinite(size):
@@ -214,7 +225,8 @@ class Trainer:
         sums = _Averages()
         with _Evaluation(self.model):
             self.steps.look()
-            for inputs, targets in data:
+            for batch in data:
+                inputs, targets = self._placed(batch)
                 loss, outputs = self.steps.judge(inputs, targets)
                 sums.add(len(targets), {"loss": float(loss.item()), **self._measure(outputs, targets)})
         if not sums.count:
@@ -227,7 +239,7 @@ class Trainer:
         outputs = []
         with _Evaluation(self.model):
             for batch in batches:
-                inputs = batch[0] if isinstance(batch, (tuple, list)) else as_tensor(batch)
+                (inputs,) = self._placed([batch[0] if isinstance(batch, (tuple, list)) else as_tensor(batch)])
                 outputs.append(np.asarray(self.model(inputs).array))
         if not outputs:
             raise ValueError("predict: the data has no batch")
