@@ -40,10 +40,14 @@ void bind_runtime(py::module_& m) {
       "empty_cache", [] { cpu_allocator().empty_cache(); },
       "Gives the memory kept for later back to the system.");
   m.def(
-      "fma_loop", &fma_loop, py::arg("iterations"), ReleaseGil(),
-      "Multiplies and adds in registers on every thread, for nothing: timing it gives the peak of the "
-      "instruction set in use. Returns the floating-point operations that each thread did, float64 of shape "
-      "(num_threads(),).\nValueError for negative iterations.");
+      "fma_loop",
+      [](std::int64_t iterations, DeviceChoice device) { return fma_loop(iterations, chosen(device)); },
+      py::arg("iterations"), py::arg("device") = py::none(), ReleaseGil(),
+      "Multiplies and adds in registers on every thread, for nothing: timing it gives the peak of the device "
+      "or of "
+      "the instruction set in use. Returns the floating-point operations that each thread did, float64 of "
+      "shape "
+      "(num_threads(),) on the CPU and (1,) on another device.\nValueError for negative iterations.");
   m.def("set_poison", &set_poison, py::arg("on"),
         "Fills every new array with NaN bytes, so that tests see an element that no kernel wrote.");
 }

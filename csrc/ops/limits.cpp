@@ -7,12 +7,12 @@
 
 namespace weft {
 
-Array fma_loop(std::int64_t iterations) {
+Array fma_loop(std::int64_t iterations, const Device& device) {
   check_value(iterations >= 0, "fma_loop: iterations must not be negative, got ", iterations);
-  const std::int64_t threads = num_threads();
-  const Array flop = Array::empty({threads}, DType::float64);
-  current_stream({}).submit("fma_loop", backend({}).fma_loop,
-                            FmaLoopArgs{iterations, threads, flop.data<double>()}, {&flop});
+  const std::int64_t threads = device.kind == Device::Kind::cpu ? num_threads() : 1;
+  const Array flop = Array::empty({threads}, DType::float64, device);
+  current_stream(device).submit("fma_loop", backend(device).fma_loop,
+                                FmaLoopArgs{iterations, threads, flop.data<double>()}, {&flop});
   return flop;
 }
 

@@ -1233,9 +1233,9 @@ def floor_divide(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Ar
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
-def fma_loop(iterations: int) -> Array:
+def fma_loop(iterations: int, device: str | None = None) -> Array:
     """
-    Multiplies and adds in registers on every thread, for nothing: timing it gives the peak of the instruction set in use. Returns the floating-point operations that each thread did, float64 of shape (num_threads(),).
+    Multiplies and adds in registers on every thread, for nothing: timing it gives the peak of the device or of the instruction set in use. Returns the floating-point operations that each thread did, float64 of shape (num_threads(),) on the CPU and (1,) on another device.
     ValueError for negative iterations.
     """
 

@@ -54,8 +54,8 @@ def _best(run: Callable[[], object], rounds: int) -> float:
 
 def _peak() -> float:
     iterations = 4_000_000  # some milliseconds: starting threads takes microseconds
-    flop = float(np.asarray(K.fma_loop(iterations)).sum())
-    return flop / _best(lambda: K.fma_loop(iterations), 40)
+    flop = float(np.asarray(K.fma_loop(iterations, "cpu")).sum())
+    return flop / _best(lambda: K.fma_loop(iterations, "cpu"), 40)
 
 
 def _bandwidth(threads: int) -> float:
