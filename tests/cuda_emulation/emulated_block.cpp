@@ -8,8 +8,9 @@
 #include <unordered_map>
 
 #include "emulated_checker.h"
-#include "emulated_sanitizer.h"
 #include "emulated_scheduler.h"
+#include "emulated_signals.h"
+#include "emulated_state.h"
 #include "emulated_symbols.h"
 
 uint3 threadIdx, blockIdx;
@@ -26,8 +27,8 @@ thread_local bool inside = false;
 
 void fiber_main();
 FiberPool& fibers() {
-  static FiberPool pool(fiber_main);
-  return pool;
+  static FiberPool* const pool = new FiberPool(fiber_main);  // never destroyed
+  return *pool;
 }
 
 // splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
@@ -161,6 +162,15 @@ void abandon_threads() {
   }
 }
 
+// A device's arithmetic: denormal numbers are numbers, whatever this OS thread has set.
+struct DefaultFloats {
+#if defined(__x86_64__)
+  unsigned before = __builtin_ia32_stmxcsr();
+  DefaultFloats() { __builtin_ia32_ldmxcsr(0x1f80); }
+  ~DefaultFloats() { __builtin_ia32_ldmxcsr(before); }
+#endif
+};
+
 std::string last_fault;
 
 std::string triple(const uint3& v) {
@@ -172,7 +182,10 @@ std::string triple(const uint3& v) {
 std::uint64_t Order::draw() { return mix(state += 0x9e3779b97f4a7c15u); }
 
 bool in_kernel() { return inside; }
-unsigned current_thread_number() { return executor.current; }
+
+bool is_host_memory_of_kernels(const void* address) {
+  return fibers().contains(address) || in_image(address) || is_pinned(address, 1);
+}
 
 bool run_launch(const KernelLaunch& launch) {
   Executor& e = executor;
@@ -194,6 +207,8 @@ bool run_launch(const KernelLaunch& launch) {
     do step = 1 + e.order.draw() % blocks;
     while (std::gcd(step, blocks) != 1);
   }
+  const CatchSignals signals;
+  const DefaultFloats floats;
   inside = true;
   for (std::uint64_t i = 0, block = start; i < blocks && !e.faulted; ++i) {
     run_block(launch, block);
@@ -304,13 +319,20 @@ void fault(Place place, const char* format, ...) {
   va_start(list, format);
   std::vsnprintf(text, sizeof text, format, list);
   va_end(list);
-  std::string where =
-      place.file ? std::string(place.file) + ":" + std::to_string(place.line) + ": " : std::string();
+  fault_at(place.file ? std::string(place.file) + ":" + std::to_string(place.line) : "", text);
+}
+
+std::string describe_launch() {
+  const KernelLaunch& launch = *executor.launch;
+  return "kernel " + symbol_name(launch.kernel) + " (launched at " + launch.place.file + ":" +
+         std::to_string(launch.place.line) + "), block " + triple(blockIdx);
+}
+
+void fault_at(const std::string& at, const std::string& text) {
+  const std::string where = at.empty() ? at : at + ": ";
   Executor& e = executor;
   if (!inside) return report_fault(where + text);
-  report_fault(where + "kernel " + symbol_name(e.launch->kernel) + " (launched at " + e.launch->place.file +
-               ":" + std::to_string(e.launch->place.line) + "), block " + triple(blockIdx) + ", thread " +
-               triple(threadIdx) + ": " + text);
+  report_fault(where + describe_launch() + ", thread " + triple(threadIdx) + ": " + text);
   e.faulted = true;
   switch_fiber(e.running().fiber, &e.host);
 }

@@ -36,10 +36,16 @@ std::size_t static_shared_size(const void* kernel);
 
 // Ends the launch under way (does not return in a kernel). The text is put behind kernel, block and thread.
 [[gnu::format(printf, 2, 3)]] void fault(Place place, const char* format, ...);
+void fault_at(const std::string& where, const std::string& what);
+// "kernel f(float*) (launched at f.cu:10), block (0, 0, 0)".
+std::string describe_launch();
 // The same where no kernel runs: a damaged red zone, for one.
 void report_fault(const std::string& text);
 
-// A thread's exclusive order number in its block, for the checker.
-unsigned current_thread_number();
+// Host memory that a kernel may touch: its stack, constants, pinned memory.
+bool is_host_memory_of_kernels(const void* address);
+// "at byte 1024 of ...": for messages.
+std::string describe_shared(const void* address);
+std::string describe_device_memory(const void* address);
 
 }  // namespace weft::emulated

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <vector>
 
+#include "emulated_checker.h"
 #include "emulated_state.h"
 
 using namespace weft::emulated;
@@ -43,8 +44,10 @@ struct Shape {
 };
 
 void copy(char* to, const char* from, const Shape& shape) {
-  for (std::size_t row = 0; row < shape.height; ++row)
+  for (std::size_t row = 0; row < shape.height; ++row) {
     std::memmove(to + row * shape.to_pitch, from + row * shape.from_pitch, shape.width);
+    checker_copied(to + row * shape.to_pitch, from + row * shape.from_pitch, shape.width);
+  }
 }
 
 // What lies in pageable host memory is read now, in chunks through a staging buffer, or written before the
@@ -111,7 +114,11 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
   if (bytes == 0) return cudaSuccess;
   if (to == nullptr || !reachable(to, bytes) || side_of(to, bytes) == Side::pageable)
     return call.done(cudaErrorInvalidValue);
-  return call.done(submit(resolve(stream), [=] { return std::memset(to, value, bytes), true; }));
+  return call.done(submit(resolve(stream), [=] {
+    std::memset(to, value, bytes);
+    checker_copied(to, nullptr, bytes);
+    return true;
+  }));
 }
 
 cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {

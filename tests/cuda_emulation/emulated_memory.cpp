@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "emulated_checker.h"
 #include "emulated_sanitizer.h"
 #include "emulated_state.h"
 
@@ -30,6 +31,7 @@ Arena::Arena(std::size_t capacity) : capacity_(capacity) {
   }
   base_ = static_cast<char*>(region);
   WEFT_POISON(base_, reserved_);
+  checker_add_device(base_, reserved_);
 }
 
 void* Arena::allocate(std::size_t bytes) {
@@ -51,6 +53,7 @@ void* Arena::allocate(std::size_t bytes) {
       WEFT_POISON(base_ + offset + bytes, padded - bytes + red_zone);
       blocks_[offset] = {bytes, padded, false};
       used_ += padded;
+      checker_allocated(base_ + offset, bytes);
       return base_ + offset;
     }
     if (freed_.empty()) return nullptr;
@@ -68,6 +71,7 @@ bool Arena::release(void* pointer) {
   block.freed = true;
   std::memset(pointer, 0xFF, block.size);
   WEFT_POISON(pointer, block.size);
+  checker_freed(pointer, block.size);
   freed_.push_back(found->first);
   freed_bytes_ += block.padded;
   while (freed_.size() > max_freed_blocks || freed_bytes_ > max_freed_bytes) forget_oldest_freed();
@@ -127,6 +131,17 @@ int device_of(const void* address) {
   for (std::size_t d = 0; d < devices.size(); ++d)
     if (devices[d]->memory.has(address)) return static_cast<int>(d);
   return -1;
+}
+
+std::string describe_device_memory(const void* address) {
+  const int owner = device_of(address);
+  std::size_t size = 0;
+  const char* begin =
+      owner < 0 ? nullptr
+                : machine().devices[static_cast<std::size_t>(owner)]->memory.nearest(address, &size);
+  if (begin == nullptr) return "of device memory";
+  const std::string at = "at byte " + std::to_string(static_cast<const char*>(address) - begin) + " of ";
+  return at + (size == 0 ? "freed device memory" : "a block of device memory of " + std::to_string(size));
 }
 
 bool is_pinned(const void* address, std::size_t bytes) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "emulated_checker.h"
 #include "emulated_sanitizer.h"
 #include "emulated_scheduler.h"
 
@@ -41,6 +42,7 @@ void reserve() {
   memory = static_cast<char*>(region) + margin;
   std::memset(memory - gap, gap_pattern, gap + room);
   WEFT_POISON(region, margin + room + margin);
+  checker_set_shared(static_cast<char*>(region), margin + room + margin);
 }
 
 char* place_range(std::size_t size, std::size_t alignment, const char* name) {
@@ -52,7 +54,18 @@ char* place_range(std::size_t size, std::size_t alignment, const char* name) {
   std::memset(begin, 0xFF, size);
   used += size + gap;
   ranges.push_back({begin, size, name});
+  checker_allocated(begin, size);
   return begin;
+}
+
+// What the ranges cover becomes a gap again: another block may lay them out differently.
+void clear_ranges() {
+  for (const Range& range : ranges) {
+    std::memset(range.begin, gap_pattern, range.size);
+    WEFT_POISON(range.begin, range.size);
+    checker_freed(range.begin, range.size);
+  }
+  ranges.clear();
 }
 
 }  // namespace
@@ -63,7 +76,7 @@ void prepare_shared(const KernelLaunch&) {
 
 void begin_shared_block() {
   used = static_used = 0;
-  ranges.clear();
+  clear_ranges();
   if (executor.launch->shared > 0) place_range(executor.launch->shared, 16, "dynamic shared memory");
 }
 
@@ -106,18 +119,24 @@ void check_shared_block() {
     for (char* p = from; p < to; ++p)
       if (static_cast<unsigned char>(*p) != gap_pattern) {
         const char* name = i > 0 ? ranges[i - 1].name : ranges[0].name;
-        report_fault("kernel wrote outside of shared memory, near " + std::string(name));
+        if (!executor.faulted)
+          report_fault(describe_launch() + ": wrote outside of shared memory, near " + name);
         executor.faulted = true;
         *p = static_cast<char>(gap_pattern);
       }
     WEFT_POISON(from, static_cast<std::size_t>(to - from));
     if (i < ranges.size()) from = ranges[i].begin + ranges[i].size;
   }
-  // What the ranges cover becomes a gap again: another block may lay them out differently.
-  for (const Range& range : ranges) {
-    std::memset(range.begin, gap_pattern, range.size);
-    WEFT_POISON(range.begin, range.size);
-  }
+}
+
+std::string describe_shared(const void* address) {
+  const auto* p = static_cast<const char*>(address);
+  const Range* nearest = nullptr;
+  for (const Range& range : ranges)
+    if (p >= range.begin || nearest == nullptr) nearest = &range;
+  if (nearest == nullptr) return "of shared memory";
+  return "at byte " + std::to_string(p - nearest->begin) + " of " + nearest->name + " (shared), which has " +
+         std::to_string(nearest->size);
 }
 
 std::size_t static_shared_size(const void* kernel) {

@@ -3,6 +3,7 @@
 #include <cxxabi.h>
 #include <dlfcn.h>
 #include <elf.h>
+#include <link.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -34,7 +35,64 @@ std::string symbol_in_file(const char* path, std::size_t offset) {
   return "";
 }
 
+struct Image {
+  const char *base = nullptr, *end = nullptr;
+  const char* path = nullptr;
+};
+
+const Image& image() {
+  static const Image found = [] {
+    Image i;
+    Dl_info info{};
+    dladdr(reinterpret_cast<const void*>(&symbol_in_file), &info);
+    i.base = static_cast<const char*>(info.dli_fbase);
+    i.path = info.dli_fname;
+    dl_iterate_phdr(
+        [](dl_phdr_info* object, std::size_t, void* data) {
+          Image& own = *static_cast<Image*>(data);
+          for (int h = 0; h < object->dlpi_phnum; ++h) {
+            const ElfW(Phdr)& header = object->dlpi_phdr[h];
+            if (header.p_type != PT_LOAD) continue;
+            const char* begin = reinterpret_cast<const char*>(object->dlpi_addr + header.p_vaddr);
+            // The object whose first segment lies at our base.
+            if (header.p_offset == 0 && begin != own.base) return 0;
+            if (begin + header.p_memsz > own.end) own.end = begin + header.p_memsz;
+          }
+          return 1;
+        },
+        &i);
+    return i;
+  }();
+  return found;
+}
+
 }  // namespace
+
+const char* image_base() { return image().base; }
+bool in_image(const void* address) {
+  const auto* p = static_cast<const char*>(address);
+  return p >= image().base && p < image().end;
+}
+
+std::string source_line(const void* pc) {
+  const std::size_t offset = static_cast<std::size_t>(static_cast<const char*>(pc) - image_base()) - 1;
+  char text[512];
+  std::snprintf(text, sizeof text, "addr2line -i -e '%s' %#zx 2>/dev/null", image().path, offset);
+  if (FILE* pipe = popen(text, "r")) {
+    // One line for each function that was inlined, the innermost first; without the emulator's own.
+    std::string places;
+    while (std::fgets(text, sizeof text, pipe) != nullptr) {
+      std::string line = text;
+      line = line.substr(0, line.find_first_of(" \n"));
+      if (line.empty() || line[0] == '?' || line.find("/emulated_") != std::string::npos) continue;
+      places += places.empty() ? line : " (in " + line.substr(line.rfind('/') + 1) + ")";
+    }
+    pclose(pipe);
+    if (!places.empty()) return places;
+  }
+  std::snprintf(text, sizeof text, "%s+%#zx", image().path, offset);
+  return text;
+}
 
 std::string symbol_name(const void* address) {
   Dl_info info{};

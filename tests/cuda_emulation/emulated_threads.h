@@ -197,11 +197,12 @@ WEFT_WARP_REDUCE(__reduce_max_sync, int, max_signed)
 
 namespace weft::emulated {
 // For the checker: the accesses of `operation` between these are atomic ones.
-void begin_atomic(void* address, int bytes);
+void begin_atomic();
 void end_atomic();
+void fence();
 template <class T, class Operation>
 inline T atomic(T* address, Operation operation) {
-  begin_atomic(address, sizeof(T));
+  begin_atomic();
   const T old = *static_cast<volatile T*>(address);
   *static_cast<volatile T*>(address) = operation(old);
   end_atomic();
@@ -239,10 +240,10 @@ WEFT_ATOMIC(atomicDec, unsigned, old == 0 || old > value ? value : old - 1)
 float atomicAdd(float*, float) = delete;
 double atomicAdd(double*, double) = delete;
 
-// One OS thread: every access is in order.
-inline void __threadfence() {}
+// One OS thread: every access is in order. Only the checker asks whether there was a fence.
+inline void __threadfence() { weft::emulated::fence(); }
 inline void __threadfence_block() {}
-inline void __threadfence_system() {}
+inline void __threadfence_system() { weft::emulated::fence(); }
 [[noreturn]] void __trap();
 long long clock64();
 

@@ -92,7 +92,7 @@ void load_matrices(const Lanes& lanes, bool transposed) {
     if (reinterpret_cast<std::uintptr_t>(o.row) % 16 != 0)
       fault(o.place, "ldmatrix: lane %u's row isn't aligned to 16 bytes", l);
     if (!in_shared(o.row, 16)) fault(o.place, "ldmatrix: lane %u's row isn't in shared memory", l);
-    checker_access(lanes.first + l, o.row, 16, false, o.place);
+    checker_access(lanes.first + l, o.row, 16, Access::read, o.place);
     std::memcpy(tile[l / 8][l % 8], o.row, 16);
   }
   for (unsigned l = 0; l < 32; ++l)
@@ -172,11 +172,24 @@ bool complete_if_all_arrived(unsigned thread) {
   compute(lanes, mine.kind);
   for (unsigned l = 0; l < 32; ++l)
     if (lanes.lane[l] != nullptr) e.wake(lanes.first + l);
-  checker_warp_barrier(lanes.first, mine.mask);
+  if (mine.kind == Warp::sync) checker_warp_barrier(lanes.first, mine.mask);
   return true;
 }
 
 bool power_of_two_to_32(int width) { return width >= 1 && width <= 32 && (width & (width - 1)) == 0; }
+
+// Two lanes whose masks have a lane in common must be in the same operation, with the same mask.
+void check_pair(const WarpOperation& mine, unsigned other) {
+  const WarpOperation& theirs = *executor.threads[other].operation;
+  if ((theirs.mask & mine.mask) == 0) return;
+  if (theirs.mask != mine.mask)
+    fault(mine.place, "%s with mask 0x%08x, but another lane with 0x%08x: %s", name_of(mine.kind), mine.mask,
+          theirs.mask, describe(other).c_str());
+  if (theirs.kind != mine.kind || theirs.place.line != mine.place.line ||
+      std::strcmp(theirs.place.file, mine.place.file) != 0)
+    fault(mine.place, "lanes of one warp in different operations: this one in %s, but %s", name_of(mine.kind),
+          describe(other).c_str());
+}
 
 void check_arrival(const WarpOperation& mine) {
   Executor& e = executor;
@@ -187,6 +200,8 @@ void check_arrival(const WarpOperation& mine) {
   if (!power_of_two_to_32(mine.width))
     fault(mine.place, "%s: width %d is no power of two up to 32", name_of(mine.kind), mine.width);
   for (unsigned l = 0; l < 32; ++l) {
+    if (first + l < e.count && e.threads[first + l].state == State::in_warp_operation)
+      check_pair(mine, first + l);
     if ((mine.mask >> l & 1) == 0) continue;
     if (first + l >= e.count)
       fault(mine.place, "%s: mask 0x%08x names lane %u, which the block doesn't have", name_of(mine.kind),
@@ -194,15 +209,6 @@ void check_arrival(const WarpOperation& mine) {
     const Thread& other = e.threads[first + l];
     if (e.strict && other.state == State::ended)
       fault(mine.place, "%s: mask 0x%08x names lane %u, which has ended", name_of(mine.kind), mine.mask, l);
-    if (other.state != State::in_warp_operation) continue;
-    const WarpOperation& theirs = *other.operation;
-    if (theirs.mask != mine.mask)
-      fault(mine.place, "%s: mask 0x%08x, but lane %u, which it names, came with 0x%08x: %s",
-            name_of(mine.kind), mine.mask, l, theirs.mask, describe(first + l).c_str());
-    if (theirs.kind != mine.kind || theirs.place.line != mine.place.line ||
-        std::strcmp(theirs.place.file, mine.place.file) != 0)
-      fault(mine.place, "lanes of one warp in different operations: this one in %s, but %s",
-            name_of(mine.kind), describe(first + l).c_str());
   }
 }
 
@@ -255,8 +261,8 @@ void copy_async(void* to, const void* from, int bytes, bool valid, Place place) 
       (valid && reinterpret_cast<std::uintptr_t>(from) % size != 0))
     fault(place, "cp_async<%d>: an address isn't aligned to %d bytes", bytes, bytes);
   if (!in_shared(to, size)) fault(place, "cp_async<%d>: the destination isn't in shared memory", bytes);
-  checker_access(executor.current, to, size, true, place);
-  if (valid) checker_access(executor.current, from, size, false, place);
+  checker_access(executor.current, to, size, Access::pending_write, place);
+  if (valid) checker_access(executor.current, from, size, Access::read, place);
   std::memset(to, 0xFF, size);
   executor.running().copies.push_back({to, from, bytes, valid, place});
 }
@@ -276,7 +282,7 @@ void wait_copies(int pending) {
   for (std::size_t i = 0; i < end; ++i) {
     const AsyncCopy& copy = self.copies[i];
     const auto size = static_cast<std::size_t>(copy.bytes);
-    checker_access(executor.current, copy.to, size, true, copy.place);
+    checker_access(executor.current, copy.to, size, Access::write, copy.place);
     if (copy.valid)
       std::memcpy(copy.to, copy.from, size);
     else
