@@ -6,6 +6,7 @@
 #include "core/memory.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "core/allocator.h"
@@ -17,6 +18,17 @@ namespace {
 
 constexpr std::size_t unit = 512;  // what cudaMalloc aligns to, and more than any kernel asks for
 
+// WEFT_CUDA_MEMCHECK=1: every block is asked of the device with exactly its bytes, and given back at once, so
+// that compute-sanitizer or the emulator's checker knows where it ends and whether it was written. The
+// statistics stay those of the cache.
+bool exact_blocks() {
+  static const bool exact = [] {
+    const char* text = std::getenv("WEFT_CUDA_MEMCHECK");
+    return text && *text && std::string(text) != "0";
+  }();
+  return exact;
+}
+
 class DeviceAllocator final : public Allocator {
  public:
   explicit DeviceAllocator(int device) : device_(device) {}
@@ -26,9 +38,11 @@ class DeviceAllocator final : public Allocator {
     Stream& user = stream(device_);
     const std::size_t size = size_class(bytes, unit);
     Kept kept = take(size, user);
-    if (!kept.block) kept.block = from_device(size, bytes);
+    if (!kept.found) kept.block = from_device(size, bytes);
+    if (kept.found && exact_blocks()) kept.block = request(bytes, bytes);
     if (kept.last && kept.last != &user) order(*kept.last, user);
-    if (poison()) check(cudaMemsetAsync(kept.block, 0xFF, bytes, handle(user)), "cannot set memory");
+    if (poison() && !exact_blocks())
+      check(cudaMemsetAsync(kept.block, 0xFF, bytes, handle(user)), "cannot set memory");
     return kept.block;
   }
 
@@ -43,9 +57,14 @@ class DeviceAllocator final : public Allocator {
 
   void deallocate_after(Stream* last, void* block, std::size_t bytes) override {
     if (!block) return;
+    if (exact_blocks()) {
+      use_device(device_);
+      cudaFree(block);
+      block = nullptr;
+    }
     const std::size_t size = size_class(bytes, unit);
     const std::lock_guard lock(mutex_);
-    free_[size].push_back({block, last});
+    free_[size].push_back({block, last, true});
     stats_.allocated -= static_cast<std::int64_t>(size);
   }
 
@@ -74,6 +93,7 @@ class DeviceAllocator final : public Allocator {
   struct Kept {
     void* block = nullptr;
     Stream* last = nullptr;
+    bool found = false;
   };
 
   // The block that was given back last on the same stream, else the last one.
@@ -91,7 +111,7 @@ class DeviceAllocator final : public Allocator {
     return kept;
   }
 
-  void* from_device(std::size_t size, std::size_t asked) {
+  void* request(std::size_t size, std::size_t asked) {
     void* block = nullptr;
     cudaError_t status = cudaMalloc(&block, size);
     if (status == cudaErrorMemoryAllocation) {  // the kept blocks may be what fills the memory
@@ -101,6 +121,11 @@ class DeviceAllocator final : public Allocator {
     }
     if (status == cudaErrorMemoryAllocation) refuse(asked);
     check(status, "cannot allocate memory");
+    return block;
+  }
+
+  void* from_device(std::size_t size, std::size_t asked) {
+    void* block = request(exact_blocks() ? asked : size, asked);
     const std::lock_guard lock(mutex_);
     count(size);
     stats_.reserved += static_cast<std::int64_t>(size);
