@@ -113,6 +113,7 @@ def test_nan_propagates(every_isa: str, kind: str) -> None:
     assert np.isnan(out).all() != (kind == "step")
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_bits_for_any_number_of_threads(rng: np.random.Generator, kind: str) -> None:
     x = rng.normal(size=100_003).astype(np.float32)
@@ -123,6 +124,7 @@ def test_same_bits_for_any_number_of_threads(rng: np.random.Generator, kind: str
     assert len(set(results)) == 1
 
 
+@pytest.mark.cpu
 def test_arrays_that_pass_the_cache(every_isa: str, rng: np.random.Generator) -> None:
     x = rng.normal(size=8_000_003).astype(np.float32)  # 64 MB both ways
     out = np.asarray(K.gelu(x))

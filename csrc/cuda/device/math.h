@@ -22,6 +22,15 @@ WEFT_MATH_1(erf)
 WEFT_MATH_1(erfc)
 WEFT_MATH_1(fabs)
 WEFT_MATH_1(floor)
+WEFT_MATH_1(ceil)
+WEFT_MATH_1(rint)
 #undef WEFT_MATH_1
+
+#define WEFT_MATH_2(name)                                                             \
+  __device__ __forceinline__ float name(float x, float y) { return ::name##f(x, y); } \
+  __device__ __forceinline__ double name(double x, double y) { return ::name(x, y); }
+WEFT_MATH_2(pow)
+WEFT_MATH_2(fmod)
+#undef WEFT_MATH_2
 
 }  // namespace weft::cuda::math
