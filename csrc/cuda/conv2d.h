@@ -1,0 +1,17 @@
+// What the methods of conv2d share, and their entry points: each does the problem and returns true, or
+// declines it. The contract is in ops/conv2d.h.
+#pragma once
+#include "cuda/kernels.h"
+
+namespace weft::cuda {
+
+// Products and sums as the definition has them, one thread per output; of any type, sums in double. Take
+// everything.
+void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a);
+void conv2d_simple_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a);
+void conv2d_simple_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a);
+
+// db[k] = sum over n, p, q of dout.
+void conv2d_bias_gradient(Stream& stream, const Conv2dBackwardWeightArgs& a);
+
+}  // namespace weft::cuda
