@@ -29,6 +29,7 @@ hypothesis.settings.load_profile("weft")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cpu: concerns the CPU's implementation; left out on other devices")
+    config.addinivalue_line("markers", "emulated: needs circumstances that only the emulator makes; left out on a GPU")
     K.set_default_device(DEVICE)
 
 
@@ -38,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def wanted(item: pytest.Item) -> bool:
         if DEVICE == "cpu":
             return "cuda_device" not in item.fixturenames
+        if item.get_closest_marker("emulated") and not K.cuda_emulated():
+            return False
         return item.get_closest_marker("cpu") is None
 
     config.hook.pytest_deselected(items=[item for item in items if not wanted(item)])

@@ -3,9 +3,11 @@
 
 #include "bindings/bindings.h"
 #include "bindings/dlpack.h"
+#include "core/cuda.h"
 #include "core/destinations.h"
 #include "core/error.h"
 #include "core/recording.h"
+#include "core/stream.h"
 #include "ops/elementwise.h"
 
 namespace weft {
@@ -169,8 +171,14 @@ void bind_exchange(py::class_<Array>& array) {
           py::arg("dtype") = py::none(), py::arg("copy") = py::none())
       .def(
           "__dlpack__",
-          [](const Array& x, const py::object&, const py::object&, const py::object&,
+          [](const Array& x, const py::object& stream, const py::object&, const py::object&,
              const py::object& copy) {
+            // The consumer's stream cannot be made to wait without knowing its library: the host waits. -1: it
+            // wants no synchronization.
+            if (x.device().kind == Device::Kind::cuda && (stream.is_none() || stream.cast<long long>() != -1)) {
+              const py::gil_scoped_release release;
+              cuda::synchronize(current_stream(x.device()));
+            }
             return to_dlpack(!copy.is_none() && copy.cast<bool>() ? weft::copy(x) : x);
           },
           py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/recording.h"
+#include "core/stream.h"
 #include "ops/elementwise.h"
 
 namespace weft {
@@ -79,12 +80,23 @@ Array from_numpy(py::array x) {
 }
 
 Array from_dlpack(py::handle source) {
-  py::capsule capsule = source.attr("__dlpack__")();
+  Device device;
+  if (py::hasattr(source, "__dlpack_device__")) {
+    const auto place = source.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+    if (place.first == kDLCUDA) device = {Device::Kind::cuda, place.second};
+  }
+  // A producer on a device makes what it queued come before what is queued on our stream from now on.
+  const py::object given =
+      device.kind == Device::Kind::cpu
+          ? source.attr("__dlpack__")()
+          : source.attr("__dlpack__")(
+                py::arg("stream") = reinterpret_cast<std::uintptr_t>(current_stream(device).native()));
+  py::capsule capsule = given;
   if (std::string(capsule.name()) != "dltensor") throw TypeError("array: not a fresh DLPack capsule");
   auto* managed = capsule.get_pointer<DLManagedTensor>();
   const DLTensor& t = managed->dl_tensor;
-  check_state(t.device.device_type == kDLCPU, "array: DLPack device type ", t.device.device_type,
-              " cannot be read by this build");
+  check_state(t.device.device_type == (device.kind == Device::Kind::cpu ? kDLCPU : kDLCUDA),
+              "array: DLPack device type ", t.device.device_type, " cannot be read by this build");
   const auto dtype = dtype_of_dlpack(t.dtype);
   if (!dtype) refuse_dtype(str("with DLPack code ", int{t.dtype.code}, " and ", int{t.dtype.bits}, " bits"));
   Dims shape, strides;
@@ -95,6 +107,7 @@ Array from_dlpack(py::handle source) {
     strides = contiguous_strides(shape);
   auto storage = std::make_shared<Storage>();
   storage->data = static_cast<char*>(t.data) + t.byte_offset;
+  storage->device = device;
   storage->nbytes = static_cast<std::size_t>(product(shape)) * itemsize(*dtype);
   // From here on the tensor is ours to delete.
   capsule.set_name("used_dltensor");

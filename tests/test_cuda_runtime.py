@@ -1,0 +1,408 @@
+"""Devices, memory, streams, events, errors. What needs other circumstances (no driver, little memory) runs in a process
+of its own, in the emulator, which provides them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import weft
+import weft.kernels as K
+from helpers import assert_close
+
+pytestmark = pytest.mark.usefixtures("cuda_device")
+MIB = 1 << 20
+
+
+def in_process(code: str, **environment: str) -> str:
+    """What a new process prints. Emulated devices only: a real one cannot be told to be broken."""
+    result = subprocess.run(
+        [sys.executable, "-c", f"import numpy as np, weft\nimport weft.kernels as K\n{code}"],
+        env={**os.environ, **environment}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_what_there_is() -> None:
+    assert weft.cuda.is_available()
+    assert weft.cuda.device_count() >= 1
+    assert weft.cuda.unavailable_reason() == ""
+    about = weft.cuda.get_device_properties()
+    assert about["major"] >= 8
+    assert 0 < about["free_memory"] <= about["total_memory"]
+    assert weft.config()["cuda"]["architectures"]
+
+
+@pytest.mark.parametrize("device", [None, 0, "cuda", "cuda:0"])
+def test_a_device_has_several_names(device: object) -> None:
+    assert weft.cuda.memory_stats(device)["allocated"] >= 0
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:x", "gpu"])
+def test_another_device_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match="cuda: expected 'cuda', 'cuda:<index>' or an int"):
+        weft.cuda.memory_stats(device)
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(RuntimeError, match=r"cuda:7 does not exist: this machine has 1 CUDA device"):
+        weft.zeros(2, device="cuda:7")
+
+
+# --- moving ---
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 5), (2, 3, 4, 5)])
+def test_there_and_back(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> None:
+    x = np.asarray(rng.integers(0, 2, shape)).astype(dtype)
+    there = K.asarray(x, device="cuda")
+    assert (there.device, there.shape, str(there.dtype)) == ("cuda:0", shape, dtype)
+    assert np.array_equal(np.asarray(there), x)
+    assert np.array_equal(np.asarray(K.to(there, "cpu")), x)
+
+
+def test_large_copies_go_through_the_staging_memory_in_pieces(rng: np.random.Generator) -> None:
+    x = rng.integers(0, 256, 19 * MIB + 5).astype(np.uint8)
+    assert np.array_equal(np.asarray(K.asarray(x, device="cuda")), x)
+
+
+def test_host_memory_may_change_after_a_copy() -> None:
+    x = np.arange(1000, dtype=np.float32)
+    there = K.asarray(x, device="cuda")
+    expected = x.copy()
+    x[:] = -1
+    assert np.array_equal(np.asarray(there), expected)
+
+
+def test_pinned_memory(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((40, 7), np.float32)
+    pinned = weft.tensor(x, device="cpu").pin_memory()
+    assert pinned.device == "cpu"
+    assert np.array_equal(pinned.numpy(), x)
+    assert np.array_equal(np.asarray(pinned.to("cuda")), x)
+
+
+def test_a_view_keeps_its_memory_order(rng: np.random.Generator) -> None:
+    x = weft.tensor(rng.standard_normal((2, 3, 4, 5), np.float32), device="cpu").to(memory_format=weft.channels_last)
+    there = x.to("cuda")
+    assert there.array.memory_format == K.MemoryFormat.channels_last
+    assert np.array_equal(np.asarray(there), np.asarray(x))
+    assert np.array_equal(np.asarray(there[:, 1:3]), np.asarray(x[:, 1:3]))
+
+
+def test_gradients_return_to_where_the_tensor_is() -> None:
+    x = weft.tensor([1.0, 2.0], requires_grad=True, device="cpu")
+    (x.to("cuda") * 3).sum().backward()
+    assert x.grad is not None
+    assert x.grad.device == "cpu"
+    assert np.array_equal(np.asarray(x.grad), [3, 3])
+
+
+def test_tensors_on_two_devices() -> None:
+    here, there = weft.ones(2, 3, device="cpu"), weft.ones(2, 3, device="cuda")
+    with pytest.raises(RuntimeError, match=r"add: .* on cuda:0 .* on cpu"):
+        there + here
+    with pytest.raises(RuntimeError, match=r"matmul: .* is on cuda:0 but .* is on cpu"):
+        there @ weft.ones(3, 2, device="cpu")
+
+
+def test_a_model_moves_whole() -> None:
+    model = weft.nn.Sequential(weft.nn.Linear(3, 4), weft.nn.ReLU(), weft.nn.Linear(4, 2)).to("cpu")
+    x = weft.randn(5, 3, device="cpu")
+    expected = model(x)
+    model.to("cuda")
+    assert {p.device for p in model.parameters()} == {"cuda:0"}
+    assert_close(model(x.to("cuda")), expected, terms=4)
+
+
+def test_one_optimizer_for_two_devices_is_refused() -> None:
+    here, there = weft.ones(2, requires_grad=True, device="cpu"), weft.ones(2, requires_grad=True, device="cuda")
+    with pytest.raises(RuntimeError, match="a group must lie on one device, got cpu and cuda:0"):
+        weft.optim.SGD([here, there], lr=0.1)
+
+
+def test_dlpack(rng: np.random.Generator) -> None:
+    x = K.asarray(rng.standard_normal((3, 4), np.float32), device="cuda")
+
+    class Other:
+        """Another library's tensor: only the protocol."""
+
+        def __dlpack__(self, stream: int | None = None) -> object:
+            assert stream == K.cuda_current_stream().handle
+            return x.__dlpack__(stream=stream)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return x.__dlpack_device__()
+
+    y = K.asarray(Other())
+    assert (y.device, y.data_ptr) == ("cuda:0", x.data_ptr)
+    assert np.array_equal(np.asarray(y), np.asarray(x))
+
+
+# --- memory ---
+
+
+def test_the_allocator_counts_and_reuses() -> None:
+    weft.cuda.empty_cache()
+    before = weft.cuda.memory_stats()
+    x = K.empty((1000, 1000), device="cuda")
+    during = weft.cuda.memory_stats()
+    assert during["allocated"] - before["allocated"] >= 4_000_000
+    address = x.data_ptr
+    del x
+    assert weft.cuda.memory_stats()["allocated"] == before["allocated"]
+    assert weft.cuda.memory_stats()["reserved"] == during["reserved"]
+    again = K.empty((1000, 1000), device="cuda")
+    assert again.data_ptr == address
+    assert weft.cuda.memory_stats()["hits"] == during["hits"] + 1
+    del again
+    weft.cuda.empty_cache()
+    assert weft.cuda.memory_stats()["reserved"] == before["reserved"]
+    weft.cuda.reset_peak_memory_stats()
+    assert weft.cuda.memory_stats()["peak"] == weft.cuda.memory_stats()["allocated"]
+
+
+@pytest.mark.emulated
+def test_out_of_memory_says_how_much_and_the_next_smaller_step_works() -> None:
+    text = in_process(
+        """
+held = K.zeros((4 << 20,), "uint8", "cuda")
+kept = K.zeros((8 << 20,), "uint8", "cuda")
+del kept
+try:
+    K.empty((200 << 20,), "uint8", "cuda")
+except MemoryError as error:
+    print(error)
+x = weft.ones(1 << 20, device="cuda")
+print(float((x + x).sum()))
+""",
+        WEFT_EMULATED_MEMORY=str(64 * MIB),
+    )
+    message, total = text.splitlines()
+    assert message.startswith(f"cuda:0: out of memory: asked for {200 * MIB} bytes; arrays hold ")
+    assert f"the device has {60 * MIB} of {64 * MIB} bytes free" in message  # the 8 MiB were given back
+    assert float(total) == 2 * MIB
+
+
+@pytest.mark.emulated
+def test_kept_memory_is_given_back_before_an_allocation_fails() -> None:
+    text = in_process(
+        """
+for size in (10, 20, 40):  # MiB: of different classes
+    K.empty((size << 20,), "uint8", "cuda")
+print(weft.cuda.memory_stats()["allocated"])
+""",
+        WEFT_EMULATED_MEMORY=str(64 * MIB),
+    )
+    assert text == "0"
+
+
+# --- streams and events ---
+
+
+def test_streams_and_events() -> None:
+    first, second = weft.cuda.Stream(), weft.cuda.Stream()
+    assert first != second
+    assert first.device == "cuda:0"
+    begin, end = weft.cuda.Event(), weft.cuda.Event()
+    with weft.cuda.stream(first):
+        assert weft.cuda.current_stream() == first
+        begin.record()
+        x = weft.ones(1000, device="cuda") * 2
+        end.record()
+    assert weft.cuda.current_stream() != first
+    second.wait_event(end)
+    end.synchronize()
+    assert end.query()
+    assert begin.elapsed_time(end) >= 0
+    assert float(x.sum()) == 2000
+    first.synchronize()
+    assert first.query()
+
+
+def test_arrays_used_on_several_streams_are_ordered() -> None:
+    """No one says so: each operation waits for what used its arrays before."""
+    streams = [weft.cuda.Stream() for _ in range(3)]
+    x = weft.ones(5000, device="cuda")
+    for i in range(12):
+        with weft.cuda.stream(streams[i % 3]):
+            x = x + 1
+            del_me = weft.zeros(5000, device="cuda")  # its memory passes from stream to stream
+            del_me += i
+            x = x + del_me - i
+    assert float(x.mean()) == 13
+
+
+def test_an_event_of_another_kind_of_device_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="cuda:9 does not exist"):
+        weft.cuda.Event("cuda:9")
+
+
+def test_threads_share_a_device() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(seed: int) -> float:
+        x = weft.full((300,), float(seed), device="cuda")
+        for _ in range(5):
+            x = x + 1
+        return float(x.mean())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(8))) == [seed + 5.0 for seed in range(8)]
+
+
+@pytest.mark.emulated
+def test_two_devices() -> None:
+    text = in_process(
+        """
+a = weft.arange(4, dtype="float32", device="cuda:0")
+b = a.to("cuda:1")
+print(b.device, b.tolist(), weft.cuda.device_count())
+try:
+    a + b
+except RuntimeError as error:
+    print(error)
+weft.manual_seed(3)
+x, y = weft.randn(5, device="cuda:0"), weft.randn(5, device="cuda:1")
+print(np.array_equal(np.asarray(x), np.asarray(y)))
+""",
+        WEFT_EMULATED_DEVICES="2",
+    )
+    first, error, same = text.splitlines()
+    assert first == "cuda:1 [0.0, 1.0, 2.0, 3.0] 2"
+    assert "cuda:0" in error
+    assert "cuda:1" in error
+    assert same == "True"
+
+
+# --- what can be wrong with a machine ---
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("devices", "reason"),
+    [
+        ("nodriver", "there is no CUDA driver on this machine"),
+        ("olddriver", "the driver supports CUDA 11.0, which is older than the CUDA 13.0 that weft was built with"),
+        ("0", "the driver finds no CUDA device"),
+    ],
+)
+def test_without_a_device_weft_works_and_says_why_there_is_none(devices: str, reason: str) -> None:
+    text = in_process(
+        """
+print(weft.cuda.is_available(), weft.cuda.device_count())
+print(weft.cuda.unavailable_reason())
+print(float(weft.ones(3).sum()))
+for use in (lambda: weft.ones(3).to("cuda"), lambda: weft.set_default_device("cuda"), weft.cuda.synchronize,
+            lambda: weft.nn.Linear(2, 2).to("cuda"), weft.cuda.Stream, weft.cuda.memory_stats):
+    try:
+        use()
+    except RuntimeError as error:
+        print(error)
+""",
+        WEFT_EMULATED_DEVICES=devices,
+        WEFT_TEST_DEVICE="cpu",
+    )
+    available, why, total, *errors = text.splitlines()
+    assert available == "False 0"
+    assert why.startswith(reason)
+    assert total == "3.0"
+    assert len(errors) == 6
+    assert all(e.startswith(f"cuda:0 cannot be used: {reason}") for e in errors)
+
+
+@pytest.mark.emulated
+def test_an_architecture_that_was_not_built() -> None:
+    text = in_process(
+        """
+try:
+    weft.ones(3, device="cuda")
+except RuntimeError as error:
+    print(error)
+""",
+        WEFT_EMULATED_ARCH="wrong",
+    )
+    assert "this build of weft has kernels for the architectures 80,90, but cuda:0" in text
+    assert "build weft with CMAKE_CUDA_ARCHITECTURES=" in text
+
+
+# --- checks and captures ---
+
+
+def test_a_bad_index_is_found_on_the_device() -> None:
+    x = weft.ones(4, 3, device="cuda")
+    with pytest.raises(IndexError, match=r"index_select: index 4 is out of range for size 4"):
+        K.index_select(x, 0, K.asarray([0, 4, 9], device="cuda"))
+    assert float(x.sum()) == 12
+
+
+def test_a_capture_is_one_graph(rng: np.random.Generator) -> None:
+    @weft.capture
+    def f(x: weft.Tensor) -> weft.Tensor:
+        return (x * 2 + 1).sum()
+
+    for i in range(5):
+        x = rng.integers(0, 5, (4, 3)).astype(np.float32)
+        assert float(f(weft.tensor(x, device="cuda"))) == float((x * 2 + 1).sum()), i
+    (entry,) = f._entries.values()
+    assert entry.replay.device == "cuda:0"
+    assert entry.replay.graph_nodes >= len(entry.replay.launches())
+
+
+def test_a_bad_index_in_a_replay_is_told_with_the_next_wait() -> None:
+    table = weft.arange(5, dtype="float32", device="cuda")
+
+    @weft.capture
+    def f(index: weft.Tensor) -> weft.Tensor:
+        return table.index_select(0, index)
+
+    good = weft.tensor([1, 3], device="cuda")
+    for _ in range(3):
+        assert f(good).tolist() == [1, 3]
+    f(weft.tensor([1, 5], device="cuda"))
+    with pytest.raises(IndexError, match=r"index_select: index 5 is out of range for size 5"):
+        weft.cuda.synchronize()
+    assert f(good).tolist() == [1, 3]
+
+
+def test_a_host_read_inside_a_capture() -> None:
+    @weft.capture
+    def f(x: weft.Tensor) -> weft.Tensor:
+        return x * float(x.sum())
+
+    x = weft.ones(3, device="cuda")
+    with pytest.raises(RuntimeError, match="item: elements are read on the host inside of a capture"):
+        for _ in range(3):
+            f(x)
+
+
+def test_a_copy_from_the_host_inside_a_capture() -> None:
+    """A replay would not copy again."""
+    here = weft.ones(3, device="cpu")
+
+    @weft.capture
+    def f(x: weft.Tensor) -> weft.Tensor:
+        return x + here.to("cuda")
+
+    with pytest.raises(RuntimeError, match="to: elements are read on the host inside of a capture"):
+        for _ in range(3):
+            f(weft.ones(3, device="cuda"))
+
+
+def test_work_on_the_host_inside_a_capture_of_a_device() -> None:
+    here = weft.ones(3, device="cpu")
+
+    @weft.capture
+    def f(x: weft.Tensor) -> weft.Tensor:
+        here.add_(1)
+        return x + 1
+
+    with pytest.raises(RuntimeError, match="runs on cpu inside of a capture on cuda:0"):
+        for _ in range(3):
+            f(weft.ones(3, device="cuda"))
