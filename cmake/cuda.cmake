@@ -46,8 +46,12 @@ if(weft_cuda STREQUAL "ON")
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   add_library(weft_cuda STATIC ${cuda_sources} ${cuda_host_sources})
   set_target_properties(weft_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden)
-  target_compile_options(weft_cuda PRIVATE --expt-relaxed-constexpr -Xfatbin=-compress-all -Xcompiler=-Wall,-Wextra
-                                           $<$<BOOL:${WEFT_WERROR}>:-Werror=all-warnings>)
+  # With WEFT_WERROR a register that is spilled to memory is an error too.
+  set(cuda_werror $<$<BOOL:${WEFT_WERROR}>:-Werror=all-warnings;-Xptxas=--warn-on-spills,--warning-as-error>)
+  set(cuda_options --expt-relaxed-constexpr -Xfatbin=-compress-all -Xcompiler=-Wall,-Wextra ${cuda_werror})
+  target_compile_options(weft_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_options}>"
+                                           "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;$<$<BOOL:${WEFT_WERROR}>:-Werror>>")
+  target_link_libraries(weft_cuda PUBLIC CUDA::cudart_static)
   set_source_files_properties(${cuda_exact_sources} PROPERTIES COMPILE_OPTIONS "-fmad=false")
   string(REGEX REPLACE "-real|-virtual" "" architectures "${CMAKE_CUDA_ARCHITECTURES}")
   string(REPLACE ";" "," architectures "${architectures}")
