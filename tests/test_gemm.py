@@ -54,6 +54,7 @@ def test_many_rows(every_isa: str, rng: np.random.Generator, layout: str, dtype:
     assert_close(out, expected, dtype=dtype, terms=k)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("size", [(33000, 160, 48), (3000, 2096, 192), (22, 300032, 4)], ids=str)
 def test_large_results(every_isa: str, rng: np.random.Generator, size: tuple[int, int, int]) -> None:
     """They are stored past the cache; a few of their rows are not."""
@@ -192,6 +193,7 @@ def test_nan_beside_beta_zero(
     assert not np.isnan(np.delete(out, m // 2, axis=0)).any()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize(("method", "layout", "size"), PATHS, ids=str)
 def test_same_bits_for_any_number_of_threads(
     rng: np.random.Generator, method: str, layout: str, size: tuple[int, int, int]

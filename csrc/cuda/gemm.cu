@@ -1,7 +1,11 @@
-// Matrix product; see ops/gemm.h.
+// Matrix product; see ops/gemm.h. The policy is the first method that takes the problem:
 //
-// The simple kernel: a thread computes one element of C; neighbouring threads have neighbouring columns.
-#include "cuda/gemm_problem.h"
+//   simple   little work: a thread an element of C, neighbouring threads neighbouring columns. The fewest
+//   instructions
+//            before and after the products; outer products (K of a few) are as fast as C can be written
+//   thin     up to eight rows or columns: the memory's speed                                  (gemm_thin.cu)
+//   tiles    all else: tiles in shared memory, K in parts where C is small  (gemm_float32.cu, gemm_tiles.h)
+#include "cuda/gemm_products.h"
 
 namespace weft::cuda {
 
@@ -24,19 +28,35 @@ __global__ void __launch_bounds__(block) gemm_kernel(P p) {
   }
 }
 
-void multiply_simply(Stream& stream, const GemmArgs& g) {
-  dispatch_product(g, [&](auto in, auto out) {
-    using P = Product<typename decltype(in)::type, typename decltype(out)::type>;
-    launch(gemm_kernel<P>, dim3(grid_for(stream, g.batch * g.M * g.N, block)), dim3(block), 0, handle(stream),
-           product_of<typename P::In, typename P::Out>(g));
-  });
+template <class P>
+void multiply_simply(Stream& stream, const P& p) {
+  launch(gemm_kernel<P>, dim3(grid_for(stream, p.batch * p.M * p.N, block)), dim3(block), 0, handle(stream),
+         p);
+}
+
+// Products for which the threads of the simple kernel are enough: sums of a few, or a few thousand short
+// ones.
+constexpr std::int64_t few = 4, short_sum = 64, small = 1 << 18;
+
+template <class P>
+void choose(Stream& stream, const P& p) {
+  if (p.K <= few || (p.K <= short_sum && p.batch * p.M * p.N * p.K <= small))
+    return multiply_simply(stream, p);
+  if (p.M <= most_thin) return multiply_thin(stream, p);
+  multiply_tiled(stream, p);
 }
 
 }  // namespace
 
 void gemm(Stream& stream, const GemmArgs& given) {
-  const bool turn = given.c.row_stride == 1 && given.c.column_stride != 1;
-  multiply_simply(stream, turn ? transposed(given) : given);
+  // Rows of C are made to be its neighbours, and a few columns to a few rows: the methods are made for these.
+  const bool column = given.N <= most_thin && given.N < given.M;
+  const bool turn =
+      given.M > most_thin && (column || (given.c.row_stride == 1 && given.c.column_stride != 1));
+  const GemmArgs g = turn ? transposed(given) : given;
+  dispatch_product(g, [&](auto in, auto out) {
+    choose(stream, product_of<typename decltype(in)::type, typename decltype(out)::type>(g));
+  });
 }
 
 }  // namespace weft::cuda

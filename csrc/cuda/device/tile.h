@@ -19,11 +19,13 @@
 
 namespace weft::cuda {
 
-template <class T_, int BM_, int BN_, int BK_, int WarpsM_, int WarpsN_, int Slices_ = 1, int Stages_ = 4>
+template <class T_, int BM_, int BN_, int BK_, int WarpsM_, int WarpsN_, int Slices_ = 1, int Stages_ = 4,
+          int Blocks_ = 2>
 struct Tile {
   using T = T_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, WarpsM = WarpsM_, WarpsN = WarpsN_;
   static constexpr int Slices = Slices_, Stages = Stages_;
+  static constexpr int blocks = Blocks_;                     // on an SM at the same time
   static constexpr int lanes_m = 8, lanes_n = 4, width = 4;  // width: neighbours of a lane
   static constexpr int TM = BM / (WarpsM * lanes_m), TN = BN / (WarpsN * lanes_n);
   static constexpr int threads = 32 * WarpsM * WarpsN * Slices;

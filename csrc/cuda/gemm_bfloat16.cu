@@ -1,0 +1,26 @@
+// Matrix products of bfloat16 in the units for float32.
+#include "cuda/gemm_parts.h"
+#include "cuda/gemm_plan.h"
+#include "cuda/gemm_products.h"
+#include "cuda/gemm_tiles.h"
+
+namespace weft::cuda {
+
+namespace {
+
+using Only = Tile<float, 64, 64, 16, 1, 4, 1, 2, 4>;
+constexpr TileShape tiles[] = {{64, 64, 16, 0.4 * 128 * 1750}};
+
+}  // namespace
+
+template <class Out>
+void multiply_tiled(Stream& stream, const Product<BFloat16, Out>& p) {
+  const TilePlan plan =
+      plan_tiles(tiles, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
+  multiply_in_parts(stream, p, plan.parts,
+                    [&](const auto& q, int parts) { multiply_tiles<Only, false>(stream, q, parts); });
+}
+template void multiply_tiled(Stream&, const Product<BFloat16, BFloat16>&);
+template void multiply_tiled(Stream&, const Product<BFloat16, float>&);
+
+}  // namespace weft::cuda

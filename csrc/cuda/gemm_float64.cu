@@ -1,0 +1,26 @@
+// Matrix products in float64 by tiles of 64 x 64, 8 x 4 sums a thread (gemm_tiles.h), with K in parts where C
+// alone has too few tiles. An SM of an H200 does 64 multiply-adds a cycle: 34 TFLOP/s at most; expected is
+// half of it, because a warp's loads from shared memory are twice as long as those of float.
+#include "cuda/gemm_parts.h"
+#include "cuda/gemm_plan.h"
+#include "cuda/gemm_products.h"
+#include "cuda/gemm_tiles.h"
+
+namespace weft::cuda {
+
+namespace {
+
+using Only = Tile<double, 64, 64, 16, 1, 4, 1, 3, 2>;
+constexpr TileShape tiles[] = {{64, 64, 16, 0.5 * 64 * 1750}};
+
+}  // namespace
+
+void multiply_tiled(Stream& stream, const Product<double, double>& p) {
+  const TilePlan plan =
+      plan_tiles(tiles, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(double));
+  multiply_in_parts(stream, p, plan.parts, [&](const Product<double, double>& q, int parts) {
+    multiply_tiles<Only, false>(stream, q, parts);
+  });
+}
+
+}  // namespace weft::cuda
