@@ -11,6 +11,13 @@ void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a);
 void conv2d_simple_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a);
 void conv2d_simple_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a);
 
+// Matrix products over pixels and taps that are gathered from the images, float32 of less than 2^31 elements.
+bool conv2d_takes_implicit_gemm(const Conv2dParams& p, DType dtype);
+bool conv2d_implicit_gemm_forward(Stream& stream, const Conv2dForwardArgs& a);
+bool conv2d_implicit_gemm_backward_input(Stream& stream,
+                                         const Conv2dBackwardInputArgs& a);  // not of large strides
+bool conv2d_implicit_gemm_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a);
+
 // db[k] = sum over n, p, q of dout.
 void conv2d_bias_gradient(Stream& stream, const Conv2dBackwardWeightArgs& a);
 

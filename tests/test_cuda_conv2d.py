@@ -1,0 +1,119 @@
+"""The CUDA backend's methods of convolution, each path of them at the smallest shapes that take it.
+
+The oracle are the CPU's kernels in double precision. What a shape reaches follows from the estimate of conv2d_plan.cpp for
+132 multiprocessors, which the emulated device has as well.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import weft.kernels as K
+from helpers import assert_close, default_device, on_cpu
+from test_conv2d import arrays, wide
+
+pytestmark = pytest.mark.usefixtures("cuda_device")
+
+CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    # Matrix products, forward and dx. Tiles of 128 x 128, 128 x 64 and 128 x 32, the taps in parts.
+    ((9, 68, 15, 15, 66, 3, 3), {"padding": 1}),
+    ((9, 100, 17, 17, 33, 3, 3), {"padding": 1}),
+    ((5, 36, 17, 17, 5, 3, 3), {"padding": 1}),
+    # One by one, pixels four by four: tiles of 128 x 128, 128 x 64, 64 x 64 in parts, 128 x 32; two not by fours.
+    ((9, 3, 36, 36, 66, 1, 1), {}),
+    ((9, 3, 32, 32, 130, 1, 1), {}),
+    ((1, 200, 4, 4, 3, 1, 1), {}),
+    ((9, 3, 32, 32, 3, 1, 1), {}),
+    ((2, 12, 7, 7, 20, 1, 1), {}),
+    ((2, 12, 8, 8, 20, 1, 1), {"padding": (1, 1, 0, 0)}),
+    # dw: each tile with its pixels in parts, with channels by fours and without.
+    ((9, 100, 15, 15, 68, 2, 2), {}),
+    ((9, 101, 15, 15, 66, 2, 2), {}),
+    ((5, 132, 17, 17, 132, 2, 2), {}),
+    ((5, 131, 17, 17, 130, 2, 2), {}),
+    ((9, 36, 13, 13, 4, 3, 3), {}),
+    ((3, 8, 7, 7, 8, 3, 3), {}),
+    # Phases of dx: strides with and without taps for each, dilation that shares a factor with the stride, a stride
+    # larger than the image, more phases than one launch takes.
+    ((2, 8, 9, 10, 12, 3, 3), {"stride": 2, "padding": 1}),
+    ((2, 8, 9, 10, 12, 1, 1), {"stride": 2}),
+    ((2, 4, 12, 11, 8, 3, 3), {"stride": (4, 2), "dilation": (2, 3), "padding": (0, 1, 2, 3)}),
+    ((1, 4, 2, 9, 8, 2, 3), {"stride": (4, 3), "padding": 2}),
+    ((1, 3, 17, 18, 4, 6, 6), {"stride": (3, 6)}),
+    ((2, 8, 11, 13, 8, 4, 2), {"stride": 3, "padding": (3, 0, 1, 4)}),
+    # Groups: with a tile each, with parts.
+    ((3, 24, 9, 9, 36, 3, 3), {"groups": 3, "padding": 1}),
+    ((2, 8, 6, 6, 8, 3, 3), {"groups": 2, "stride": 2}),
+]
+IDS = [f"{'x'.join(map(str, size))}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for size, options in CASES]
+
+
+def oracle(function: Any, *args: Any, **kwargs: Any) -> Any:
+    with default_device("cpu"):
+        return function(*on_cpu(args), **kwargs)
+
+
+def in_order(x: np.ndarray, channels_last: bool) -> Any:
+    a = K.asarray(x)
+    return K.copy(a, K.MemoryFormat.channels_last) if channels_last else a
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
+@pytest.mark.parametrize(("size", "options"), CASES, ids=IDS)
+def test_paths(size: tuple[int, ...], options: dict[str, Any], channels_last: bool) -> None:
+    x, weight, bias, dout = arrays(size, options)
+    wx, ww, wb, wd = wide(x, weight, bias, dout)
+    given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
+    terms = weight[0].size
+    expected = np.asarray(oracle(K.conv2d, wx, ww, wb, **options))
+    assert_close(K.conv2d(given, weight, bias, **options), expected, dtype="float32", terms=terms)
+    relu = K.conv2d(given, weight, bias, activation="relu", **options)
+    assert_close(relu, np.maximum(expected, 0), dtype="float32", terms=terms)
+    dx = K.conv2d_backward_input(cotangent, weight, x.shape, **options)
+    expected = oracle(K.conv2d_backward_input, wd, ww, x.shape, **options)
+    assert_close(dx, expected, dtype="float32", terms=weight[:, 0].size)
+    dw, db = K.conv2d_backward_weight(cotangent, given, weight.shape, bias=True, **options)
+    expected_dw, expected_db = oracle(K.conv2d_backward_weight, wd, wx, weight.shape, bias=True, **options)
+    assert_close(dw, expected_dw, dtype="float32", terms=dout[:, 0].size)
+    assert_close(db, expected_db, dtype="float32", terms=dout[:, 0].size)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
+def test_nan_and_infinity_stay_where_they_belong(channels_last: bool) -> None:
+    """Padding and the parts of a tile that lie outside of the problem are zeros that nothing is multiplied with."""
+    x, weight, _, dout = arrays((2, 8, 9, 9, 12, 3, 3), {"padding": 1})
+    x[1, 3, 4, 5], dout[0, 2, 0, 8] = np.nan, np.inf
+    given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
+    out = np.isnan(np.asarray(K.conv2d(given, weight, padding=1, activation="relu")))
+    assert out[1, :, 3:6, 4:7].all()
+    assert out.sum() == 12 * 9
+    dx = ~np.isfinite(np.asarray(K.conv2d_backward_input(cotangent, weight, x.shape, padding=1)))
+    assert dx[0, :, 0:2, 7:9].all()
+    assert dx.sum() == 8 * 4
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 0, 8, 8)], ids=str)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
+def test_empty(shape: tuple[int, ...], channels_last: bool) -> None:
+    x, weight = in_order(np.ones(shape, np.float32), channels_last), np.ones((4, shape[1], 3, 3), np.float32)
+    out = K.conv2d(x, weight, np.ones(4, np.float32))
+    assert (np.asarray(out) == 1).all()
+    dw, db = K.conv2d_backward_weight(out, x, weight.shape, bias=True)
+    assert not np.asarray(dw).any()
+    assert np.asarray(db).sum() == np.asarray(out).sum()
+
+
+def test_same_bits_each_time() -> None:
+    x, weight, bias, dout = arrays((9, 68, 9, 9, 12, 3, 3), {"padding": 1})
+
+    def run() -> list[bytes]:
+        return [
+            np.asarray(K.conv2d(x, weight, bias, padding=1)).tobytes(),
+            np.asarray(K.conv2d_backward_input(dout, weight, x.shape, padding=1)).tobytes(),
+            np.asarray(K.conv2d_backward_weight(dout, x, weight.shape, padding=1)).tobytes(),
+        ]
+
+    assert run() == run()
