@@ -100,7 +100,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   Call call;
   if (call.blocked()) return call.blocked();
-  if (const cudaError_t error = forbid_in_capture()) return call.done(error);
+  if (forbid_in_capture() != cudaSuccess) return call.done(cudaErrorStreamCaptureImplicit);
   Stream& stream = resolve(nullptr);
   const cudaError_t error = copy_async(to, from, {bytes, bytes, bytes, 1}, kind, stream);
   if (error == cudaSuccess) run_until_empty(stream);
@@ -124,6 +124,6 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
 cudaError_t cudaMemset(void* to, int value, std::size_t bytes) {
   Call call;
   if (call.blocked()) return call.blocked();
-  if (const cudaError_t error = forbid_in_capture()) return call.done(error);
+  if (forbid_in_capture() != cudaSuccess) return call.done(cudaErrorStreamCaptureImplicit);
   return cudaMemsetAsync(to, value, bytes, nullptr);  // asynchronous for the host, as on a device
 }

@@ -79,9 +79,7 @@ cudaError_t submit(Stream& stream, std::function<bool()> work) {
     ++stream.captured;
     return cudaSuccess;
   }
-  if (stream.is_default)
-    if (const cudaError_t error = forbid_in_capture())
-      return error == cudaSuccess ? error : cudaErrorStreamCaptureImplicit;
+  if (stream.is_default && forbid_in_capture() != cudaSuccess) return cudaErrorStreamCaptureImplicit;
   follow_default_stream(stream);
   stream.queue.push_back({std::move(work), nullptr, nullptr});
   if (stream.queue.size() > longest_queue) run_until_empty(stream);
