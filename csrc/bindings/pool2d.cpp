@@ -143,14 +143,20 @@ void bind_pool2d(py::module_& m) {
   bind_max(m, "min_pool2d", true, "The minimum of each window.");
   m.def(
       "max_pool2d_backward",
-      [](const ArrayLike& dout, const ArrayLike& index, const DimsLike& input) {
-        return max_pool2d_backward(dout, index, input);
+      [](const ArrayLike& dout, const ArrayLike& index, const DimsLike& input, OptionalPair kernel,
+         OptionalPair stride, Pair padding, Pair dilation, bool ceil_mode) {
+        if (!kernel) return max_pool2d_backward(dout, index, input, nullptr);
+        const auto options = options_of(*kernel, stride, padding, dilation, ceil_mode);
+        return max_pool2d_backward(dout, index, input, &options);
       },
-      py::arg("dout"), py::arg("index"), py::arg("input_size"), ReleaseGil(),
+      py::arg("dout"), py::arg("index"), py::arg("input_size"), py::arg("kernel_size") = py::none(),
+      py::arg("stride") = py::none(), py::arg("padding") = 0, py::arg("dilation") = 1,
+      py::arg("ceil_mode") = false, ReleaseGil(),
       "The gradient of max_pool2d, min_pool2d and adaptive_max_pool2d by their input: dx[index] += dout, "
-      "else "
-      "0.\n\ndout, index: the output's shape; index int32, as the forward pass gave it (one outside of the "
-      "image adds nothing). Returns shape input_size.\nValueError for shapes that do not fit.");
+      "else 0.\n\ndout, index: the output's shape; index int32, as the forward pass gave it (one outside of the "
+      "image adds nothing). kernel_size and on: the forward pass's windows. They may be left out, and then any "
+      "index is one of the plane; with them a device can be quicker, and an index outside of its window may add "
+      "nothing. Returns shape input_size.\nValueError for shapes that do not fit.");
   bind_avg(m);
   bind_lp(m);
   bind_adaptive(m);

@@ -19,6 +19,7 @@ class Array;
 
 struct GatherImagesArgs {
   std::int64_t count, C, plane;  // plane = H W
+  std::int64_t images_count;     // n: an index outside of 0 .. n - 1 is an error, and never read
   float* out;
   const std::uint8_t* images;
   const std::int64_t* index;
@@ -27,6 +28,7 @@ struct GatherImagesArgs {
 };
 struct WarpImagesArgs {
   std::int64_t count, C, H, W, P, Q;
+  std::int64_t images_count;
   float* out;
   const std::uint8_t* images;
   const std::int64_t* index;

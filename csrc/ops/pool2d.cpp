@@ -134,9 +134,10 @@ Array max_pool2d(const char* op, const Array& given, const Pool2dParams& p, bool
   return out;
 }
 
-Array max_pool2d_backward(const Array& given, const Array& given_index, const Dims& input) {
+Array max_pool2d_backward(const Array& given, const Array& given_index, const Dims& input,
+                          const Pool2dOptions* windows) {
   const char* op = "max_pool2d_backward";
-  Pool2dParams p = image_params(op, input);
+  Pool2dParams p = windows ? pool2d_params(op, input, *windows) : image_params(op, input);
   check_floating(op, "dout", given);
   check_type(given_index.dtype() == DType::int32, op, ": index must be int32, got ",
              name(given_index.dtype()));
@@ -145,6 +146,7 @@ Array max_pool2d_backward(const Array& given, const Array& given_index, const Di
   check_value(given.ndim() == input.n && given.shape() == with_image(input, given.shape(-2), given.shape(-1)),
               op, ": dout ", given.shape(), " must have the shape of the input ", input,
               " but for the two last axes");
+  if (windows) check_dout(op, given, input, p);
   p.P = given.shape(-2);
   p.Q = given.shape(-1);
   // The index was made in the input's order.

@@ -39,8 +39,9 @@ struct MaxPool2dArgs {
   const void* x;
   bool minimum;
 };
-// dx[index] += dout; dx elsewhere 0. An index outside of the plane adds nothing. Of p only N, C, H, W, P, Q
-// count.
+// dx[index] += dout; dx elsewhere 0. An index outside of the plane adds nothing. p.R > 0: the windows that the
+// index was made of, so a kernel may leave out an index that lies outside of its window; with p.R = 0 of p only N, C,
+// H, W, P, Q count.
 struct MaxPool2dBackwardArgs {
   Pool2dParams p;
   DType dtype;
@@ -83,7 +84,9 @@ Pool2dParams adaptive_pool2d_params(const char* op, const Dims& x, std::int64_t 
 
 // `index`, where given, receives an int32 array of out's shape.
 Array max_pool2d(const char* op, const Array& x, const Pool2dParams& p, bool minimum, Array* index);
-Array max_pool2d_backward(const Array& dout, const Array& index, const Dims& input_size);
+// windows: those that the index was made of, where they are known and not adaptive.
+Array max_pool2d_backward(const Array& dout, const Array& index, const Dims& input_size,
+                          const Pool2dOptions* windows);
 Array avg_pool2d(const char* op, const Array& x, const Pool2dParams& p, bool count_include_pad,
                  std::optional<std::int64_t> divisor_override);
 Array avg_pool2d_backward(const char* op, const Array& dout, const Dims& input_size, const Pool2dParams& p,

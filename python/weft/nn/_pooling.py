@@ -27,12 +27,13 @@ class ExtremePool2d(KernelFunction):
         out, index = kernel(x, *options)
         ctx.save(index)
         ctx.input_size = x.shape
+        ctx.windows = () if kernel is K.adaptive_max_pool2d else options
         ctx.mark_non_differentiable(index)
         return out, index
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array | None, dindex: None = None) -> K.Array | None:
-        return None if dout is None else K.max_pool2d_backward(dout, ctx.saved[0], ctx.input_size)
+        return None if dout is None else K.max_pool2d_backward(dout, ctx.saved[0], ctx.input_size, *ctx.windows)
 
 
 def max_pool2d(
