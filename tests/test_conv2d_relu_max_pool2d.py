@@ -87,7 +87,7 @@ def check(size: tuple[int, ...], options: dict[str, Any], dtype: str = "float32"
         np.testing.assert_array_equal(np.asarray(winner), np.asarray(codes))
     else:  # Winograd's sums of whole numbers are not exact: another of two equal values may win
         assert_close(out, expected, dtype=dtype, terms=weight[0].size)
-        winner = codes
+        winner = np.asarray(codes)
     gradients = K.conv2d_relu_max_pool2d_backward(dout, winner, x, weight, **options)
     wanted = reference(unfused_gradients, *wide(dout, x, weight, bias), **options)
     for found, want, terms in zip(

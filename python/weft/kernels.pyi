@@ -1611,11 +1611,20 @@ def max_pool2d(
     ValueError for another rank, a stride or kernel below 1, a padding above half of the kernel, a kernel larger than the padded image; TypeError for another dtype.
     """
 
-def max_pool2d_backward(dout: ArrayLike, index: ArrayLike, input_size: Ints) -> Array:
+def max_pool2d_backward(
+    dout: ArrayLike,
+    index: ArrayLike,
+    input_size: Ints,
+    kernel_size: Ints | None = None,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+) -> Array:
     """
     The gradient of max_pool2d, min_pool2d and adaptive_max_pool2d by their input: dx[index] += dout, else 0.
 
-    dout, index: the output's shape; index int32, as the forward pass gave it (one outside of the image adds nothing). Returns shape input_size.
+    dout, index: the output's shape; index int32, as the forward pass gave it (one outside of the image adds nothing). kernel_size and on: the forward pass's windows. They may be left out, and then any index is one of the plane; with them a device can be quicker, and an index outside of its window may add nothing. Returns shape input_size.
     ValueError for shapes that do not fit.
     """
 
