@@ -69,13 +69,23 @@ struct Select {
 
 constexpr int transpose_block = 256;
 
+// Numbers of a tile: 4 KiB, of 8-byte words 8. A tile is square, or longer one way where the other dimension
+// is short.
 template <class W>
-constexpr int tile_size = sizeof(W) >= 4 ? 32 : 64;
+constexpr unsigned tile_words = sizeof(W) >= 4 ? 1024 : 4096;
+template <class W>
+constexpr unsigned tile_side = sizeof(W) >= 4 ? 32 : 64;
+constexpr unsigned least_side = 8;
+// How many words a bank of 4 bytes holds.
+template <class W>
+constexpr unsigned in_bank = sizeof(W) < 4 ? 4 / sizeof(W) : 1;
 
 // Tiles of the two fast dimensions, counted along columns, then rows, then the other dimensions.
 struct Transposition {
   unsigned rows, columns;             // x is contiguous along rows, out along columns
   std::int64_t out_stride, x_stride;  // from row to row, from column to column
+  unsigned tile_rows, tile_columns;   // powers of two
+  unsigned pitch;                     // words from a column of a tile to the next, in shared memory
   Divisor column_tiles, row_tiles;
   int outer;  // other dimensions, inner one first
   Divisor size[view_max_rank];
@@ -84,44 +94,67 @@ struct Transposition {
 
 template <class W>
 __global__ void __launch_bounds__(transpose_block) transpose_kernel(Transposition t, W* out, const W* x) {
-  constexpr int size = tile_size<W>;
-  constexpr int pad =
-      sizeof(W) < 4 ? 4 / static_cast<int>(sizeof(W)) : 1;  // columns of a tile in different banks
-  SHARED(W, tile, [size][size + pad]);
+  constexpr unsigned words = tile_words<W>;
+  SHARED(W, tile, [words + words / least_side * in_bank<W>]);
   unsigned column_tile, row_tile;
   unsigned left = divide(t.column_tiles, blockIdx.x, column_tile);
   left = divide(t.row_tiles, left, row_tile);
   for (int d = 0; d < t.outer; ++d) {
-    unsigned index = left;
-    if (d + 1 < t.outer) left = divide(t.size[d], left, index);
+    unsigned index;
+    left = divide(t.size[d], left, index);
     out += index * t.out_outer[d];
     x += index * t.x_outer[d];
   }
-  const unsigned row = row_tile * size, column = column_tile * size;
+  const unsigned first_row = row_tile * t.tile_rows, first_column = column_tile * t.tile_columns;
+  const unsigned row_bits = 31 - static_cast<unsigned>(__clz(static_cast<int>(t.tile_rows)));
+  const unsigned column_bits = 31 - static_cast<unsigned>(__clz(static_cast<int>(t.tile_columns)));
 #pragma unroll
-  for (int i = 0; i < size * size / transpose_block; ++i) {
-    const unsigned at = threadIdx.x + static_cast<unsigned>(i * transpose_block), r = at % size,
-                   c = at / size;
-    if (row + r < t.rows && column + c < t.columns) tile[c][r] = x[(row + r) + (column + c) * t.x_stride];
+  for (unsigned i = threadIdx.x; i < words; i += transpose_block) {
+    const unsigned r = i & (t.tile_rows - 1), c = i >> row_bits, row = first_row + r,
+                   column = first_column + c;
+    if (row < t.rows && column < t.columns) tile[c * t.pitch + r] = x[row + column * t.x_stride];
   }
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < size * size / transpose_block; ++i) {
-    const unsigned at = threadIdx.x + static_cast<unsigned>(i * transpose_block), r = at / size,
-                   c = at % size;
-    if (row + r < t.rows && column + c < t.columns) out[(row + r) * t.out_stride + (column + c)] = tile[c][r];
+  for (unsigned i = threadIdx.x; i < words; i += transpose_block) {
+    const unsigned c = i & (t.tile_columns - 1), r = i >> column_bits, row = first_row + r,
+                   column = first_column + c;
+    if (row < t.rows && column < t.columns) out[row * t.out_stride + column] = tile[c * t.pitch + r];
   }
+}
+
+// The smallest power of two from `least_side` on that holds `length`, but at most `most`.
+unsigned side_for(unsigned length, unsigned most) {
+  unsigned side = least_side;
+  while (side < length && side < most) side *= 2;
+  return side;
+}
+
+// A short dimension has tiles of its own length, the other one longer ones for it. The pitch puts the columns
+// that a warp reads at once into different banks of 4 bytes: it takes 32 / columns of them in words of 4
+// bytes, at least 1 word.
+template <class W>
+void shape_tiles(Transposition& t) {
+  t.tile_columns = side_for(t.columns, tile_side<W>);
+  t.tile_rows = tile_words<W> / t.tile_columns;
+  if (t.rows < tile_side<W>) {
+    t.tile_rows = side_for(t.rows, tile_side<W>);
+    t.tile_columns = tile_words<W> / t.tile_rows;
+  }
+  const unsigned pad = t.tile_columns >= 32 ? 1 : 32 / t.tile_columns;
+  t.pitch = t.tile_rows + pad * in_bank<W>;
+  t.column_tiles = Divisor(ceil_div(t.columns, t.tile_columns));
+  t.row_tiles = Divisor(ceil_div(t.rows, t.tile_rows));
 }
 
 // The dimension along which the input is contiguous, if that is not the inner one and both are long enough
 // for tiles to be filled; else -1.
 int fast_dimension(const Loop& loop) {
-  constexpr std::int64_t least = 8;
   const int last = loop.ndim - 1;
   const auto &out = loop.strides[0], &x = loop.strides[1];
-  if (x[last] == 1 || x[last] == 0 || out[last] != 1 || loop.shape[last] < least) return -1;
+  if (x[last] == 1 || x[last] == 0 || out[last] != 1 || loop.shape[last] < least_side) return -1;
   for (int d = 0; d < last; ++d)
-    if (x[d] == 1 && loop.shape[d] >= least) return d;
+    if (x[d] == 1 && loop.shape[d] >= least_side) return d;
   return -1;
 }
 
@@ -133,10 +166,8 @@ void transpose(const Stream& stream, const Loop& loop, int fast) {
   t.columns = static_cast<unsigned>(loop.shape[last]);
   t.out_stride = loop.strides[0][fast];
   t.x_stride = loop.strides[1][last];
-  const unsigned column_tiles = ceil_div(t.columns, tile_size<W>), row_tiles = ceil_div(t.rows, tile_size<W>);
-  t.column_tiles = Divisor(column_tiles);
-  t.row_tiles = Divisor(row_tiles);
-  unsigned blocks = column_tiles * row_tiles;
+  shape_tiles<W>(t);
+  unsigned blocks = t.column_tiles.divisor * t.row_tiles.divisor;
   for (int d = last - 1; d >= 0; --d) {
     if (d == fast) continue;
     t.size[t.outer] = Divisor(loop.shape[d]);

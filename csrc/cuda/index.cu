@@ -101,15 +101,6 @@ __global__ void __launch_bounds__(block)
     if (first + v < total) out[first + v] = pack.v[v];
 }
 
-constexpr std::int64_t narrow = std::int64_t{1} << 31;
-
-// f(Divisor{}) where indices of 31 bits do, else f(WideDivisor{}).
-template <class F>
-void by_range(std::int64_t largest, F&& f) {
-  if (largest < narrow) return f(Divisor{});
-  f(WideDivisor{});
-}
-
 unsigned blocks_for(std::int64_t threads) { return static_cast<unsigned>(ceil_div(threads, block)); }
 
 template <class W>

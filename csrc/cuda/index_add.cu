@@ -117,8 +117,6 @@ __global__ void __launch_bounds__(block)
   *to = sum;
 }
 
-constexpr std::int64_t narrow = std::int64_t{1} << 31;
-
 // f(number of this type), unsigned for whole numbers: these wrap around.
 template <class F>
 void by_sum_type(DType dtype, F&& f) {
@@ -153,7 +151,7 @@ bool add_segments(const Stream& stream, const Args& a) {
   constexpr std::int64_t few = 32, many = 65536;
   const std::int64_t columns = a.outer * a.inner;
   const std::int64_t elements = Each ? columns * a.count : a.count, places = Each ? columns * a.n : a.n;
-  if (a.count <= few || columns >= many || elements >= narrow || places >= narrow) return false;
+  if (a.count <= few || columns >= many || elements >= narrow_limit || places >= narrow_limit) return false;
   const auto count = static_cast<unsigned>(elements), limit = static_cast<unsigned>(places);
   const AddShape s{a.outer, a.n, a.inner, a.count};
   const AddShape run = Each ? AddShape{1, places, 1, elements} : s;
@@ -165,16 +163,12 @@ bool add_segments(const Stream& stream, const Args& a) {
   const std::int64_t threads = elements * run.outer * run.inner;
   by_sum_type(a.dtype, [&](auto number) {
     using T = decltype(number);
-    const auto add = [&](auto divisor) {
+    by_range(threads + block, [&](auto divisor) {
       using D = decltype(divisor);
       launch(add_segments_kernel<T, D>, dim3(static_cast<unsigned>(ceil_div(threads, block))), dim3(block), 0,
              handle(stream), run, D(run.outer * run.inner), D(run.inner), count, limit, sorted.keys,
              sorted.positions, static_cast<T*>(a.out), static_cast<const T*>(a.x));
-    };
-    if (threads + block < narrow)
-      add(Divisor{});
-    else
-      add(WideDivisor{});
+    });
   });
   return true;
 }

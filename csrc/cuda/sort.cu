@@ -28,28 +28,15 @@ constexpr int warps = block / warp_size;
 constexpr int rounds = 8;
 constexpr int tile = block * rounds;
 
-// The sum of `value` over the threads before this one; `total`: over all. All threads of a block call it.
-__device__ __forceinline__ unsigned exclusive_sum(unsigned value, unsigned& total) {
-  SHARED(unsigned, sums, [warps]);
-  const int lane = static_cast<int>(threadIdx.x) % warp_size,
-            warp = static_cast<int>(threadIdx.x) / warp_size;
-  unsigned inclusive = value;
+// The sum of `value` over this lane and those before it.
+__device__ __forceinline__ unsigned inclusive_sum(unsigned value) {
+  const int lane = static_cast<int>(threadIdx.x) % warp_size;
 #pragma unroll
   for (int distance = 1; distance < warp_size; distance *= 2) {
-    const unsigned before = __shfl_up_sync(all_lanes, inclusive, static_cast<unsigned>(distance));
-    if (lane >= distance) inclusive += before;
+    const unsigned before = __shfl_up_sync(all_lanes, value, static_cast<unsigned>(distance));
+    if (lane >= distance) value += before;
   }
-  if (lane == warp_size - 1) sums[warp] = inclusive;
-  __syncthreads();
-  unsigned before = 0;
-  total = 0;
-#pragma unroll
-  for (int w = 0; w < warps; ++w) {
-    if (w < warp) before += sums[w];
-    total += sums[w];
-  }
-  __syncthreads();
-  return before + inclusive - value;
+  return value;
 }
 
 // Goes through a tile: counters[w][d] is how many keys of warp w have the digit d, rank[r] how many of those
@@ -93,18 +80,32 @@ __global__ void __launch_bounds__(block)
   counts[threadIdx.x * gridDim.x + blockIdx.x] = sum;
 }
 
-// One block for each digit.
+// A warp for each digit.
 __global__ void __launch_bounds__(block) scan_kernel(unsigned* counts, unsigned tiles, unsigned* totals) {
-  unsigned* row = counts + blockIdx.x * tiles;
+  const unsigned lane = threadIdx.x % warp_size, digit = blockIdx.x * warps + threadIdx.x / warp_size;
+  unsigned* row = counts + digit * tiles;
   unsigned carry = 0;
-  for (unsigned first = 0; first < tiles; first += block) {
-    const unsigned at = first + threadIdx.x;
-    unsigned total;
-    const unsigned before = exclusive_sum(at < tiles ? row[at] : 0, total);
-    if (at < tiles) row[at] = carry + before;
-    carry += total;
+  for (unsigned first = 0; first < tiles; first += warp_size) {
+    const unsigned at = first + lane;
+    const unsigned count = at < tiles ? row[at] : 0, sum = carry + inclusive_sum(count);
+    if (at < tiles) row[at] = sum - count;
+    carry = __shfl_sync(all_lanes, sum, warp_size - 1);
   }
-  if (threadIdx.x == 0) totals[blockIdx.x] = carry;
+  if (lane == 0) totals[digit] = carry;
+}
+
+// How many keys have a digit smaller than this thread's; all threads of a block call it.
+__device__ __forceinline__ unsigned smaller_digits(const unsigned* totals) {
+  SHARED(unsigned, sums, [warps]);
+  const unsigned lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const unsigned total = totals[threadIdx.x], inclusive = inclusive_sum(total);
+  if (lane == warp_size - 1) sums[warp] = inclusive;
+  __syncthreads();
+  unsigned before = inclusive - total;
+#pragma unroll
+  for (unsigned w = 0; w < warps; ++w)
+    if (w < warp) before += sums[w];
+  return before;
 }
 
 // `positions` is null in the first pass: every key is at its own.
@@ -113,8 +114,8 @@ __global__ void __launch_bounds__(block)
                    const unsigned* counts, const unsigned* totals, unsigned* keys_out,
                    unsigned* positions_out) {
   SHARED(unsigned, counters, [warps][digits]);
-  unsigned key[rounds], rank[rounds], all;
-  const unsigned smaller = exclusive_sum(totals[threadIdx.x], all);
+  unsigned key[rounds], rank[rounds];
+  const unsigned smaller = smaller_digits(totals);
   count_tile(keys, count, shift, counters, key, rank);
   unsigned place = smaller + counts[threadIdx.x * gridDim.x + blockIdx.x];
 #pragma unroll
@@ -151,7 +152,7 @@ SortedKeys sort_keys(const Stream& stream, unsigned* keys, unsigned count, int b
   unsigned* spare = workspace + std::size_t{2} * count;
   for (int shift = 0; shift == 0 || shift < bits; shift += digit_bits) {
     launch(count_kernel, dim3(tiles), dim3(block), 0, handle(stream), from.keys, count, shift, counts);
-    launch(scan_kernel, dim3(digits), dim3(block), 0, handle(stream), counts, tiles, totals);
+    launch(scan_kernel, dim3(digits / warps), dim3(block), 0, handle(stream), counts, tiles, totals);
     launch(scatter_kernel, dim3(tiles), dim3(block), 0, handle(stream), from.keys, from.positions, count,
            shift, counts, totals, to.keys, to.positions);
     const SortedKeys next{from.keys, from.positions ? from.positions : spare};

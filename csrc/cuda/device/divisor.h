@@ -6,6 +6,14 @@
 
 namespace weft::cuda {
 
+// Problems with fewer elements are indexed by 31 bits. The emulator has too little memory for others: there
+// the limit is low, so that small tests take both ways.
+#if defined(WEFT_CUDA_EMULATED)
+constexpr std::int64_t narrow_limit = 50000;
+#else
+constexpr std::int64_t narrow_limit = std::int64_t{1} << 31;
+#endif
+
 // n / d = (n m / 2^32 + n) / 2^s for n < 2^31, with s = ceil(log2 d) and m = 2^32 (2^s - d) / d + 1. d from 1
 // on.
 struct Divisor {
@@ -27,6 +35,13 @@ struct WideDivisor {
   explicit WideDivisor(std::int64_t d) : divisor(static_cast<std::uint64_t>(d)) {}
   __device__ __forceinline__ std::uint64_t divide(std::uint64_t n) const { return n / divisor; }
 };
+
+// f(Divisor{}) where indices below `limit` do, else f(WideDivisor{}).
+template <class F>
+void by_range(std::int64_t limit, F&& f) {
+  if (limit <= narrow_limit) return f(Divisor{});
+  f(WideDivisor{});
+}
 
 // n = quotient d + remainder.
 template <class D, class I>

@@ -62,29 +62,46 @@ inline Loop flat_loop(std::int64_t n, std::initializer_list<const void*> operand
   return loop;
 }
 
-// The kernel's view: dimension 0 is the inner one, counted in packs.
+// The kernel's view: axis 0 is the inner one, counted in packs.
+struct Axis {
+  Divisor size;
+  int strides[4];  // elements from pack to pack
+};
 struct Nest {
   int ndim;
-  unsigned packs;  // of all dimensions
-  unsigned splat;  // bit k: operand k is broadcast along the inner dimension
+  unsigned packs;  // of all axes
+  unsigned splat;  // bit k: operand k is broadcast along the inner axis
   int rest;        // elements of the very last pack
-  Divisor size[view_max_rank];
-  int strides[4][view_max_rank];  // elements from pack to pack
+  Axis axis[view_max_rank];
 };
 
-// The offsets of `Count` operands at pack p.
-template <int Count>
-__device__ __forceinline__ void offsets(const Nest& nest, unsigned p, int (&at)[4]) {
+// The offsets of `Count` operands at packs first, first + step, ... A loop that is not unrolled, so that a
+// kernel is small; what it reads of an axis serves all packs of a thread.
+template <int Count, int U>
+__device__ __forceinline__ void offsets(const Nest& nest, unsigned first, unsigned step, int (&at)[U][4]) {
+  unsigned left[U];
 #pragma unroll
-  for (int k = 0; k < Count; ++k) at[k] = 0;
+  for (int u = 0; u < U; ++u) {
+    left[u] = first + static_cast<unsigned>(u) * step;
 #pragma unroll
-  for (int d = 0; d < view_max_rank; ++d) {
-    unsigned index = p;
-    if (d + 1 < nest.ndim) p = divide(nest.size[d], p, index);
-#pragma unroll
-    for (int k = 0; k < Count; ++k) at[k] += static_cast<int>(index) * nest.strides[k][d];
-    if (d + 1 >= nest.ndim) break;
+    for (int k = 0; k < Count; ++k) at[u][k] = 0;
   }
+  const int last = nest.ndim - 1;
+#pragma unroll 1
+  for (int d = 0; d < last; ++d) {
+    const Axis axis = nest.axis[d];
+#pragma unroll
+    for (int u = 0; u < U; ++u) {
+      unsigned index;
+      left[u] = divide(axis.size, left[u], index);
+#pragma unroll
+      for (int k = 0; k < Count; ++k) at[u][k] += static_cast<int>(index) * axis.strides[k];
+    }
+  }
+#pragma unroll
+  for (int u = 0; u < U; ++u)
+#pragma unroll
+    for (int k = 0; k < Count; ++k) at[u][k] += static_cast<int>(left[u]) * nest.axis[last].strides[k];
 }
 
 // x[j] = the elements of a pack, of which `count` exist.
@@ -134,26 +151,23 @@ __global__ void __launch_bounds__(map_block)
   typename F::B y[E] = {};
   typename F::C z[E] = {};
   typename F::Out result[E];
-  int to[U];
   const unsigned first = blockIdx.x * static_cast<unsigned>(map_block * U) + threadIdx.x;
+  int at[U][4];
+  offsets<1 + F::inputs>(nest, first, map_block, at);
 #pragma unroll
   for (int u = 0; u < U; ++u) {
     const unsigned p = first + static_cast<unsigned>(u * map_block);
-    to[u] = 0;
     if (p >= nest.packs) continue;
-    int at[4];
-    offsets<1 + F::inputs>(nest, p, at);
     const int count = p + 1 == nest.packs ? nest.rest : V;
-    to[u] = at[0];
-    if constexpr (F::inputs > 0) load_some<V>(x + u * V, a + at[1], nest.splat >> 1 & 1, count);
-    if constexpr (F::inputs > 1) load_some<V>(y + u * V, b + at[2], nest.splat >> 2 & 1, count);
-    if constexpr (F::inputs > 2) load_some<V>(z + u * V, c + at[3], nest.splat >> 3 & 1, count);
+    if constexpr (F::inputs > 0) load_some<V>(x + u * V, a + at[u][1], nest.splat >> 1 & 1, count);
+    if constexpr (F::inputs > 1) load_some<V>(y + u * V, b + at[u][2], nest.splat >> 2 & 1, count);
+    if constexpr (F::inputs > 2) load_some<V>(z + u * V, c + at[u][3], nest.splat >> 3 & 1, count);
   }
   f(result, x, y, z);
 #pragma unroll
   for (int u = 0; u < U; ++u) {
     const unsigned p = first + static_cast<unsigned>(u * map_block);
-    if (p < nest.packs) store_some<V>(out + to[u], result + u * V, p + 1 == nest.packs ? nest.rest : V);
+    if (p < nest.packs) store_some<V>(out + at[u][0], result + u * V, p + 1 == nest.packs ? nest.rest : V);
   }
 }
 
@@ -171,13 +185,12 @@ inline std::int64_t elements(const Loop& loop) {
 
 // Whether all indices and offsets have 31 bits.
 inline bool is_narrow(const Loop& loop) {
-  constexpr std::int64_t limit = std::int64_t{1} << 31;
-  if (elements(loop) >= limit) return false;
+  if (elements(loop) >= narrow_limit) return false;
   for (const auto& strides : loop.strides) {
     std::int64_t reach = 0;
     for (int d = 0; d < loop.ndim; ++d)
       reach += (loop.shape[d] - 1) * (strides[d] < 0 ? -strides[d] : strides[d]);
-    if (reach >= limit) return false;
+    if (reach >= narrow_limit) return false;
   }
   return true;
 }
@@ -226,11 +239,11 @@ Nest make_nest(const Loop& loop) {
   nest.packs = static_cast<unsigned>(elements(loop) / loop.shape[inner] * row);
   nest.rest = static_cast<int>(loop.shape[inner] - (row - 1) * V);
   for (int d = 0; d < loop.ndim; ++d) {
-    nest.size[d] = Divisor(d == 0 ? row : loop.shape[inner - d]);
+    const std::int64_t size = loop.shape[inner - d];
+    nest.axis[d].size = Divisor(d == 0 ? row : size);
     for (int k = 0; k < 4; ++k) {
-      // The stride of one element is never used, and may be too large.
-      const std::int64_t stride = loop.shape[inner - d] == 1 ? 0 : loop.strides[k][inner - d];
-      nest.strides[k][d] = static_cast<int>(d == 0 ? stride * V : stride);
+      const std::int64_t stride = size == 1 ? 0 : loop.strides[k][inner - d];  // a single one may have any
+      nest.axis[d].strides[k] = static_cast<int>(d == 0 ? stride * V : stride);
     }
   }
   for (int k = 0; k < 4; ++k)
