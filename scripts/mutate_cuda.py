@@ -33,14 +33,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import instrumented
+import emulate_cuda
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
 MODULE = f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-BUILDS = {"plain": [], "checker": ["-DWEFT_CUDA_CHECKER=ON"], "sanitizers": ["-DWEFT_SANITIZE=ON"]}
-ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["forward"]}
+BUILDS, ORDERS = emulate_cuda.OPTIONS, emulate_cuda.ORDERS
 
 # A file's tests, by the beginning of its name; those of the headers that many include stand last.
 TESTS = [
@@ -267,13 +266,8 @@ class Build:
         return subprocess.run(link, cwd=self.folder, capture_output=True).returncode == 0
 
     def environment(self, place: Path, order: str) -> dict[str, str]:
-        added = {"PYTHONPATH": f"{place}:{ROOT / 'tests'}", "WEFT_TEST_DEVICE": "cuda", "WEFT_EMULATED_ORDER": order}
-        if self.name != "plain":
-            added["WEFT_CUDA_MEMCHECK"] = "1"
-        if self.name == "sanitizers":
-            added["LD_PRELOAD"] = ":".join(map(instrumented.compiler_library, ("libasan.so", "libstdc++.so")))
-            added["ASAN_OPTIONS"] = "detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=0"
-        return {**os.environ, **added}
+        added = emulate_cuda.environment(self.name, order)
+        return {**os.environ, **added, "PYTHONPATH": f"{place}:{ROOT / 'tests'}"}
 
 
 def tests_of(path: str) -> list[str]:

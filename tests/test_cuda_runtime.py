@@ -159,7 +159,8 @@ def test_the_allocator_counts_and_reuses() -> None:
     assert weft.cuda.memory_stats()["allocated"] == before["allocated"]
     assert weft.cuda.memory_stats()["reserved"] == during["reserved"]
     again = K.empty((1000, 1000), device="cuda")
-    assert again.data_ptr == address
+    if not os.environ.get("WEFT_CUDA_MEMCHECK"):  # there each array is a new allocation
+        assert again.data_ptr == address
     assert weft.cuda.memory_stats()["hits"] == during["hits"] + 1
     del again
     weft.cuda.empty_cache()
