@@ -2,9 +2,12 @@
 //
 //   simple   little work: a thread an element of C, neighbouring threads neighbouring columns. The fewest
 //   instructions
-//            before and after the products; outer products (K of a few) are as fast as C can be written
-//   thin     up to eight rows or columns: the memory's speed                                  (gemm_thin.cu)
-//   tiles    all else: tiles in shared memory, K in parts where C is small  (gemm_float32.cu, gemm_tiles.h)
+//            around the products; with a K of a few it is as fast as C can be written
+//   thin     up to eight rows or columns: the memory's speed           (gemm_thin.cu)
+//   mma      bfloat16 that can be copied 16 bytes at a time            (gemm_mma.cu)
+//   tiles    all else: tiles in shared memory                          (gemm_tiles.h, gemm_float32.cu, ...)
+//
+// Thin, mma and tiles cut K into parts where C is small (gemm_parts.h).
 #include "cuda/gemm_products.h"
 
 namespace weft::cuda {
@@ -43,6 +46,8 @@ void choose(Stream& stream, const P& p) {
   if (p.K <= few || (p.K <= short_sum && p.batch * p.M * p.N * p.K <= small))
     return multiply_simply(stream, p);
   if (p.M <= most_thin) return multiply_thin(stream, p);
+  if constexpr (std::is_same_v<typename P::In, BFloat16>)
+    if (multiply_by_mma(stream, p)) return;
   multiply_tiled(stream, p);
 }
 

@@ -1,6 +1,7 @@
 // What the kernels of the matrix product share: the problem as plain data, and the end of each sum.
 #pragma once
 #include "cuda/device/activation.h"
+#include "cuda/device/vec.h"
 #include "cuda/kernels.h"
 
 namespace weft::cuda {
@@ -99,6 +100,34 @@ void dispatch_product(const GemmArgs& g, F&& f) {
   if (g.dtype == DType::float64) return f(Type<double>{}, Type<double>{});
   if (g.out_dtype == DType::float32) return f(Type<BFloat16>{}, Type<float>{});
   f(Type<BFloat16>{}, Type<BFloat16>{});
+}
+
+// Which tile a block has. In order, the blocks pass over bands of 16 rows of tiles: those that run at the
+// same time share rows of A and columns of B, which the L2 holds.
+struct TileIndex {
+  unsigned m, n;
+};
+__device__ __forceinline__ TileIndex tile_index(unsigned tile, unsigned tiles_m, unsigned tiles_n) {
+  constexpr unsigned band = 16;
+  const unsigned first = tile / (band * tiles_n) * band, left = tiles_m - first;
+  const unsigned rows = left < band ? left : band, within = tile - first * tiles_n;
+  return {first + within % rows, within / rows};
+}
+
+// Whether `size` neighbours, at multiples of two other strides, can be read or written 16 bytes at a time.
+template <class T>
+bool in_vectors(const T* data, std::int64_t size, std::int64_t stride, std::int64_t other,
+                std::int64_t batch) {
+  constexpr int wide = per_16_bytes<T>;
+  return stride == 1 && size % wide == 0 && other % wide == 0 && batch % wide == 0 && aligned(data);
+}
+
+// launch(first problem, blocks): as few launches as the largest grid allows, for `blocks` blocks a problem.
+template <class F>
+void for_each_launch(std::int64_t blocks, std::int64_t batch, const F& launch) {
+  const std::int64_t most = 2147483647 / blocks;
+  for (std::int64_t first = 0; first < batch; first += most)
+    launch(first, static_cast<unsigned>(blocks * (batch - first < most ? batch - first : most)));
 }
 
 }  // namespace weft::cuda

@@ -10,6 +10,10 @@ void multiply_tiled(Stream& stream, const Product<double, double>& p);
 template <class Out>
 void multiply_tiled(Stream& stream, const Product<BFloat16, Out>& p);
 
+// The tensor cores, for bfloat16 in vectors: false where they don't take the problem; gemm_mma.cu.
+template <class Out>
+bool multiply_by_mma(Stream& stream, const Product<BFloat16, Out>& p);
+
 // Up to most_thin rows and any strides, at the memory's speed; gemm_thin.cu.
 constexpr int most_thin = 8;
 template <class In, class Out>

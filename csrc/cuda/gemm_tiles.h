@@ -19,11 +19,10 @@ enum class Access { vector, along_k, along_m };
 // How a grid covers a product: blocks for each tile of C, for each part of K, for each problem.
 struct TileGrid {
   unsigned tiles_m, tiles_n;
-  unsigned parts;       // of K; each writes a matrix of its own
-  int steps;            // stages of a part
-  std::int64_t first;   // problem
-  std::int64_t c_part;  // from one part's C to the next
-  bool direct;          // the sums go to C from the registers: 16 bytes a store, no activation but relu
+  unsigned parts;      // of K; each writes a matrix of its own
+  int steps;           // stages of a part
+  std::int64_t first;  // problem
+  bool direct;         // the sums go to C from the registers: 16 bytes a store, no activation but relu
 };
 
 // An operand's part of the stages: Rows by BK.
@@ -114,25 +113,13 @@ __device__ __forceinline__ void store_direct(const P& p, typename P::Out* c,
   }
 }
 
-// Which tile a block has. In order, the blocks pass over bands of 16 rows of tiles: those that run at the
-// same time share rows of A and columns of B, which the L2 holds.
-struct TileIndex {
-  unsigned m, n;
-};
-__device__ __forceinline__ TileIndex tile_index(const TileGrid& grid, unsigned tile) {
-  constexpr unsigned band = 16;
-  const unsigned first = tile / (band * grid.tiles_n) * band, left = grid.tiles_m - first;
-  const unsigned rows = left < band ? left : band, within = tile - first * grid.tiles_n;
-  return {first + within % rows, within / rows};
-}
-
 template <class Tile, class P, Access A, Access B>
 __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gemm_tile_kernel(P p, TileGrid grid) {
   using T = typename Tile::T;
   using In = typename P::In;
   DYNAMIC_SHARED(T, shared);
   const unsigned tiles = grid.tiles_m * grid.tiles_n, part = blockIdx.x / tiles % grid.parts;
-  const TileIndex tile = tile_index(grid, blockIdx.x % tiles);
+  const TileIndex tile = tile_index(blockIdx.x % tiles, grid.tiles_m, grid.tiles_n);
   const std::int64_t item = grid.first + blockIdx.x / tiles / grid.parts;
   const std::int64_t m = std::int64_t{tile.m} * Tile::BM, n = std::int64_t{tile.n} * Tile::BN;
   const std::int64_t k = std::int64_t{part} * grid.steps * Tile::BK, k_left = p.K - k;
@@ -150,7 +137,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gemm_tile_kernel(
     b.load(stage + Tile::stage_a, some);
   });
 
-  typename P::Out* const c = p.c + item * p.c_batch + part * grid.c_part;
+  typename P::Out* const c = p.c + (part * p.batch + item) * p.c_batch;
   if constexpr (Tile::Slices == 1)
     if (grid.direct) {
       store_direct<Tile>(p, c, acc, m + at.m, n + at.n);
@@ -165,13 +152,6 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks) gemm_tile_kernel(
                      });
 }
 
-// Whether `size` neighbours, at multiples of two other strides, can be read or written 16 bytes at a time.
-template <class T>
-bool in_vectors(const T* data, std::int64_t size, std::int64_t stride, std::int64_t other,
-                std::int64_t batch) {
-  constexpr int wide = per_16_bytes<T>;
-  return stride == 1 && size % wide == 0 && other % wide == 0 && batch % wide == 0 && aligned(data);
-}
 template <class T>
 Access access_of(const T* data, std::int64_t rows, std::int64_t m_stride, std::int64_t k_stride,
                  std::int64_t batch) {
@@ -197,29 +177,25 @@ template <class Tile, class P, Access A, Access B>
 void launch_tiles(Stream& stream, const P& p, TileGrid grid) {
   const auto kernel = &gemm_tile_kernel<Tile, P, A, B>;
   allow_shared(kernel, Tile::shared_bytes);
-  const std::int64_t blocks = std::int64_t{grid.tiles_m} * grid.tiles_n * grid.parts,
-                     most = 2147483647 / blocks;
-  for (grid.first = 0; grid.first < p.batch; grid.first += most) {
-    const std::int64_t items = p.batch - grid.first < most ? p.batch - grid.first : most;
-    launch(kernel, dim3(static_cast<unsigned>(items * blocks)), dim3(Tile::threads), Tile::shared_bytes,
-           handle(stream), p, grid);
-  }
+  for_each_launch(std::int64_t{grid.tiles_m} * grid.tiles_n * grid.parts, p.batch,
+                  [&](std::int64_t first, unsigned blocks) {
+                    grid.first = first;
+                    launch(kernel, dim3(blocks), dim3(Tile::threads), Tile::shared_bytes, handle(stream), p,
+                           grid);
+                  });
 }
 
 // parts: of K. Where there are several, C is an array of partial sums: (parts, batch, M, N). Vectors: whether
 // the kernels that copy 16 bytes at a time are compiled.
 template <class Tile, bool Vectors, class P>
 void multiply_tiles(Stream& stream, const P& p, int parts) {
-  const std::int64_t all = ceil_div(p.K, Tile::BK), wide = per_16_bytes<typename P::Out>;
   TileGrid grid{};
   grid.tiles_m = static_cast<unsigned>(ceil_div(p.M, Tile::BM));
   grid.tiles_n = static_cast<unsigned>(ceil_div(p.N, Tile::BN));
   grid.parts = static_cast<unsigned>(parts);
-  grid.steps = static_cast<int>(ceil_div(all, parts));
-  grid.c_part = p.batch * p.M * p.N;
+  grid.steps = static_cast<int>(ceil_div(ceil_div(p.K, Tile::BK), parts));
   grid.direct = (p.activation == Activation::none || p.activation == Activation::relu) &&
-                in_vectors(p.c, p.N, p.c_column, p.c_row, p.batch > 1 ? p.c_batch : 0) &&
-                grid.c_part % wide == 0;
+                in_vectors(p.c, p.N, p.c_column, p.c_row, p.c_batch);
   const Access a = access_of(p.a, p.M, p.a_row, p.a_column, p.a_batch);
   const Access b = access_of(p.b, p.N, p.b_column, p.b_row, p.b_batch);
   dispatch_access<Vectors>(a, [&](auto of_a) {

@@ -92,33 +92,41 @@ __device__ __forceinline__ void multiply_stage(typename Tile::T (&acc)[Tile::TM]
   }
 }
 
-// acc += the products of `steps` stages. load(to, step) starts the copies of one stage: A's [BK][pitch_a] at
-// to, B's [BK][pitch_b] at to + stage_a; all that lies outside of the problem must become 0. It may also
-// write there itself. One barrier a stage: behind it the copies of this stage have arrived for all threads,
-// and nobody reads the stage before any more, whose place the next copies take. Ends with a barrier: `ring`
-// is free.
-template <class Tile, class Load>
-__device__ __forceinline__ void multiply_along(typename Tile::T (&acc)[Tile::TM][Tile::TN],
-                                               typename Tile::T* ring, int steps,
-                                               const typename Tile::Place& at, const Load& load) {
-  constexpr int ahead = Tile::Stages - 1;
+// A loop over stages that come by asynchronous copies through a ring of `Stages` places. load(place, step)
+// starts the copies of one stage, or writes there itself; use(place) reads it. One barrier a stage: behind it
+// the copies of this stage have arrived for all threads, and nobody reads the stage before any more, whose
+// place the next copies take. Ends with a barrier: the ring is free.
+template <int Stages, class Load, class Use>
+__device__ __forceinline__ void for_each_stage(int steps, const Load& load, const Use& use) {
+  constexpr int ahead = Stages - 1;
 #pragma unroll
   for (int s = 0; s < ahead; ++s) {
-    if (s < steps) load(ring + s * Tile::stage, s);
+    if (s < steps) load(s, s);
     cp_async_commit();
   }
   int now = 0, next = ahead;  // places in the ring
   for (int step = 0; step < steps; ++step) {
     cp_async_wait<ahead - 1>();
     __syncthreads();
-    if (step + ahead < steps) load(ring + next * Tile::stage, step + ahead);
+    if (step + ahead < steps) load(next, step + ahead);
     cp_async_commit();
-    multiply_stage<Tile>(acc, ring + now * Tile::stage, at);
-    now = now + 1 == Tile::Stages ? 0 : now + 1;
-    next = next + 1 == Tile::Stages ? 0 : next + 1;
+    use(now);
+    now = now + 1 == Stages ? 0 : now + 1;
+    next = next + 1 == Stages ? 0 : next + 1;
   }
   cp_async_wait<0>();
   __syncthreads();
+}
+
+// acc += the products of `steps` stages. load(to, step) brings one stage (for_each_stage): A's [BK][pitch_a]
+// to `to`, B's [BK][pitch_b] to `to + stage_a`; all that lies outside of the problem must become 0.
+template <class Tile, class Load>
+__device__ __forceinline__ void multiply_along(typename Tile::T (&acc)[Tile::TM][Tile::TN],
+                                               typename Tile::T* ring, int steps,
+                                               const typename Tile::Place& at, const Load& load) {
+  for_each_stage<Tile::Stages>(
+      steps, [&](int place, int step) { load(ring + place * Tile::stage, step); },
+      [&](int place) { multiply_stage<Tile>(acc, ring + place * Tile::stage, at); });
 }
 
 // use(m, n, sum) for each of the tile's first `rows` rows and `columns` columns; neighbouring threads have
