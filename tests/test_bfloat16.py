@@ -110,6 +110,7 @@ def test_strided_casts_and_copies(every_isa: str, rng: np.random.Generator, shap
     np.testing.assert_array_equal(K.cast(turned, "float32").numpy(), VALUES[expected.T])
 
 
+@pytest.mark.cpu
 def test_threads_do_not_change_bits(rng: np.random.Generator) -> None:
     x = rng.standard_normal(300_007).astype(np.float32)
     for count in (1, 2, 3, 4, 7):
@@ -154,6 +155,7 @@ def test_numpy_has_none() -> None:
     assert np.asarray(weft.Tensor(x).float()).tolist() == [[1, 1, 1]] * 2
 
 
+@pytest.mark.cpu
 def test_bits_share_the_memory() -> None:
     x = K.ones((2, 3), "bfloat16")
     seen = K.bfloat16_bits(x.transpose(0, 1))

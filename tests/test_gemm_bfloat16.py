@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import weft
 import weft.kernels as K
-from helpers import isa, threads
+from helpers import isa, on_cpu, threads
 from weft import nn
 
 ISAS = K.available_isas()
@@ -147,6 +147,7 @@ def test_infinity_and_rounding_to_it(dot_isa: str) -> None:
     assert K.gemm(a, b, out_dtype="float32")[0, 0].item() == 255.5 * 2.0**120
 
 
+@pytest.mark.cpu
 def test_denormals_count_as_zero(dot_isa: str) -> None:
     for m in (3, 30):
         a = K.full((m, 4), 2.0**-130, "bfloat16")
@@ -156,6 +157,7 @@ def test_denormals_count_as_zero(dot_isa: str) -> None:
             assert (wide(K.matmul(a, b)) == 2.0**-28).all()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_same_bits_for_any_number_of_threads(
     dot_isa: str, rng: np.random.Generator, size: tuple[int, int, int]
@@ -169,6 +171,7 @@ def test_same_bits_for_any_number_of_threads(
         assert len(set(results)) == 1
 
 
+@pytest.mark.cpu
 def test_slices_of_strips(rng: np.random.Generator) -> None:
     """Large, so on the instruction set in use only."""
     a, b = operands(rng, "nn", (1300, 6161, 1031))
@@ -178,6 +181,7 @@ def test_slices_of_strips(rng: np.random.Generator) -> None:
         assert K.gemm(a, b, out_dtype="float32").numpy().tobytes() == out.numpy().tobytes()
 
 
+@pytest.mark.cpu
 def test_the_rest_is_that_of_avx512(rng: np.random.Generator) -> None:
     a, b = rng.standard_normal((2, 50, 50)).astype(np.float32)
     results = set()
@@ -242,11 +246,11 @@ def test_gradients_beside_torch(rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")
     x, w, b, dout = (rounded(rng, *shape) for shape in ((64, 100), (33, 100), (33,), (64, 33)))
     ours = [weft.Tensor(v, True) for v in (x, w, b)]
-    theirs = [torch.from_dlpack(v).clone().requires_grad_() for v in (x, w, b)]
+    theirs = [torch.from_dlpack(on_cpu(v)).clone().requires_grad_() for v in (x, w, b)]
     y = nn.functional.linear(*ours)
     y.backward(weft.Tensor(dout))
     z = torch.nn.functional.linear(*theirs)
-    z.backward(torch.from_dlpack(dout))
+    z.backward(torch.from_dlpack(on_cpu(dout)))
     for u, v in zip([y, *(t.grad for t in ours)], [z, *(t.grad for t in theirs)], strict=True):
         a, e = wide(u), v.detach().double().numpy()
         assert (np.abs(a - e) <= 2.0**-7 * np.abs(e) + 1e-4).all()  # each rounded once, so a step apart at most

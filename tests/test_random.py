@@ -8,15 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+import weft
 import weft.kernels as K
 from helpers import assert_close, reference, threads
 
 SIZES = [0, 1, 2, 3, 4, 5, 7, 31, 256, 257, 1001, 70_003]
 
 
+def generator(seed: int = 0) -> K.Generator:
+    """On the device that is tested."""
+    return K.Generator(seed, K.default_device())
+
+
 def words(seed: int, offset: int, count: int) -> list[int]:
     """Philox's words, by way of whole uniforms in float64."""
-    g = K.Generator()
+    g = generator()
     g.set_state((seed, offset))
     u = np.asarray(K.uniform(count, dtype="float64", generator=g))
     return [int(v) for v in u * 2.0**32]
@@ -78,7 +84,6 @@ def draws(n: int) -> dict[str, Callable[[Any], Any]]:
         "randint32": lambda g: K.randint(n, -(2**31), 2**31, dtype="int32", generator=g),
         "randint8": lambda g: K.randint(n, 0, 256, dtype="uint8", generator=g),
         "randint_float": lambda g: K.randint(n, 3, 9, dtype="float32", generator=g),
-        "randperm": lambda g: K.randperm(n, g),
         "dropout": lambda g: K.dropout(x, 0.3, g)[0],
         "dropout_mask": lambda g: K.dropout(x, 0.3, g)[1],
         "dropout64": lambda g: K.dropout(x.astype(np.float64), 0.3, g)[0],
@@ -88,17 +93,29 @@ def draws(n: int) -> dict[str, Callable[[Any], Any]]:
 @pytest.mark.parametrize("n", SIZES)
 def test_same_bits_as_the_naive_kernels(every_isa: str, n: int) -> None:
     for name, draw in draws(n).items():
-        a, b = K.Generator(123456789123), K.Generator(123456789123)
+        a, b = generator(123456789123), K.Generator(123456789123)
         got, wanted = draw(a), reference(draw, b)
         assert np.asarray(got).tobytes() == np.asarray(wanted).tobytes(), name
         assert a.get_state() == b.get_state()
-        assert a.offset == ((max(n - 1, 0) if name == "randperm" else n) + 3) // 4
+        assert a.offset == (n + 3) // 4
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_permutations_by_fisher_and_yates(n: int) -> None:
+    g = K.Generator(123456789123)
+    drawn = iter(words(123456789123, 0, max(n - 1, 0)))
+    expected = np.arange(n)
+    for i in range(n - 1, 0, -1):
+        j = next(drawn) * (i + 1) >> 32
+        expected[[i, j]] = expected[[j, i]]
+    assert (np.asarray(K.randperm(n, g)) == expected).all()
+    assert g.offset == (max(n - 1, 0) + 3) // 4
 
 
 @pytest.mark.parametrize("n", SIZES)
 def test_normal(every_isa: str, n: int) -> None:
     for dtype in ("float32", "float64"):
-        a, b = K.Generator(9), K.Generator(9)
+        a, b = generator(9), K.Generator(9)
         got = K.normal(n, 2.0, 3.0, dtype=dtype, generator=a)
         assert_close(got, reference(K.normal, n, 2.0, 3.0, dtype=dtype, generator=b), factor=4)
         assert a.offset == (n + 3) // 4
@@ -109,22 +126,24 @@ def test_normal_is_box_muller() -> None:
     u1, u2 = (np.floor(w[0::2] / 256) + 1) / 2**24, np.floor(w[1::2] / 256) / 2**24
     radius, angle = np.sqrt(-2 * np.log(u1)), 2 * np.pi * u2
     z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
-    assert_close(K.normal(1000, generator=K.Generator(5)), z, factor=4)
+    assert_close(K.normal(1000, generator=generator(5)), z, factor=4)
 
 
+@pytest.mark.cpu
 def test_any_thread_count(every_isa: str) -> None:
     runs = []
     for count in (1, 2, 3, 4, 7):
         g = K.Generator(3)
         with threads(count):
             results = [draw(g) for draw in draws(100_003).values()]
+            results.append(K.randperm(100_003, g))
             results.append(K.normal(100_003, generator=g))
         runs.append(b"".join(np.asarray(r).tobytes() for r in results))
     assert len(set(runs)) == 1
 
 
 def test_uniform_statistics() -> None:
-    u = np.asarray(K.uniform(1_000_000, generator=K.Generator(1))).astype(np.float64)
+    u = np.asarray(K.uniform(1_000_000, generator=generator(1))).astype(np.float64)
     assert u.min() >= 0
     assert u.max() < 1
     assert abs(u.mean() - 0.5) < 5 * np.sqrt(1 / 12 / 1e6)
@@ -134,7 +153,7 @@ def test_uniform_statistics() -> None:
 
 
 def test_normal_statistics() -> None:
-    z = np.asarray(K.normal(1_000_000, generator=K.Generator(2))).astype(np.float64)
+    z = np.asarray(K.normal(1_000_000, generator=generator(2))).astype(np.float64)
     assert abs(z.mean()) < 0.005
     assert abs(z.std() - 1) < 0.005
     assert abs((z**3).mean()) < 0.02
@@ -144,11 +163,11 @@ def test_normal_statistics() -> None:
 
 
 def test_other_statistics() -> None:
-    g = K.Generator(4)
+    g, of_cpu = generator(4), K.Generator(4)
     assert abs(np.asarray(K.bernoulli(1_000_000, 0.2, generator=g)).mean() - 0.2) < 0.002
     counts = np.bincount(np.asarray(K.randint(1_000_000, 0, 10, generator=g)), minlength=10)
     assert ((counts - 1e5) ** 2 / 1e5).sum() < 34  # chi-squared, 9 degrees: 1e-4
-    first = np.array([np.asarray(K.randperm(5, g))[0] for _ in range(5000)])
+    first = np.array([np.asarray(K.randperm(5, of_cpu))[0] for _ in range(5000)])
     assert ((np.bincount(first) - 1000) ** 2 / 1000).sum() < 24
     out, mask = K.dropout(np.ones(1_000_000, np.float32), 0.3, g)
     assert abs(np.asarray(mask).mean() - 0.7) < 0.002
@@ -170,7 +189,7 @@ def test_edges() -> None:
 def test_dropout_keeps_and_scales(every_isa: str, rng: np.random.Generator) -> None:
     x = rng.normal(size=(37, 11)).astype(np.float32)
     for p in (0.0, 0.25, 0.5, 1.0):
-        out, mask = K.dropout(x, p, K.Generator(1))
+        out, mask = K.dropout(x, p, generator(1))
         kept = np.asarray(mask).astype(bool)
         scale = np.float32(1 / (1 - p)) if p < 1 else np.float32(0)
         assert_close(out, np.where(kept, x * scale, 0))
@@ -178,19 +197,19 @@ def test_dropout_keeps_and_scales(every_isa: str, rng: np.random.Generator) -> N
         assert kept.all() if p == 0 else kept.any() != (p == 1)
 
 
-def test_fill_in_place(rng: np.random.Generator) -> None:
-    whole = np.zeros((6, 8), np.float32)
-    K.fill_uniform(whole[:, ::2], 1.0, 2.0, K.Generator(1))
-    assert_close(whole[:, ::2], K.uniform((6, 4), 1.0, 2.0, generator=K.Generator(1)))
-    assert not whole[:, 1::2].any()
-    K.fill_normal(whole, 0.0, 1.0, K.Generator(2))
-    assert_close(whole, K.normal((6, 8), generator=K.Generator(2)))
-    K.fill_bernoulli(whole, 0.5, K.Generator(3))
-    assert_close(whole, K.bernoulli((6, 8), 0.5, generator=K.Generator(3)))
+def test_fill_in_place() -> None:
+    whole = weft.zeros(6, 8)
+    K.fill_uniform(whole[:, ::2], 1.0, 2.0, generator(1))
+    assert_close(whole[:, ::2], K.uniform((6, 4), 1.0, 2.0, generator=generator(1)))
+    assert not np.asarray(whole[:, 1::2]).any()
+    K.fill_normal(whole, 0.0, 1.0, generator(2))
+    assert_close(whole, K.normal((6, 8), generator=generator(2)))
+    K.fill_bernoulli(whole, 0.5, generator(3))
+    assert_close(whole, K.bernoulli((6, 8), 0.5, generator=generator(3)))
 
 
 def test_generators() -> None:
-    g = K.Generator(7)
+    g = generator(7)
     assert g.get_state() == (7, 0)
     a = np.asarray(K.uniform(10, generator=g))
     state = g.get_state()
@@ -237,6 +256,10 @@ def test_errors() -> None:
         K.dropout_backward(np.ones(3), np.ones(2, np.uint8), 0.5)
     with pytest.raises(TypeError, match="dropout_backward: mask must be uint8, got bool"):
         K.dropout_backward(np.ones(3), np.ones(3, bool), 0.5)
+
+
+@pytest.mark.cpu
+def test_read_only_memory() -> None:
     frozen = np.ones(3)
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="uniform: the output array is read-only"):
