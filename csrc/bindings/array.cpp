@@ -149,6 +149,9 @@ void bind_views(py::class_<Array>& array) {
 
 void bind_exchange(py::class_<Array>& array) {
   array.def_buffer([](Array& x) {
+    // NumPy takes __array__ then, which copies.
+    if (x.device().kind != Device::Kind::cpu)
+      throw py::buffer_error(str("array: memory on ", x.device(), " cannot be given out as a buffer"));
     const py::array view = to_numpy(x, py::none());
     return py::buffer_info(x.raw(), view.itemsize(), std::string(1, view.dtype().char_()), view.ndim(),
                            {view.shape(), view.shape() + view.ndim()},
