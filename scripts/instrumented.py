@@ -20,8 +20,22 @@ def compiler_library(name: str) -> str:
     ).stdout.strip()
 
 
+def sanitizer_environment() -> dict[str, str]:
+    """What a process needs that loads a module built with the sanitizers."""
+    return {
+        # libstdc++ first would be too late for the interception of exceptions.
+        "LD_PRELOAD": ":".join(map(compiler_library, ("libasan.so", "libstdc++.so"))),
+        # Python itself leaks by design; a huge allocation is one of the tests. The emulator's fibers have stacks of
+        # their own.
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:abort_on_error=0:detect_stack_use_after_return=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "WEFT_SANITIZED": "1",
+    }
+
+
 def build(name: str, *options: str) -> Path:
-    """Configures and builds in build/<name> with all instruction sets; returns the module."""
+    """Configures and builds in build/<name>, with all instruction sets unless the options say otherwise; returns the
+    module."""
     import pybind11
 
     folder = ROOT / "build" / name
