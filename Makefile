@@ -6,20 +6,25 @@ BIN    := $(VENV)/bin
 # ORACLE=1 also installs PyTorch, against which the tests then compare. WERROR=1: warnings are errors.
 ORACLE ?=
 WERROR ?=
+# The CUDA backend: ON, OFF, EMULATED; by default where there is a toolkit.
+CUDA   ?=
 ARGS   ?=
 
-SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.h' -o -name '*.py' -o -name '*.pyi') CMakeLists.txt pyproject.toml
+SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.py' -o -name '*.pyi') CMakeLists.txt cmake/cuda.cmake pyproject.toml
 PIP     := $(BIN)/python -m pip --disable-pip-version-check -q
 # The build runs in .venv itself instead of an isolated environment, so that a second build is incremental.
-INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON)
+INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON) $(if $(CUDA),-C cmake.define.WEFT_CUDA=$(CUDA))
 
-.PHONY: help lenet test sanitize isas coverage lint format stubs bench tables clean
+.PHONY: help lenet test sanitize isas emulated cuda-build test-gpu coverage lint format stubs bench tables clean
 
 help:
 	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
 	@echo "make test      build, install, run the whole test suite (ORACLE=1: beside PyTorch too)"
 	@echo "make sanitize  the test suite under the address and undefined-behaviour sanitizers"
 	@echo "make isas      the test suite on the other instruction sets, baseline and AVX2"
+	@echo "make emulated  the test suite on the CUDA backend, emulated on the CPU: no GPU is needed"
+	@echo "make cuda-build  the CUDA backend with nvcc: no warning, no spilled register; no GPU is needed"
+	@echo "make test-gpu  on a machine with a GPU: suite, compute-sanitizer, benchmarks (PYTHON=one with PyTorch)"
 	@echo "make coverage  which lines of the CPU's kernels the test suite never reaches"
 	@echo "make lint      formatting, ruff, mypy, the stub of weft.kernels"
 	@echo "make format    put C++ and Python into the house's format"
@@ -61,6 +66,18 @@ test: $(VENV)/.test $(if $(ORACLE),$(VENV)/.oracle)
 
 sanitize: $(VENV)/.test
 	$(BIN)/python scripts/sanitize.py $(ARGS)
+	$(BIN)/python scripts/emulate.py sanitize $(ARGS)
+
+emulated: $(VENV)/.test
+	$(BIN)/python scripts/emulate.py plain $(ARGS)
+	$(BIN)/python scripts/emulate.py checker $(ARGS)
+
+cuda-build: $(VENV)/.test
+	$(BIN)/python scripts/check_cuda_build.py $(ARGS)
+
+# With what is installed: such machines often have no network.
+test-gpu:
+	$(PYTHON) scripts/test_gpu.py $(ARGS)
 
 isas: $(VENV)/.test
 	for isa in baseline avx2; do WEFT_ISA=$$isa $(BIN)/python -m pytest $(ARGS) || exit 1; done
@@ -69,7 +86,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/python scripts/coverage.py $(ARGS)
 
 lint: $(VENV)/.dev
-	$(BIN)/clang-format --dry-run -Werror $$(find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format --dry-run -Werror $$(find csrc tests/cuda_emulation -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -77,7 +94,7 @@ lint: $(VENV)/.dev
 	$(BIN)/python scripts/check_isa_symbols.py
 
 format: $(VENV)/.dev
-	$(BIN)/clang-format -i $$(find csrc -name '*.h' -o -name '*.cpp')
+	$(BIN)/clang-format -i $$(find csrc tests/cuda_emulation -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import weft
 import weft.kernels as K
 from bench import machine, peers, report, torch_peer
 from bench.measure import QUICK, Effort, Row
@@ -28,6 +29,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         "ends with the figures to reach")  # fmt: skip
     parser.add_argument("--modes", help=f"PyTorch's modes, of {', '.join(torch_peer.MODES)} "
                         "(default: the first two); the best one counts")  # fmt: skip
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: the suites of bench/device.py")
     parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--plot", type=Path, help="draw the operations under the machine's roofline there (PNG)")
     arguments = parser.parse_args(argv)
@@ -69,8 +71,30 @@ def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: S
     return rows
 
 
+def run_on_device(arguments: argparse.Namespace) -> int:
+    """The rows of bench/device.py, in this process: a device has no heap that earlier rows could leave behind."""
+    from bench import device
+
+    about = {**machine.describe(), "device": weft.cuda.get_device_properties(), "cuda": weft.config()["cuda"]}
+    limits = device.limits(arguments.quick)
+    print(f"{about['device']['name']}, commit {about['commit']}")
+    print(f"limits: {limits.flops / 1e12:.1f} TFLOP/s in registers, {limits.bandwidth / 1e12:.2f} TB/s copied")
+    rows = []
+    for case in device.cases(arguments.quick):
+        if re.search(arguments.filter, f"{case.row.suite} {case.row.name} {case.row.shape}"):
+            rows.append(device.run(case, arguments.quick, limits))
+            print(report.line(rows[-1]), flush=True)
+            if arguments.json:
+                save(arguments.json, about, limits, rows)
+    if arguments.vs:
+        print("\n" + report.closing(rows))
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
+    if arguments.device == "cuda":
+        return run_on_device(arguments)
     K.set_num_threads(arguments.threads)
     if arguments.vs:
         peers.choose(arguments.vs)

@@ -19,6 +19,8 @@ import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
+import instrumented
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "cuda"
 # Registers for each thread. 128 let 512 threads be on a multiprocessor (65,536 registers), which hides latency for
@@ -91,18 +93,15 @@ def allowed(source: str) -> int:
 
 def check_import() -> None:
     """Without a driver, in a process that knows nothing of this checkout's own package."""
-    package = FOLDER / "python" / "weft"
-    shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(ROOT / "python" / "weft", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     module = FOLDER / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
-    shutil.copy(module, package)
+    package = instrumented.install(module)
     code = """
 import weft
 assert weft.kernels.cuda_built() and not weft.kernels.cuda_emulated()
 print("imported:", weft.cuda.unavailable_reason() or f"{weft.cuda.device_count()} devices")
 assert float((weft.ones(3) + 1).sum()) == 6
 """
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(package.parent)})
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(package)})
     print(f"the module has {module.stat().st_size / 1e6:.1f} MB")
 
 

@@ -51,14 +51,20 @@ def build(name: str, *options: str) -> Path:
     return folder / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
-def run_tests(module: Path, arguments: list[str], environment: dict[str, str]) -> int:
-    """pytest's exit status, with `module` as weft.kernels."""
-    package = module.parent / "python" / "weft"  # a copy of the package with the instrumented module in it
+def install(module: Path) -> Path:
+    """Puts a copy of the package with the module in it beside the module; what PYTHONPATH must be."""
+    package = module.parent / "python" / "weft"
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(ROOT / "python" / "weft", package, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     shutil.copy(module, package)
+    return package.parent
+
+
+def run_tests(module: Path, arguments: list[str], environment: dict[str, str]) -> int:
+    """pytest's exit status, with `module` as weft.kernels."""
+    package = install(module)
     return subprocess.run(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(package.parent), **environment},
+        env={**os.environ, "PYTHONPATH": str(package), **environment},
     ).returncode
