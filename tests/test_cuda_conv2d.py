@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_conv2d import arrays, wide
 
 import weft.kernels as K
 from helpers import assert_close, default_device, on_cpu
-from test_conv2d import arrays, wide
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
