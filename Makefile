@@ -66,11 +66,11 @@ test: $(VENV)/.test $(if $(ORACLE),$(VENV)/.oracle)
 
 sanitize: $(VENV)/.test
 	$(BIN)/python scripts/sanitize.py $(ARGS)
-	$(BIN)/python scripts/emulate.py sanitize $(ARGS)
+	$(BIN)/python scripts/emulate_cuda.py sanitizers $(ARGS)
 
 emulated: $(VENV)/.test
-	$(BIN)/python scripts/emulate.py plain $(ARGS)
-	$(BIN)/python scripts/emulate.py checker $(ARGS)
+	$(BIN)/python scripts/emulate_cuda.py plain $(ARGS)
+	$(BIN)/python scripts/emulate_cuda.py checker $(ARGS)
 
 cuda-build: $(VENV)/.test
 	$(BIN)/python scripts/check_cuda_build.py $(ARGS)

@@ -1,10 +1,11 @@
 """Builds the module with the CUDA backend on the emulator and runs the tests on the emulated device.
 
-    python scripts/emulate_cuda.py plain [arguments of pytest]       # in three orders of threads
+    python scripts/emulate_cuda.py plain [arguments of pytest]       # the suite, and the kernels' tests in other orders
     python scripts/emulate_cuda.py checker [arguments of pytest]     # bounds, races, unwritten memory
     python scripts/emulate_cuda.py sanitizers [arguments of pytest]  # AddressSanitizer, UndefinedBehaviorSanitizer
 
-tests/cuda_emulation/README.md says what each of the three finds.
+tests/cuda_emulation/README.md says what each of the three finds. Without arguments for pytest: in the order of threads
+and blocks that a loop has, all tests that can be on a device; else those that launch kernels for their own sake.
 """
 
 from __future__ import annotations
@@ -13,8 +14,19 @@ import sys
 
 import instrumented
 
-OPTIONS = {"plain": [], "checker": ["-DWEFT_CUDA_CHECKER=ON"], "sanitizers": ["-DWEFT_SANITIZE=ON"]}
-ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["forward"]}
+PLAIN = ["-DWEFT_CUDA=EMULATED", "-DWEFT_ISAS=none", "-DCMAKE_CXX_FLAGS_RELEASE=-O2"]
+# The sanitizers' build is that of scripts/sanitize.py: one module for the CPU's kernels and these.
+BUILDS = {
+    "plain": ("cuda_plain", PLAIN),
+    "checker": ("cuda_checker", [*PLAIN, "-DWEFT_CUDA_CHECKER=ON"]),
+    "sanitizers": ("sanitize", ["-DWEFT_CUDA=EMULATED", "-DWEFT_SANITIZE=ON"]),
+}
+ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["random:2"]}
+# These start processes that choose their own device.
+NEVER = {"bench", "cuda_emulation", "examples", "old_cpu"}
+# What runs no kernel of its own: whole trainings, files, text.
+ABOVE_KERNELS = NEVER | {"checkpoint", "init", "lr_scheduler", "serialization", "summary", "threads", "train"}
+ABOVE_KERNELS |= {"train_capture", "fusion", "models", "resnet", "golden"}
 
 
 def environment(kind: str, order: str) -> dict[str, str]:
@@ -23,22 +35,31 @@ def environment(kind: str, order: str) -> dict[str, str]:
     if kind != "plain":
         added["WEFT_CUDA_MEMCHECK"] = "1"
     if kind == "sanitizers":
-        # libstdc++ first would be too late for the interception of exceptions.
-        added["LD_PRELOAD"] = ":".join(map(instrumented.compiler_library, ("libasan.so", "libstdc++.so")))
-        added["ASAN_OPTIONS"] = "detect_leaks=0:allocator_may_return_null=1:detect_stack_use_after_return=0"
-        added["UBSAN_OPTIONS"] = "print_stacktrace=1"
-        added["WEFT_SANITIZED"] = "1"
+        added.update(instrumented.sanitizer_environment())
     return added
 
 
+def files(without: set[str]) -> list[str]:
+    paths = sorted((instrumented.ROOT / "tests").glob("test_*.py"))
+    return [str(p.relative_to(instrumented.ROOT)) for p in paths if p.stem.removeprefix("test_") not in without]
+
+
 def main() -> int:
-    if len(sys.argv) < 2 or sys.argv[1] not in OPTIONS:
+    if len(sys.argv) < 2 or sys.argv[1] not in BUILDS:
         print(__doc__)
         return 2
-    kind, tests = sys.argv[1], sys.argv[2:] or ["tests"]
-    module = instrumented.build(f"cuda_{kind}", "-DWEFT_ISAS=none", "-DWEFT_CUDA=EMULATED", *OPTIONS[kind])
+    kind, given = sys.argv[1], sys.argv[2:]
+    name, options = BUILDS[kind]
+    module = instrumented.build(name, *options)
     capture = ["--capture=sys"] if kind == "sanitizers" else []
-    return max(instrumented.run_tests(module, [*capture, *tests], environment(kind, order)) for order in ORDERS[kind])
+    for order in ORDERS[kind]:
+        all_of_them = kind == "plain" and order == "forward"
+        tests = given or ["-n", "auto", *files(NEVER if all_of_them else ABOVE_KERNELS)]
+        print(f"\n-- CUDA emulated, {kind}, {order}", flush=True)
+        status = instrumented.run_tests(module, [*capture, *tests], environment(kind, order))
+        if status != 0:
+            return status
+    return 0
 
 
 if __name__ == "__main__":
