@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -119,6 +120,13 @@ def test_normal(every_isa: str, n: int) -> None:
         got = K.normal(n, 2.0, 3.0, dtype=dtype, generator=a)
         assert_close(got, reference(K.normal, n, 2.0, 3.0, dtype=dtype, generator=b), factor=4)
         assert a.offset == (n + 3) // 4
+
+
+@pytest.mark.parametrize(("dtype", "digest"), [("float32", "fec6c25e30e8e68a"), ("float64", "53f24fb183f64d7c")])
+def test_normal_has_the_same_bits_everywhere(every_isa: str, dtype: str, digest: str) -> None:
+    """On every instruction set, device and compiler."""
+    x = np.asarray(K.normal(4001, 1.5, 0.5, dtype=dtype, generator=generator(5)))
+    assert hashlib.sha256(x.tobytes()).hexdigest()[:16] == digest
 
 
 def test_normal_is_box_muller() -> None:

@@ -1,6 +1,7 @@
 // Random numbers and dropout; see ops/random.h. Words are made for `chunk` elements at a time and turned into
 // values at once, so that they stay in the cache. Compiled without contraction: every instruction set gives
 // the same bits.
+#include "core/box_muller.h"
 #include "core/philox.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
@@ -32,13 +33,6 @@ void for_each_chunk(std::int64_t* state, std::int64_t n, F&& f) {
 
 [[gnu::always_inline]] inline float unit(std::uint32_t word, float) { return to_unit_float(word); }
 [[gnu::always_inline]] inline double unit(std::uint32_t word, double) { return to_unit_double(word); }
-// In (0, 1]: 1 - u without a rounding.
-[[gnu::always_inline]] inline float unit_not_zero(std::uint32_t word, float) {
-  return static_cast<float>((word >> 8) + 1) * 0x1p-24f;
-}
-[[gnu::always_inline]] inline double unit_not_zero(std::uint32_t word, double) {
-  return (static_cast<double>(word) + 1) * 0x1p-32;
-}
 
 [[gnu::always_inline]] inline float next_to(float x, float to) { return __builtin_nextafterf(x, to); }
 [[gnu::always_inline]] inline double next_to(double x, double to) { return __builtin_nextafter(x, to); }
@@ -56,16 +50,8 @@ void uniform(const RandomArgs& a) {
   });
 }
 
-[[gnu::always_inline]] inline void box_muller(float u1, float u2, float& even, float& odd) {
-  const float radius = __builtin_sqrtf(-2 * __builtin_logf(u1)), angle = 6.28318530717958647692f * u2;
-  even = radius * __builtin_cosf(angle);
-  odd = radius * __builtin_sinf(angle);
-}
-[[gnu::always_inline]] inline void box_muller(double u1, double u2, double& even, double& odd) {
-  const double radius = __builtin_sqrt(-2 * __builtin_log(u1)), angle = 6.28318530717958647692 * u2;
-  even = radius * __builtin_cos(angle);
-  odd = radius * __builtin_sin(angle);
-}
+[[gnu::always_inline]] inline float root(float x) { return __builtin_sqrtf(x); }
+[[gnu::always_inline]] inline double root(double x) { return __builtin_sqrt(x); }
 
 template <class T>
 void normal(const RandomArgs& a) {
@@ -73,10 +59,10 @@ void normal(const RandomArgs& a) {
   for_each_chunk(a.state, a.n, [&](std::int64_t at, std::int64_t count, const std::uint32_t* words) {
     T* __restrict out = static_cast<T*>(a.out) + at;
     for (std::int64_t i = 0; i < count; i += 2) {
-      T even, odd;
-      box_muller(unit_not_zero(words[i], T()), unit(words[i + 1], T()), even, odd);
-      out[i] = mean + std * even;
-      if (i + 1 < count) out[i + 1] = mean + std * odd;
+      const T radius = root(-2 * log_of_unit(unit_not_zero(words[i], T())));
+      const Turn<T> turn = turn_of(words[i + 1], T());
+      out[i] = mean + std * (radius * turn.cosine);
+      if (i + 1 < count) out[i + 1] = mean + std * (radius * turn.sine);
     }
   });
 }

@@ -2,7 +2,7 @@
 //
 // Element i of a call takes word i % 4 of block offset + i / 4 (float64 normals: as below); a call advances
 // the generator's offset by ceil(n / 4) blocks, so the values depend on the seed, the calls before and n,
-// never on threads or device.
+// never on threads, instruction set or device (core/box_muller.h).
 //   uniform    a + (b - a) u, u in [0, 1) with 24 bits (float32) or 32 bits (float64); never b itself
 //   normal     a + b z; z_2k, z_2k+1 = sqrt(-2 ln u1) cos, sin (2 pi u2) (Box, Muller 1958) with u1 in (0, 1]
 //              and u2 from words 2k, 2k+1
