@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "core/cuda.h"
 #include "core/memory.h"
@@ -34,9 +35,16 @@ Generator& default_generator(Device device) {
 }
 
 void seed_all(std::uint64_t seed) {
-  default_generator({}).manual_seed(seed);
+  // A capture keeps the seeding on its own device; the others are seeded now.
+  const Recording* const recording = Recording::active();
+  const auto set = [&](Device device) {
+    std::optional<Unrecorded> now;
+    if (recording && !(recording->device() == device)) now.emplace();
+    default_generator(device).manual_seed(seed);
+  };
+  set({});
   const int devices = cuda::device_count();
-  for (int i = 0; i < devices; ++i) default_generator({Device::Kind::cuda, i}).manual_seed(seed);
+  for (int i = 0; i < devices; ++i) set({Device::Kind::cuda, i});
 }
 
 }  // namespace weft
