@@ -126,7 +126,7 @@ def test_reshape_of_any_strides(data: st.DataObject) -> None:
     target = tuple(flat) if data.draw(st.booleans()) else (-1,)
     if data.draw(st.booleans()) and len(flat) > 1:
         target = (flat[0], -1)
-    view = K.asarray(x)
+    view = K.asarray(counting(tuple(shape))).permute(order)[steps]
     np.testing.assert_array_equal(np.asarray(view.reshape(target)), x.reshape(target))
     assert view.is_contiguous() == x.flags.c_contiguous
     np.testing.assert_array_equal(np.asarray(view.contiguous()), x)
@@ -204,6 +204,7 @@ def test_index_errors() -> None:
 # --- NumPy ---
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_numpy_shares_memory_both_ways(dtype: str) -> None:
     x = counting((3, 4), dtype)[:, ::-1].T
@@ -219,6 +220,7 @@ def test_numpy_shares_memory_both_ways(dtype: str) -> None:
     assert np.shares_memory(memoryview(array).obj.numpy(), x)
 
 
+@pytest.mark.cpu
 def test_array_protocol() -> None:
     x = K.asarray(counting((2, 3)))
     assert np.array(x, dtype=np.float64).dtype == np.float64
@@ -231,6 +233,7 @@ def test_array_protocol() -> None:
     assert bytes(memoryview(x)) == counting((2, 3)).tobytes()
 
 
+@pytest.mark.cpu
 def test_memory_lives_as_long_as_its_views() -> None:
     x = counting((100,))
     gone = weakref.ref(x)
@@ -249,6 +252,7 @@ def test_memory_lives_as_long_as_its_views() -> None:
     assert gone() is None
 
 
+@pytest.mark.cpu
 def test_read_only_memory() -> None:
     x = counting((3, 4))
     x.flags.writeable = False
@@ -289,7 +293,7 @@ def test_empty_and_scalar_memory() -> None:
         assert array.shape == shape
         assert array.numpy().shape == shape
         assert K.zeros(shape).numpy().shape == shape
-        assert np.from_dlpack(K.zeros(shape)).shape == shape
+        assert np.from_dlpack(K.to(K.zeros(shape), "cpu")).shape == shape
     assert K.asarray(np.array(3.0)).item() == 3.0
     assert K.zeros(()).numpy().shape == ()
 
@@ -322,6 +326,7 @@ def test_what_is_no_array() -> None:
 # --- DLPack ---
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dlpack_out(dtype: str) -> None:
     x = K.asarray(counting((3, 4), dtype)).transpose(0, 1)
@@ -364,6 +369,7 @@ def test_dlpack_of_another_dtype() -> None:
         K.asarray(Exporter(np.zeros(3, np.float16)))
 
 
+@pytest.mark.cpu
 def test_torch() -> None:
     torch = pytest.importorskip("torch")
     x = torch.arange(12.0).reshape(3, 4).T
@@ -412,6 +418,7 @@ def test_version() -> None:
 # --- memory ---
 
 
+@pytest.mark.cpu
 def test_allocator_keeps_blocks() -> None:
     K.empty_cache()
     before = K.memory_stats()

@@ -156,6 +156,7 @@ def test_numpy_has_none() -> None:
 
 
 @pytest.mark.cpu
+@pytest.mark.cpu
 def test_bits_share_the_memory() -> None:
     x = K.ones((2, 3), "bfloat16")
     seen = K.bfloat16_bits(x.transpose(0, 1))

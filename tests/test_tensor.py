@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import weft
-from weft import nn
+from weft import kernels, nn
 
 
 def test_what_it_is() -> None:
     x = weft.tensor([[1.0, 2], [3, 4]])
-    assert (x.shape, x.ndim, x.dtype, x.device) == ((2, 2), 2, weft.float32, "cpu")
+    assert (x.shape, x.ndim, x.dtype, x.device) == ((2, 2), 2, weft.float32, kernels.default_device())
     assert (x.numel(), len(x), x.size(0), x.is_leaf, x.grad_fn) == (4, 2, 2, True, None)
     assert x.T.tolist() == [[1, 3], [2, 4]]
     assert [row.tolist() for row in x] == [[1, 2], [3, 4]]
@@ -40,6 +40,7 @@ def test_views_and_detach_share_memory_and_version() -> None:
     assert all(view.array.version == x.array.version == before + 1 for view in views)
 
 
+@pytest.mark.cpu
 def test_numpy_shares_memory() -> None:
     a = np.zeros(3, np.float32)
     x = weft.from_numpy(a)
