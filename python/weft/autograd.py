@@ -571,7 +571,7 @@ def gradcheck(
 
     for (i, tensor), gradient in zip(checked, found, strict=True):
         analytic = np.zeros(tensor.shape) if gradient is None else np.array(gradient.numpy())
-        _compare(i, tensor.array.numpy(), analytic, value, eps, atol, rtol)
+        _compare(i, tensor.array, analytic, value, eps, atol, rtol)
     return True
 
 
@@ -581,18 +581,23 @@ def _outputs(result: Any) -> list[Any]:
 
 
 def _compare(
-    which: int, x: Any, analytic: Any, value: Callable[[], float], eps: float, atol: float, rtol: float
+    which: int, array: K.Array, analytic: Any, value: Callable[[], float], eps: float, atol: float, rtol: float
 ) -> None:
-    """Moves each element of x (which shares the tensor's memory) and compares the slope with `analytic`."""
+    """Moves each element of the tensor's array, wherever it lies, and compares the slope with `analytic`."""
+    x = np.array(array.numpy())
     numeric = np.zeros(x.shape)
+
+    def value_at(index: tuple[int, ...], element: float) -> float:
+        x[index] = element
+        K.copy_into(array, x)
+        return value()
+
     for index in np.ndindex(*x.shape):
         before = x[index]
-        x[index] = before + eps
-        above = value()
-        x[index] = before - eps
-        below = value()
+        above, below = value_at(index, before + eps), value_at(index, before - eps)
         x[index] = before
         numeric[index] = (above - below) / (2 * eps)
+    K.copy_into(array, x)
     wrong = ~(np.abs(analytic - numeric) <= atol + rtol * np.abs(numeric))
     if wrong.any():
         excess = np.where(wrong, np.abs(analytic - numeric), 0)
