@@ -93,6 +93,7 @@ CHECKED = {
     "plain_and_atomic": "race: thread",
     "copy_not_waited_for": "nobody has written it, or not yet",
     "copy_without_barrier": "nobody has written it, or not yet|race: thread",
+    "misaligned": "misaligned",
     "divide_by_zero": "division of an integer by zero",
 }
 

@@ -384,6 +384,11 @@ void checker_access(const void* address, std::size_t bytes, Access kind, const v
              std::string(name_of(kind)) + " " + std::to_string(bytes) + " bytes of the host's memory");
 }
 
+void checker_misaligned(const void* address, std::size_t bytes, const void* pc) {
+  if (const Shadow* shadow = shadow_of(address))
+    fault_at(source_line(pc), "accesses " + describe_memory(*shadow, address, bytes) + ": misaligned");
+}
+
 void checker_access(unsigned thread, const void* address, std::size_t bytes, Access kind, Place place) {
   if (!checker_on) return;
   if (Shadow* shadow = shadow_of(address)) access({*shadow, address, bytes, kind, thread, compress(place)});

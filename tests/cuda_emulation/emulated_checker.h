@@ -29,6 +29,7 @@ enum class Access { read, write, atomic, pending_write };
 // What the running thread does at `pc`; or, done by the emulator, `thread` at `place`. A pending write
 // (cp.async) leaves bytes that may not be read.
 void checker_access(const void* address, std::size_t bytes, Access access, const void* pc);
+void checker_misaligned(const void* address, std::size_t bytes, const void* pc);
 void checker_access(unsigned thread, const void* address, std::size_t bytes, Access access, Place place);
 
 }  // namespace weft::emulated

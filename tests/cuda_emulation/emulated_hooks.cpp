@@ -15,6 +15,12 @@
 namespace weft::emulated {
 namespace {
 
+// What the compiler knows as aligned, by its type, a device must find aligned.
+inline void check_alignment(const void* address, std::size_t bytes, const void* pc) {
+  if (reinterpret_cast<std::uintptr_t>(address) % bytes != 0 && in_kernel())
+    checker_misaligned(address, bytes, pc);
+}
+
 inline void hook(const void* address, std::size_t bytes, bool write, const void* pc) {
   if (in_kernel()) checker_access(address, bytes, write ? Access::write : Access::read, pc);
 }
@@ -23,6 +29,7 @@ inline void hook(const void* address, std::size_t bytes, bool write, const void*
 
 }  // namespace weft::emulated
 
+using weft::emulated::check_alignment;
 using weft::emulated::hook;
 
 #define WEFT_PC __builtin_return_address(0)
@@ -35,15 +42,19 @@ void __tsan_func_exit() {}
 void __tsan_vptr_update(void**, void*) {}
 void __tsan_vptr_read(void**) {}
 
-#define WEFT_ACCESSES(bytes)                                                              \
-  void __tsan_read##bytes(void* p) { hook(p, bytes, false, WEFT_PC); }                    \
-  void __tsan_write##bytes(void* p) { hook(p, bytes, true, WEFT_PC); }                    \
-  void __tsan_unaligned_read##bytes(void* p) { hook(p, bytes, false, WEFT_PC); }          \
-  void __tsan_unaligned_write##bytes(void* p) { hook(p, bytes, true, WEFT_PC); }          \
-  void __tsan_volatile_read##bytes(void* p) { hook(p, bytes, false, WEFT_PC); }           \
-  void __tsan_volatile_write##bytes(void* p) { hook(p, bytes, true, WEFT_PC); }           \
-  void __tsan_unaligned_volatile_read##bytes(void* p) { hook(p, bytes, false, WEFT_PC); } \
-  void __tsan_unaligned_volatile_write##bytes(void* p) { hook(p, bytes, true, WEFT_PC); } \
+#define WEFT_ACCESSES(bytes)                                                                               \
+  void __tsan_read##bytes(void* p) { check_alignment(p, bytes, WEFT_PC), hook(p, bytes, false, WEFT_PC); } \
+  void __tsan_write##bytes(void* p) { check_alignment(p, bytes, WEFT_PC), hook(p, bytes, true, WEFT_PC); } \
+  void __tsan_unaligned_read##bytes(void* p) { hook(p, bytes, false, WEFT_PC); }                           \
+  void __tsan_unaligned_write##bytes(void* p) { hook(p, bytes, true, WEFT_PC); }                           \
+  void __tsan_volatile_read##bytes(void* p) {                                                              \
+    check_alignment(p, bytes, WEFT_PC), hook(p, bytes, false, WEFT_PC);                                    \
+  }                                                                                                        \
+  void __tsan_volatile_write##bytes(void* p) {                                                             \
+    check_alignment(p, bytes, WEFT_PC), hook(p, bytes, true, WEFT_PC);                                     \
+  }                                                                                                        \
+  void __tsan_unaligned_volatile_read##bytes(void* p) { hook(p, bytes, false, WEFT_PC); }                  \
+  void __tsan_unaligned_volatile_write##bytes(void* p) { hook(p, bytes, true, WEFT_PC); }                  \
   void __tsan_read_write##bytes(void* p) { hook(p, bytes, false, WEFT_PC), hook(p, bytes, true, WEFT_PC); }
 WEFT_ACCESSES(1)
 WEFT_ACCESSES(2)

@@ -46,9 +46,8 @@ void reserve() {
 }
 
 char* place_range(std::size_t size, std::size_t alignment, const char* name) {
-  used = (used + alignment - 1) / alignment * alignment;
   // On the alignment that was asked for and on no larger one, so that what counts on more fails.
-  if (alignment <= 16 && used % 32 == 0) used += 16;
+  used = (used + 2 * alignment - 1) / (2 * alignment) * (2 * alignment) + alignment;
   char* begin = memory + used;
   WEFT_UNPOISON(begin, size);
   std::memset(begin, 0xFF, size);

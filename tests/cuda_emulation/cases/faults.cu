@@ -128,6 +128,13 @@ __global__ void misaligned_copy_kernel(const float* in) {
   cp_async<16>(buffer + threadIdx.x, in);  // HERE misaligned_copy
 }
 
+__global__ void misaligned_kernel(float4* out) {
+  SHARED(float, tile, [block * 4]);
+  auto* words = reinterpret_cast<float4*>(tile);
+  words[threadIdx.x] = make_float4(1, 2, 3, 4);
+  out[threadIdx.x] = words[threadIdx.x];  // HERE misaligned
+}
+
 __global__ void divergent_barrier_kernel(int n) {
   if (static_cast<int>(threadIdx.x) < n)
     __syncthreads();  // AND divergent_barrier
@@ -241,6 +248,7 @@ CASE(copy_without_barrier) {
 CASE(misaligned_copy) {
   launch(misaligned_copy_kernel, 1, 32, 512, new_stream(), device_numbers<float>(128));
 }
+CASE(misaligned) { launch(misaligned_kernel, 1, block, 0, new_stream(), device_memory<float4>(block)); }
 CASE(divergent_barrier) { launch(divergent_barrier_kernel, 1, block, 0, new_stream(), 40); }
 CASE(barrier_after_exit) { launch(barrier_after_exit_kernel, 1, block, 0, new_stream(), 40); }
 CASE(deadlock) { launch(deadlock_kernel, 1, block, 0, new_stream()); }
