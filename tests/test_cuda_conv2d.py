@@ -1,7 +1,7 @@
 """The CUDA backend's methods of convolution, each path of them at the smallest shapes that take it.
 
-The oracle are the CPU's kernels in double precision. What a shape reaches follows from the estimate of conv2d_plan.cpp for
-132 multiprocessors, which the emulated device has as well.
+The oracle are the CPU's kernels in double precision. Which tiles a shape takes follows from the estimate of
+conv2d_plan.cpp for 132 multiprocessors, which the emulated device has as well.
 """
 
 from __future__ import annotations
@@ -47,6 +47,31 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     # Groups: with a tile each, with parts.
     ((3, 24, 9, 9, 36, 3, 3), {"groups": 3, "padding": 1}),
     ((2, 8, 6, 6, 8, 3, 3), {"groups": 2, "stride": 2}),
+    # Depthwise: each size and stride; channels by fours and not; several pieces of dw; odd padding of both parities.
+    *(
+        ((3, channels, 13, 11, channels, size, size), {"groups": channels, "stride": stride, "padding": padding})
+        for size, channels in ((3, 8), (3, 5), (5, 4), (7, 3))
+        for stride, padding in ((1, size // 2), (2, size // 2), (2, (0, 1, 1, 2)))
+    ),
+    ((40, 4, 12, 16, 4, 3, 3), {"groups": 4, "padding": (4, 3, 2, 2)}),  # padding beyond the kernel
+    ((1, 140, 2, 1, 140, 3, 3), {"groups": 140, "padding": 1}),
+    ((1, 3, 2, 2, 3, 3, 3), {"groups": 3, "stride": 2, "padding": 2}),
+    # Few channels: each width and stride, filters of 4 and 8 at a time, pieces of an image and several images at once,
+    # more channels out than a block takes, dw of 8 and 16 channels at a time.
+    *(
+        ((3, c, 13, 11, k, r, s), {"stride": stride, "padding": s // 2})
+        for c, k, r, s in ((1, 6, 5, 5), (3, 20, 2, 3), (4, 9, 7, 7), (7, 16, 5, 5))
+        for stride in (1, 2, (2, 1), (1, 2), (3, 2), 3)
+    ),
+    ((2, 3, 70, 75, 27, 3, 3), {"padding": 1}),
+    ((2, 3, 141, 139, 27, 5, 5), {"stride": 2, "padding": (1, 2, 3, 0)}),
+    ((5, 2, 40, 90, 16, 7, 7), {"padding": 3}),
+    ((67, 1, 6, 5, 6, 3, 3), {}),  # the batch's end within a block
+    ((1, 1, 1, 300, 3, 1, 7), {}),
+    ((1, 4, 40, 40, 130, 3, 3), {"padding": 1}),
+    ((2, 4, 9, 8, 4, 3, 3), {"groups": 4, "dilation": 2}),  # not depthwise's: dilation, two strides, two sizes
+    ((2, 4, 9, 8, 4, 3, 3), {"groups": 4, "stride": (2, 1)}),
+    ((2, 4, 9, 8, 4, 3, 1), {"groups": 4}),
 ]
 IDS = [f"{'x'.join(map(str, size))}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for size, options in CASES]
 

@@ -11,6 +11,16 @@ void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a);
 void conv2d_simple_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a);
 void conv2d_simple_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a);
 
+// groups = C = K, 3x3 to 7x7, stride 1 or 2.
+bool conv2d_depthwise_forward(Stream& stream, const Conv2dForwardArgs& a);
+bool conv2d_depthwise_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a);
+bool conv2d_depthwise_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a);
+
+// Few input channels, 3, 5 or 7 columns; forward has them with strides of 1 and 2 along the columns.
+bool conv2d_takes_direct(const Conv2dParams& p, DType dtype);
+bool conv2d_direct_forward(Stream& stream, const Conv2dForwardArgs& a);
+bool conv2d_direct_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a);
+
 // Matrix products over pixels and taps that are gathered from the images, float32 of less than 2^31 elements.
 bool conv2d_takes_implicit_gemm(const Conv2dParams& p, DType dtype);
 bool conv2d_implicit_gemm_forward(Stream& stream, const Conv2dForwardArgs& a);

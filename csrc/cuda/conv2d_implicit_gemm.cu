@@ -20,11 +20,11 @@
 // has SMs, the taps are split, and a second launch adds the parts in order (conv2d_plan.h chooses).
 //
 // Cost, for 2 N P Q K C/G R S floating-point operations at 60 TFLOP/s: per stage of 16 taps a thread of the
-// 128 x 128 tile issues 1024 FFMA, 64 loads of shared memory, 8 copies with about 6 instructions of gathering
-// each, 2 of the weight: 88%, so some 50 TFLOP/s where tiles fill the device; 93% of that with 64 channels.
-// ResNet-50's 3x3 of 64 channels at 56x56, batch 32: 7.4 GFLOP, 0.16 ms; its bytes, 51 MB, take 0.012.
-// Source: Chetlur et al., "cuDNN: efficient primitives for deep learning", 2014 (the product that is never
-// stored).
+// 128 x 128 tile issues 1024 FFMA, 64 loads of shared memory, 8 copies with some 14 instructions each for
+// their address and the padding, and 2 copies of the weight: by the machine code 79% are FFMA, 84% where
+// pixels go by fours, 73% with 64 channels. So 44 to 50 TFLOP/s where the tiles fill the device. ResNet-50's
+// 3x3 of 64 channels at 56x56, batch 32: 7.4 GFLOP, 0.17 ms; its bytes, 51 MB, take 0.012. Source: Chetlur et
+// al., "cuDNN: efficient primitives for deep learning", 2014 (the product that is never stored).
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
 #include "cuda/conv2d_plan.h"
@@ -216,18 +216,6 @@ __global__ void __launch_bounds__(square* pack_rows) pack_kernel(const __grid_co
   }
 }
 
-constexpr int sum_block = 256;
-__global__ void __launch_bounds__(sum_block) sum_splits_kernel(SumOfSplits a) {
-  for (std::int64_t i = std::int64_t{blockIdx.x} * sum_block + threadIdx.x; i < a.count;
-       i += std::int64_t{gridDim.x} * sum_block) {
-    float sum = a.partial[i];
-#pragma unroll 4
-    for (int s = 1; s < a.splits; ++s) sum += a.partial[s * a.count + i];
-    if (a.bias) sum += a.bias[i / a.inner % a.channels];
-    a.out[i] = a.relu && sum <= 0 ? 0.f : sum;
-  }
-}
-
 int greatest_divisor(int a, int b) { return b == 0 ? a : greatest_divisor(b, a % b); }
 
 Axis forward_axis(std::int64_t out, std::int64_t stride, std::int64_t pad, std::int64_t dilation,
@@ -398,11 +386,6 @@ void multiply(Stream& stream, Product& p, const Conv2dParams& c, const float* we
 }
 
 }  // namespace
-
-void sum_splits(Stream& stream, const SumOfSplits& sum) {
-  launch(sum_splits_kernel, dim3(grid_for(stream, sum.count, sum_block)), dim3(sum_block), 0, handle(stream),
-         sum);
-}
 
 bool conv2d_takes_implicit_gemm(const Conv2dParams& p, DType dtype) {
   const std::int64_t limit = (std::int64_t{1} << 31) - 256;  // offsets are of 32 bits

@@ -9,6 +9,7 @@
 #pragma once
 #include "cuda/device/divide.h"
 #include "cuda/device/tile.h"
+#include "cuda/kernels.h"
 
 namespace weft::cuda {
 
@@ -39,12 +40,13 @@ __device__ __forceinline__ void gather_across(float* to, const GatherImage& imag
   static_assert(Threads % groups == 0);
   const int i = threadIdx.x % groups * Width, first = threadIdx.x / groups;
   const Entry a = of[i];
+  const float* const from = image.data + a.offset;
 #pragma unroll
   for (int r = 0; r < (BK + rows - 1) / rows; ++r) {
     const int k = first + r * rows;
     if (BK % rows != 0 && k >= BK) break;
     const Entry b = along[k];
-    cp_async<4 * Width>(to + k * Pitch + i, image.data + (a.offset + b.offset), image.holds(a, b));
+    cp_async<4 * Width>(to + k * Pitch + i, from + b.offset, image.holds(a, b));
   }
 }
 
@@ -58,11 +60,12 @@ __device__ __forceinline__ void gather_along(float* to, const GatherImage& image
   for (int part = 0; part < BK / 8; ++part) {
     const int k = first + part * 8;
     const Entry b = along[k];
+    const float* const from = image.data + b.offset;
 #pragma unroll
     for (int r = 0; r < B * 8 / Threads; ++r) {
       const int i = threadIdx.x / 8 + r * (Threads / 8);
       const Entry a = of[i];
-      cp_async<4>(to + k * Pitch + i, image.data + (a.offset + b.offset), image.holds(a, b));
+      cp_async<4>(to + k * Pitch + i, from + a.offset, image.holds(a, b));
     }
   }
 }
