@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
 MODULE = f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-BUILDS, ORDERS = emulate_cuda.OPTIONS, emulate_cuda.ORDERS
+BUILDS = {"plain": [], "checker": ["-DWEFT_CUDA_CHECKER=ON"], "sanitizers": ["-DWEFT_SANITIZE=ON"]}
 
 # A file's tests, by the beginning of its name; those of the headers that many include stand last.
 TESTS = [
@@ -200,20 +200,21 @@ def mutants_of(path: Path) -> list[Mutant]:
 class Build:
     """A configured and built folder, from which mutants are linked."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, jobs: int, options: list[str]) -> None:
         self.name, self.folder = name, WORK / name
         cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         assert cmake, "cmake is missing"
         import pybind11
 
         options = [
+            *options,
             *("-G", "Ninja", "-DWEFT_ISAS=none", "-DWEFT_CUDA=EMULATED", *BUILDS[name]),
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]
         run = {"check": True, "stdout": subprocess.DEVNULL}
         subprocess.run([cmake, "-S", str(ROOT), "-B", str(self.folder), *options], **run)  # type: ignore[call-overload]
-        subprocess.run([cmake, "--build", str(self.folder)], **run)  # type: ignore[call-overload]
+        subprocess.run([cmake, "--build", str(self.folder), "--parallel", str(jobs)], **run)  # type: ignore[call-overload]
         commands = json.loads((self.folder / "compile_commands.json").read_text())
         self.compile = {
             entry["file"]: shlex.split(entry["command"]) for entry in commands if entry["file"].endswith(".cu")
@@ -255,7 +256,8 @@ class Build:
             if source == original:
                 command[command.index("-c") + 1] = str(changed)
             command.insert(command.index("-c"), f"-I{place / 'overlay'}")
-            command = [part for part in command if part not in ("-MD",)]
+            # A guard's removal may leave a variable unused.
+            command = [part for part in command if part not in ("-MD", "-Werror")]
             if subprocess.run(command, cwd=self.folder, capture_output=True).returncode != 0:
                 return False
             objects.append(str(target))
@@ -305,7 +307,7 @@ class Worker:
         """The unbroken module must pass; its time sets the limit for the broken ones."""
         for build in self.builds.values():
             shutil.copy(build.folder / MODULE, self.place / "weft")
-            for order in ORDERS[build.name]:
+            for order in emulate_cuda.ORDERS[build.name]:
                 start = time.monotonic()
                 if not self.passes(build, tests, order, 3600):
                     sys.exit(f"without a mutant {' '.join(tests)} fails: build {build.name}, order {order}")
@@ -320,7 +322,7 @@ class Worker:
                 outcome[build.name] = "invalid"
                 break
             key = (build.name, *tests)
-            good = all(self.passes(build, tests, order, self.limits[key]) for order in ORDERS[build.name])
+            good = all(self.passes(build, tests, order, self.limits[key]) for order in emulate_cuda.ORDERS[build.name])
             outcome[build.name] = "survived" if good else "caught"
             if not good and not every_build:
                 break
@@ -338,14 +340,14 @@ def known_results() -> dict[str, dict[str, str]]:
     return {row["key"]: row["outcome"] for row in rows}
 
 
-def run_all(chosen: list[Mutant], names: list[str], workers: int, every_build: bool) -> None:
+def run_all(chosen: list[Mutant], names: list[str], workers: int, every_build: bool, options: list[str]) -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     known = known_results()
     waiting = [mutant for mutant in chosen if mutant.key not in known]
     print(f"{len(chosen)} mutants, {len(chosen) - len(waiting)} known already", flush=True)
     if not waiting:
         return
-    builds = {name: Build(name) for name in names}
+    builds = {name: Build(name, workers, options) for name in names}
     limits: dict[tuple[str, ...], float] = {}
     pool = [Worker(number, builds, limits) for number in range(workers)]
     for tests in dict.fromkeys(tuple(tests_of(mutant.path)) for mutant in waiting):
@@ -402,6 +404,7 @@ def main() -> int:
     parser.add_argument("-j", type=int, default=1, dest="workers", help="mutants at a time")
     parser.add_argument("--builds", nargs="+", choices=list(BUILDS), default=list(BUILDS))
     parser.add_argument("--all-builds", action="store_true", help="go on after the first build that catches it")
+    parser.add_argument("--cmake", action="append", default=[], help="an option for CMake, like --cmake=-DX=ON")
     parser.add_argument("--list", action="store_true", help="only print the mutants")
     parser.add_argument("--report", action="store_true", help="only print the tables")
     arguments = parser.parse_args()
@@ -420,7 +423,7 @@ def main() -> int:
             print(f"{mutant.path}:{mutant.line}: {mutant.kind}: `{mutant.old}` -> `{mutant.new}`")
         return 0
     if not arguments.report:
-        run_all(chosen, arguments.builds, arguments.workers, arguments.all_builds)
+        run_all(chosen, arguments.builds, arguments.workers, arguments.all_builds, arguments.cmake)
     report(chosen)
     return 0
 
