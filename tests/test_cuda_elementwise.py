@@ -383,3 +383,17 @@ def test_bad_indices_are_passed_over(rng: np.random.Generator) -> None:
         assert [values(x)[7].any() for x in outputs[:3]] == [False] * 3
     (selected, *_) = replay.call([good])
     assert (values(selected) == 1).all()
+
+
+@pytest.mark.parametrize("count", [1, 511, 4096, 4097, 40_000, 1_100_000])
+def test_the_first_bad_index_is_told(rng: np.random.Generator, count: int) -> None:
+    """By one block and by many."""
+    x, good = K.zeros((5,)), np.zeros(count, np.int64)
+    for place in sorted({0, count // 3, count - 1}) if count < 100_000 else [count - 1]:
+        index = good.copy()
+        index[place:] = rng.integers(6, 9, count - place)
+        index[place] = 5
+        with pytest.raises(IndexError, match="index_select: index 5 is out of range for size 5"):
+            K.index_select(x, 0, index)
+    if count < 100_000:
+        assert K.index_select(x, 0, good).shape == (count,)
