@@ -107,6 +107,28 @@ def reference(function: Any, *args: Any, **kwargs: Any) -> Any:
         return function(*on_cpu(args), **{k: on_cpu(v) for k, v in kwargs.items()})
 
 
+def small_numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> K.Array:
+    """Whole numbers, or quarters for floats: bfloat16 has them too."""
+    low = 0 if dtype in ("uint8", "bool") else -40
+    whole = rng.integers(low, 2 if dtype == "bool" else 41, shape)
+    given = whole / 4 if dtype in ("float32", "float64", "bfloat16") else whole
+    return K.cast(np.asarray(given), dtype)
+
+
+def values(x: Any) -> np.ndarray:
+    """An array's elements as NumPy has them; bfloat16 as float32, which is exact."""
+    x = on_cpu(x)
+    return np.asarray(K.cast(x, "float32") if str(x.dtype) == "bfloat16" else x)
+
+
+def check_naive(function: Any, *args: Any) -> None:
+    """The result has the naive kernels' bits, NaN aside."""
+    found, expected = function(*args), reference(function, *args)
+    assert str(found.dtype) == str(expected.dtype)
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(values(found), values(expected))
+
+
 def check_largest(actual: Any, expected: Any, bound: float) -> None:
     """The largest error, measured by the largest value."""
     error = np.abs(np.asarray(actual) - np.asarray(expected)).max() / np.abs(np.asarray(expected)).max()
