@@ -137,7 +137,13 @@ const char* cudaGetErrorName(cudaError_t error) {
   const auto* found = find(error);
   return found != nullptr ? found->name : "unrecognized error code";
 }
+// Of a fault it tells more than a device's runtime could: where it was.
 const char* cudaGetErrorString(cudaError_t error) {
+  if (error == cudaErrorLaunchFailure && *emulated_fault() != '\0') {
+    thread_local std::string text;
+    text = std::string("unspecified launch failure: ") + emulated_fault();
+    return text.c_str();
+  }
   const auto* found = find(error);
   return found != nullptr ? found->text : "unrecognized error code";
 }
