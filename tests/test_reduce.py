@@ -179,6 +179,7 @@ def test_sums_are_accurate(every_isa: str) -> None:
             assert_close(K.sum(view, axis), exact, dtype="float32", factor=3)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("shape", [(300_007,), (3, 100_003), (100_003, 3), (64, 33, 100)], ids=str)
 def test_threads_do_not_change_bits(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
     x = rng.normal(size=shape).astype(np.float32)

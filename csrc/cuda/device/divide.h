@@ -36,4 +36,35 @@ class Divisor {
   std::uint32_t d_ = 1, multiplier_ = 1, shift_ = 0;
 };
 
+// The same for dividends below 2^52: where some are not below 2^31, by a quotient in double, which is off by
+// one at most.
+struct WideDivider {
+  WideDivider() = default;
+  // All dividends are below `limit`.
+  WideDivider(std::int64_t by, std::int64_t limit)
+      : narrow(limit <= two_31), number(by < 1 ? 1 : by), inverse(1 / static_cast<double>(number)) {
+    if (narrow) quick = Divisor(number < two_31 ? number : two_31);
+  }
+  // n becomes the quotient; returns the remainder.
+  __device__ std::int64_t split(std::int64_t& n) const {
+    std::int64_t q = narrow ? quick.quotient(static_cast<int>(n))
+                            : static_cast<std::int64_t>(static_cast<double>(n) * inverse);
+    std::int64_t rest = n - q * number;
+    if (rest < 0) {
+      --q;
+      rest += number;
+    } else if (rest >= number) {
+      ++q;
+      rest -= number;
+    }
+    n = q;
+    return rest;
+  }
+  static constexpr std::int64_t two_31 = std::int64_t{1} << 31;
+  bool narrow = true;
+  std::int64_t number = 1;
+  double inverse = 1;
+  Divisor quick;
+};
+
 }  // namespace weft::cuda
