@@ -136,7 +136,10 @@ void Recording::replay() {
     run();
   } else {
     stream.use(kept_);
-    if (!graph_) graph_ = cuda::make_graph(stream, run, *pool_);
+    if (!graph_) {
+      workspaces_ = std::make_unique<Pool>(device_);
+      graph_ = cuda::make_graph(stream, run, *workspaces_);
+    }
     graph_->launch(stream);
   }
   for (const auto& storage : updated_) ++storage->version;

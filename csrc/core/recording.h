@@ -102,7 +102,10 @@ class Recording {
   std::vector<Unit> arguments_;
   std::vector<std::shared_ptr<Storage>> kept_;     // memory from outside of the pool
   std::vector<std::shared_ptr<Storage>> updated_;  // whose versions a replay counts up
-  std::unique_ptr<cuda::Graph> graph_;             // on CUDA, made at the first replay
+  // On CUDA: kernels' workspaces, apart from the pool, whose blocks are taken by arrays at some time of the
+  // step.
+  std::unique_ptr<Pool> workspaces_;
+  std::unique_ptr<cuda::Graph> graph_;  // on CUDA, made at the first replay
 };
 
 // While it lives the thread is in no recording: for what is made once and stays.

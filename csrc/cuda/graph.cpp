@@ -1,8 +1,7 @@
 // A recorded step as a CUDA graph: one launch for all of its kernels.
 //
 // The launches run once more under stream capture, which executes nothing and gives the graph. Kernels'
-// workspaces come from the recording's pool then and stay its own, so that no one else writes there when the
-// graph runs.
+// workspaces come from a pool of the graph's own then, so that nobody else writes there when it runs.
 #include <algorithm>
 
 #include "cuda/runtime.h"

@@ -24,7 +24,7 @@ struct Properties {
 const Properties& properties(const Stream& stream);
 
 // Device memory for the time of the launches that follow on `stream`: freed in the stream's order, so leaving
-// the scope at once is right. In a recorded step it comes from the recording's pool. Not initialized.
+// the scope at once is right. In a graph it comes from the graph's own pool. Not initialized.
 class Workspace {
  public:
   Workspace(const Stream& stream, std::size_t bytes);
