@@ -70,7 +70,7 @@ else()
       message(FATAL_ERROR "WEFT_CUDA_CHECKER and WEFT_SANITIZE exclude each other")
     endif()
     # Only compiled so: the calls go to the emulator's checker, not to ThreadSanitizer.
-    set_property(SOURCE ${cuda_sources} APPEND PROPERTY COMPILE_OPTIONS -fsanitize=thread -O1 -g1)
+    set_property(SOURCE ${cuda_sources} APPEND PROPERTY COMPILE_OPTIONS -fsanitize=thread -O1 -g1 -Wno-attributes)
   endif()
 endif()
 target_include_directories(weft_cuda PRIVATE csrc)

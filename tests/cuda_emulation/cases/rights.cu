@@ -125,6 +125,21 @@ __global__ void votes_kernel(unsigned* out) {
                             1000 * __syncthreads_and(threadIdx.x != 9));
 }
 
+struct Entry {
+  int offset, row, column, other;
+};
+__device__ Entry entry_of(int i, int n) {
+  if (i >= n) return {0, -1, -1, -1};
+  return {i, i / 3, i % 3, n};
+}
+__global__ void structs_kernel(int* out, int n) {
+  SHARED(Entry, entries, [64]);
+  entries[threadIdx.x] = entry_of(static_cast<int>(threadIdx.x), n);
+  __syncthreads();
+  const Entry other = entries[threadIdx.x ^ 1];
+  out[threadIdx.x] = other.row + other.other;
+}
+
 __global__ void exits_kernel(int* out, int n) {
   if (static_cast<int>(threadIdx.x) >= n) return;
   __syncthreads();
@@ -218,6 +233,13 @@ CASE(votes) {
   const std::vector<unsigned> lane_9(all.begin() + 9 * 12, all.begin() + 10 * 12);
   expect(lane_9 == std::vector<unsigned>{0x49249249u, 1, 0, 496, 31, 0xffffffe1u, 11, 9, 12, 24, 0xfffu, 132},
          "the votes");
+}
+
+CASE(structs) {
+  int* out = device_memory<int>(64);
+  launch(structs_kernel, 1, 64, 0, new_stream(), out, 40);
+  cudaDeviceSynchronize();
+  expect(to_host(out, 64)[9] == 42, "the neighbour's struct");
 }
 
 CASE(exits) {

@@ -215,7 +215,8 @@ CASE(sticky_fault) {
   expect(cudaMalloc(&p, 4) == cudaErrorLaunchFailure, "and again");
   expect(cudaGetLastError() == cudaErrorLaunchFailure && cudaGetLastError() == cudaErrorLaunchFailure,
          "for ever");
-  expect(std::strstr(cudaGetErrorString(cudaErrorLaunchFailure), "fail_kernel") != nullptr, "the kernel's name");
+  expect(std::strstr(cudaGetErrorString(cudaErrorLaunchFailure), "fail_kernel") != nullptr,
+         "the kernel's name");
 }
 
 CASE(host_function) {
