@@ -208,6 +208,7 @@ def test_nan_goes_through(every_isa: str) -> None:
     assert np.isnan(out).sum() == 18
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("case", [0, 1, 2, 8, 10, 12, 14, 18])
 def test_same_bits_for_any_number_of_threads(case: int) -> None:
     size, options = CASES[case]

@@ -49,6 +49,7 @@ def test_nan_reaches_its_windows_and_no_others(every_isa: str) -> None:
     assert (np.isnan(out) == expected).all()
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("stride", [1, 2])
 def test_same_bits_for_any_number_of_threads(rng: np.random.Generator, stride: int) -> None:
     x = rng.normal(size=(3, 11, 29, 30)).astype(np.float32)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 import weft.kernels as K
 from helpers import reference, threads
 
+pytestmark = pytest.mark.cpu
+
 BOUND = 1e-5  # of the largest error, relative to the largest value: docs/convolution.md
 
 # N, C, K, H, W and padding; what each is there for.

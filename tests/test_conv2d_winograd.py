@@ -14,6 +14,8 @@ import weft
 import weft.kernels as K
 from helpers import reference, threads
 
+pytestmark = pytest.mark.cpu
+
 # Largest error, relative to the largest value of the result, that each setting may make: docs/convolution.md.
 BOUND = {"fast": 1e-5, "accurate": 3e-6, "direct": 5e-6}
 

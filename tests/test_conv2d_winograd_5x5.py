@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import weft.kernels as K
 from helpers import check_convolution, threads
 
+pytestmark = pytest.mark.cpu
+
 BOUND = 1e-5  # of the largest value of the result: docs/convolution.md
 
 # N, C, K, H, W; what each is there for.

@@ -13,6 +13,8 @@ import weft
 import weft.kernels as K
 from helpers import check_convolution, check_largest, reference, threads
 
+pytestmark = pytest.mark.cpu
+
 BOUND = 1e-5  # of the largest value of the result: docs/convolution.md
 
 # N, C, K, H, W; what each is there for.

@@ -13,7 +13,7 @@ import pytest
 from test_conv2d import arrays, wide
 
 import weft.kernels as K
-from helpers import assert_close, default_device, on_cpu
+from helpers import assert_close, default_device, on_cpu, reference
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
@@ -118,6 +118,21 @@ def test_nan_and_infinity_stay_where_they_belong(channels_last: bool) -> None:
     dx = ~np.isfinite(np.asarray(K.conv2d_backward_input(cotangent, weight, x.shape, padding=1)))
     assert dx[0, :, 0:2, 7:9].all()
     assert dx.sum() == 8 * 4
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (5, 2)])
+def test_depthwise_padding_is_not_multiplied(size: int, stride: int, channels_last: bool) -> None:
+    """Infinite factors: the naive kernels leave out what lies in the padding."""
+    options: dict[str, Any] = {"groups": 4, "stride": stride, "padding": (size // 2, 0, 1, size // 2)}
+    x, weight, _, dout = arrays((2, 4, 10, 9, 4, size, size), options)
+    weight[1, 0, 0, 0], weight[2, 0, size - 1, size - 1] = np.inf, -np.inf
+    given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
+    wx, ww, wd = wide(x, weight, dout)
+    out = reference(K.conv2d, wx, ww, **options)
+    assert_close(K.conv2d(given, weight, **options), out, dtype="float32", terms=99)
+    dx = reference(K.conv2d_backward_input, wd, ww, x.shape, **options)
+    assert_close(K.conv2d_backward_input(cotangent, weight, x.shape, **options), dx, dtype="float32", terms=99)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 0, 8, 8)], ids=str)

@@ -83,6 +83,7 @@ def test_errors() -> None:
         nn.Linear(2, 2).to(memory_format="last")
 
 
+@pytest.mark.cpu
 def test_numpy_and_dlpack_keep_strides() -> None:
     y = last(images(2, 3, 4, 5))
     assert np.asarray(y).strides == (240, 4, 60, 12)
@@ -400,6 +401,7 @@ def test_batch_norm(every_isa: str, shape: tuple[int, ...], dtype: str, relu: bo
 # --- the same bits
 
 
+@pytest.mark.cpu
 def test_same_bits_for_any_number_of_threads() -> None:
     x, dout = last(images(6, 40, 30, 29)), last(images(6, 40, 30, 29, seed=1))
     depthwise, pixels, full = images(40, 1, 3, 3), images(40, 40, 1, 1), images(40, 40, 3, 3)

@@ -391,9 +391,11 @@ bool conv2d_takes_implicit_gemm(const Conv2dParams& p, DType dtype) {
   const std::int64_t limit = (std::int64_t{1} << 31) - 256;  // offsets are of 32 bits
   const std::int64_t x = p.N * p.C * p.H * p.W, out = p.N * p.K * p.P * p.Q,
                      weight = p.K * (p.C / p.groups) * p.R * p.S;
+  // What a tap may reach for, from the padding on.
+  const std::int64_t padded = (p.H + p.pad_top + p.pad_bottom) * (p.W + p.pad_left + p.pad_right);
   return dtype == DType::float32 && x > 0 && out > 0 && weight > 0 && x < limit && out < limit &&
          weight < limit && p.H + p.pad_top + p.pad_bottom < 1 << 28 &&
-         p.W + p.pad_left + p.pad_right < 1 << 28;
+         p.W + p.pad_left + p.pad_right < 1 << 28 && padded < limit / p.C && padded < limit / p.K;
 }
 
 bool conv2d_implicit_gemm_forward(Stream& stream, const Conv2dForwardArgs& a) {
