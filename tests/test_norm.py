@@ -36,7 +36,7 @@ def draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> dict[s
 
 def both_ways(v: dict[str, np.ndarray], training: bool, relu: bool, residual: bool, affine: bool = True) -> list[Any]:
     """Everything that forward and backward make, by name of its meaning."""
-    v = {name: value.copy() for name, value in v.items()}
+    v = {name: K.asarray(value.copy()) for name, value in v.items()}
     weight, bias = (v["weight"], v["bias"]) if affine else (None, None)
     add = v["residual"] if residual else None
     out, mean, inv_std = K.batch_norm(v["x"], weight, bias, v["mean"], v["var"], None, add, training, 0.3, 1e-5, relu)
@@ -128,6 +128,7 @@ def test_group_norm(every_isa: str, rng: np.random.Generator, groups: int, size:
         assert_close(a, e, dtype=dtype, terms=18 * int(np.prod(size)), factor=4)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("shape", [(40, 17, 8, 8), (2, 3, 70, 71), (64, 130)], ids=str)
 def test_same_bits_for_any_number_of_threads(every_isa: str, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
     v = draw(rng, shape, "float32")
@@ -141,6 +142,7 @@ def test_same_bits_for_any_number_of_threads(every_isa: str, rng: np.random.Gene
     assert len(results) == 1
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("groups", [1, 8])
 def test_group_norm_has_the_same_bits_for_any_number_of_threads(
