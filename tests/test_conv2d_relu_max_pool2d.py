@@ -145,6 +145,7 @@ def test_drawn_problems(every_isa: str, problem: Any, seed: int) -> None:
     check(*problem, seed=seed)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("case", [0, 1, 2, 3, 4, 5, 8, 9])
 def test_same_bits_for_any_number_of_threads(case: int) -> None:
     size, options = CASES[case]

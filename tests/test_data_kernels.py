@@ -74,6 +74,7 @@ def test_warp_torch(every_implementation: str, rng: np.random.Generator, size: t
     assert_close(out, wanted, dtype="float32", factor=4)
 
 
+@pytest.mark.cpu
 def test_any_thread_count(rng: np.random.Generator) -> None:
     images, (scale, shift) = images_of(rng, (50, 3, 28, 28)), channels(rng, 3)
     index, theta = rng.integers(0, 50, 64), maps(rng, 64)

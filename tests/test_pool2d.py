@@ -186,6 +186,7 @@ def test_index_from_elsewhere(every_isa: str) -> None:
     assert dx.sum() == 1
 
 
+@pytest.mark.cpu
 def test_any_thread_count(rng: np.random.Generator) -> None:
     x = draw(rng, (16, 6, 29, 31))
     runs = []

@@ -1,4 +1,5 @@
-// Pooling; the definitions are in ops/pool2d.h. Forward, a thread looks at the window of its output element.
+// Pooling; the definitions are in ops/pool2d.h. The windows that networks have most go their own way (pool2d_fast.cu);
+// all others: forward, a thread looks at the window of its output element.
 // Backward, a thread gathers for its input element from the windows that hold it, in the order of the naive
 // kernel (row-major): no atomics, and each element of dx is written once. With the channels last both take 16
 // bytes of neighbouring channels, so all accesses are whole; row by row neighbouring threads take
@@ -6,6 +7,7 @@
 //
 // All are bound by memory: an element of x, of out, of the index and of their gradients is moved once. At 4.3
 // TB/s, 64 MB of x pooled 2x2 (16 MB out, 16 MB index): 22 us forward and 22 us backward.
+#include "cuda/pool2d_fast.h"
 #include "cuda/pool2d_windows.h"
 
 namespace weft::cuda {
@@ -257,6 +259,7 @@ void scatter(Stream& stream, const MaxPool2dBackwardArgs& a) {
 }  // namespace
 
 void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) {
+  if (max_pool2d_fast(stream, a)) return;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     choose<T>(a.p, aligned(a.x) && aligned(a.out) && aligned(a.index), [&](auto i, auto v) {
@@ -267,6 +270,7 @@ void max_pool2d_forward(Stream& stream, const MaxPool2dArgs& a) {
 }
 
 void max_pool2d_backward(Stream& stream, const MaxPool2dBackwardArgs& a) {
+  if (max_pool2d_backward_fast(stream, a)) return;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     if (!a.p.adaptive && a.p.R == 0) return scatter<T>(stream, a);
@@ -278,6 +282,7 @@ void max_pool2d_backward(Stream& stream, const MaxPool2dBackwardArgs& a) {
 }
 
 void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
+  if (avg_pool2d_fast(stream, a)) return;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     choose<T>(a.p, aligned(a.dst) && aligned(a.src), [&](auto i, auto v) {
@@ -288,6 +293,7 @@ void avg_pool2d_forward(Stream& stream, const AvgPool2dArgs& a) {
 }
 
 void avg_pool2d_backward(Stream& stream, const AvgPool2dArgs& a) {
+  if (avg_pool2d_backward_fast(stream, a)) return;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     choose<T>(a.p, aligned(a.dst) && aligned(a.src), [&](auto i, auto v) {
