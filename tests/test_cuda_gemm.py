@@ -52,7 +52,9 @@ def check_end(rng: np.random.Generator, a: weft.Tensor, b: weft.Tensor, dtype: s
 
 # The tile that the model of gemm_plan.h takes on 132 multiprocessors.
 TILES = [
-    ("large", (1300, 1304, 20)),  # 11 x 11 tiles of 128, the last ones in part; a stage and a part of one
+    ("huge", (2620, 1300, 20)),  # 11 x 11 tiles of 256 x 128, the last ones in part; a stage and a part of one
+    ("huge", (2563, 1283, 16)),
+    ("large", (1300, 1304, 20)),
     ("large", (1281, 1283, 16)),  # sizes that no vector fits
     ("middle", (512, 500, 36)),
     ("middle", (511, 513, 17)),

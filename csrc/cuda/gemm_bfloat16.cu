@@ -9,14 +9,14 @@ namespace weft::cuda {
 namespace {
 
 using Only = Tile<float, 64, 64, 16, 1, 4, 1, 2, 4>;
-constexpr TileShape tiles[] = {{64, 64, 16, 0.4 * 128 * 1750}};
+constexpr ProductTile tiles[] = {{64, 64, 16, 0.4 * 128 * 1750}};
 
 }  // namespace
 
 template <class Out>
 void multiply_tiled(Stream& stream, const Product<BFloat16, Out>& p) {
-  const TilePlan plan =
-      plan_tiles(tiles, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
+  const ProductPlan plan =
+      plan_product(tiles, 1, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
   multiply_in_parts(stream, p, plan.parts,
                     [&](const auto& q, int parts) { multiply_tiles<Only, false>(stream, q, parts); });
 }

@@ -11,13 +11,13 @@ namespace weft::cuda {
 namespace {
 
 using Only = Tile<double, 64, 64, 16, 1, 4, 1, 3, 2>;
-constexpr TileShape tiles[] = {{64, 64, 16, 0.5 * 64 * 1750}};
+constexpr ProductTile tiles[] = {{64, 64, 16, 0.5 * 64 * 1750}};
 
 }  // namespace
 
 void multiply_tiled(Stream& stream, const Product<double, double>& p) {
-  const TilePlan plan =
-      plan_tiles(tiles, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(double));
+  const ProductPlan plan =
+      plan_product(tiles, 1, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(double));
   multiply_in_parts(stream, p, plan.parts, [&](const Product<double, double>& q, int parts) {
     multiply_tiles<Only, false>(stream, q, parts);
   });

@@ -232,7 +232,7 @@ void launch_mma_of(Stream& stream, const P& p, int parts, bool a_along_k, bool b
 
 // mma.sync: 330 T multiply-adds a second on 132 SMs.
 constexpr double peak = 2.5e6;
-constexpr TileShape tiles[] = {{128, 128, BK, 0.7 * peak}, {64, 64, BK, 0.4 * peak}};
+constexpr ProductTile tiles[] = {{128, 128, BK, 0.7 * peak}, {64, 64, BK, 0.4 * peak}};
 
 }  // namespace
 
@@ -242,8 +242,8 @@ bool multiply_by_mma(Stream& stream, const Product<BFloat16, Out>& p) {
   const bool b_k = in_vectors(p.b, p.K, p.b_row, p.b_column, p.b_batch);
   if (!a_k && !in_vectors(p.a, p.M, p.a_row, p.a_column, p.a_batch)) return false;
   if (!b_k && !in_vectors(p.b, p.N, p.b_column, p.b_row, p.b_batch)) return false;
-  const TilePlan plan =
-      plan_tiles(tiles, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
+  const ProductPlan plan =
+      plan_product(tiles, 2, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
   multiply_in_parts(stream, p, plan.parts, [&](const auto& q, int parts) {
     plan.tile == 0 ? launch_mma_of<128>(stream, q, parts, a_k, b_k)
                    : launch_mma_of<64>(stream, q, parts, a_k, b_k);

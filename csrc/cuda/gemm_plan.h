@@ -4,25 +4,24 @@
 
 namespace weft::cuda {
 
-struct TileShape {
+struct ProductTile {
   int BM, BN, BK;
   double speed;  // multiply-adds an SM does in a microsecond, with one or two blocks of this tile
 };
-struct TilePlan {
+struct ProductPlan {
   int tile, parts;
 };
 
 // Blocks run in rounds, one to an SM; a block's time is that of its multiply-adds. Several parts cost a
 // second launch and their way through the L2.
-template <int Count>
-TilePlan plan_tiles(const TileShape (&tiles)[Count], int multiprocessors, std::int64_t batch, std::int64_t M,
-                    std::int64_t N, std::int64_t K, int size_of_sum) {
+inline ProductPlan plan_product(const ProductTile* tiles, int count, int multiprocessors, std::int64_t batch,
+                                std::int64_t M, std::int64_t N, std::int64_t K, int size_of_sum) {
   constexpr int most_parts = 32, fewest_steps = 2;
   constexpr double second_launch = 2, l2_bytes = 2.5e6, workspace = 64e6;  // in us, bytes in a us, bytes
-  TilePlan best{0, 1};
+  ProductPlan best{0, 1};
   double least = -1;
-  for (int t = 0; t < Count; ++t) {
-    const TileShape& tile = tiles[t];
+  for (int t = 0; t < count; ++t) {
+    const ProductTile& tile = tiles[t];
     const std::int64_t blocks = ceil_div(M, tile.BM) * ceil_div(N, tile.BN) * batch,
                        steps = ceil_div(K, tile.BK);
     for (int wanted = 1; wanted <= most_parts; wanted += wanted < 8 ? 1 : 4) {

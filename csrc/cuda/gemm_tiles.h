@@ -64,14 +64,9 @@ struct Operand {
     const int m = first_m(), k = first_k();
     T* const to = shared + k * pitch + m;
     const In* p = from;
-    if (limit == Rows && k_left >= Tile::BK) {
 #pragma unroll
-      for (int e = 0; e < count; ++e, p += stride) copy(to + e * (step_k * pitch + step_m), p, true);
-    } else {
-#pragma unroll
-      for (int e = 0; e < count; ++e, p += stride)
-        copy(to + e * (step_k * pitch + step_m), p, m + e * step_m < limit && k + e * step_k < k_left);
-    }
+    for (int e = 0; e < count; ++e, p += stride)
+      copy(to + e * (step_k * pitch + step_m), p, m + e * step_m < limit && k + e * step_k < k_left);
     from = How == Access::along_k ? from + Tile::BK : p;
   }
 
