@@ -76,9 +76,11 @@ struct Nest {
 };
 
 // The offsets of `Count` operands at packs first, first + step, ... A loop that is not unrolled, so that a
-// kernel is small; what it reads of an axis serves all packs of a thread.
+// kernel is small; what it reads of an axis serves all packs of a thread. Modulo 2^32, since packs beyond the
+// last may have any.
 template <int Count, int U>
-__device__ __forceinline__ void offsets(const Nest& nest, unsigned first, unsigned step, int (&at)[U][4]) {
+__device__ __forceinline__ void offsets(const Nest& nest, unsigned first, unsigned step,
+                                        unsigned (&at)[U][4]) {
   unsigned left[U];
 #pragma unroll
   for (int u = 0; u < U; ++u) {
@@ -95,13 +97,13 @@ __device__ __forceinline__ void offsets(const Nest& nest, unsigned first, unsign
       unsigned index;
       left[u] = divide(axis.size, left[u], index);
 #pragma unroll
-      for (int k = 0; k < Count; ++k) at[u][k] += static_cast<int>(index) * axis.strides[k];
+      for (int k = 0; k < Count; ++k) at[u][k] += index * static_cast<unsigned>(axis.strides[k]);
     }
   }
 #pragma unroll
   for (int u = 0; u < U; ++u)
 #pragma unroll
-    for (int k = 0; k < Count; ++k) at[u][k] += static_cast<int>(left[u]) * nest.axis[last].strides[k];
+    for (int k = 0; k < Count; ++k) at[u][k] += left[u] * static_cast<unsigned>(nest.axis[last].strides[k]);
 }
 
 // x[j] = the elements of a pack, of which `count` exist.
@@ -152,22 +154,26 @@ __global__ void __launch_bounds__(map_block)
   typename F::C z[E] = {};
   typename F::Out result[E];
   const unsigned first = blockIdx.x * static_cast<unsigned>(map_block * U) + threadIdx.x;
-  int at[U][4];
+  unsigned at[U][4];
   offsets<1 + F::inputs>(nest, first, map_block, at);
 #pragma unroll
   for (int u = 0; u < U; ++u) {
     const unsigned p = first + static_cast<unsigned>(u * map_block);
     if (p >= nest.packs) continue;
     const int count = p + 1 == nest.packs ? nest.rest : V;
-    if constexpr (F::inputs > 0) load_some<V>(x + u * V, a + at[u][1], nest.splat >> 1 & 1, count);
-    if constexpr (F::inputs > 1) load_some<V>(y + u * V, b + at[u][2], nest.splat >> 2 & 1, count);
-    if constexpr (F::inputs > 2) load_some<V>(z + u * V, c + at[u][3], nest.splat >> 3 & 1, count);
+    if constexpr (F::inputs > 0)
+      load_some<V>(x + u * V, a + static_cast<int>(at[u][1]), nest.splat >> 1 & 1, count);
+    if constexpr (F::inputs > 1)
+      load_some<V>(y + u * V, b + static_cast<int>(at[u][2]), nest.splat >> 2 & 1, count);
+    if constexpr (F::inputs > 2)
+      load_some<V>(z + u * V, c + static_cast<int>(at[u][3]), nest.splat >> 3 & 1, count);
   }
   f(result, x, y, z);
 #pragma unroll
   for (int u = 0; u < U; ++u) {
     const unsigned p = first + static_cast<unsigned>(u * map_block);
-    if (p < nest.packs) store_some<V>(out + at[u][0], result + u * V, p + 1 == nest.packs ? nest.rest : V);
+    if (p < nest.packs)
+      store_some<V>(out + static_cast<int>(at[u][0]), result + u * V, p + 1 == nest.packs ? nest.rest : V);
   }
 }
 
