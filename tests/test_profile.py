@@ -28,6 +28,8 @@ def test_a_launch_knows_its_work_and_its_origin(every_isa: str) -> None:
         K.matmul(a, b)
     (launch,) = p.launches
     space = "weft::reference" if every_isa == "reference" else f"weft::cpu::{every_isa}"
+    if K.default_device() != "cpu":
+        space = "weft::cuda"
     assert launch.kernel == f"{space}::gemm"
     assert launch.flop == 2 * 7 * 5 * 3
     assert launch.bytes == 4 * (35 + 15 + 21)

@@ -292,9 +292,10 @@ void bind_array(py::module_& m) {
         const DType wanted = d                                             ? d->dtype
                              : x.is_number && x->dtype() == DType::float64 ? DType::float32
                                                                            : x->dtype();
-        const Array as = wanted == x->dtype() ? x.array : cast(x, wanted);
-        if (x.is_number) return constant_on(as, chosen(on));
-        return on ? moved(as, *on) : as;
+        const auto as = [&] { return wanted == x->dtype() ? x.array : cast(x, wanted); };
+        if (!x.is_number) return on ? moved(as(), *on) : as();
+        const Unrecorded constant;
+        return constant_on(as(), chosen(on));
       },
       py::arg("x"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       "An Array over the memory of a NumPy array, a Tensor or anything with __dlpack__, without a copy where "
