@@ -176,9 +176,10 @@ void bind_exchange(py::class_<Array>& array) {
           "__dlpack__",
           [](const Array& x, const py::object& stream, const py::object&, const py::object&,
              const py::object& copy) {
-            // The consumer's stream cannot be made to wait without knowing its library: the host waits. -1: it
-            // wants no synchronization.
-            if (x.device().kind == Device::Kind::cuda && (stream.is_none() || stream.cast<long long>() != -1)) {
+            // The consumer's stream cannot be made to wait without knowing its library: the host waits. -1:
+            // it wants no synchronization.
+            if (x.device().kind == Device::Kind::cuda &&
+                (stream.is_none() || stream.cast<long long>() != -1)) {
               const py::gil_scoped_release release;
               cuda::synchronize(current_stream(x.device()));
             }

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "backend.h"
 #include "core/array.h"
 #include "core/memory.h"
+#include "core/recording.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/nest.h"
@@ -85,8 +87,11 @@ bool holds(DType dtype, std::int64_t value) {
   }
 }
 
-// A number as an array of rank 0. It goes through the stream: a replay needs the value again.
+// A number as an array of rank 0. It goes through the stream: a replay needs the value again. On a device,
+// where a kernel for one element takes as long as others, a recording keeps the array instead.
 Array number_as(const char* op, const Array& number, DType dtype, Device device) {
+  std::optional<Unrecorded> once;
+  if (device.kind != Device::Kind::cpu) once.emplace();
   const Array out = Array::empty({}, dtype, device);
   double value = 0;
   std::int64_t integer = 0;
