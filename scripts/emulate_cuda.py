@@ -5,7 +5,8 @@
     python scripts/emulate_cuda.py sanitizers [arguments of pytest]  # AddressSanitizer, UndefinedBehaviorSanitizer
 
 tests/cuda_emulation/README.md says what each of the three finds. Without arguments for pytest: in the order of threads
-and blocks that a loop has, all tests that can be on a device; else those that launch kernels for their own sake.
+and blocks that a loop has, the whole suite; else tests/test_cuda_*.py, which take every way through the kernels at
+small sizes.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ BUILDS = {
 ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["random:2"]}
 # These start processes that choose their own device.
 NEVER = {"bench", "cuda_emulation", "examples", "old_cpu"}
-# What runs no kernel of its own: whole trainings, files, text.
-ABOVE_KERNELS = NEVER | {"checkpoint", "init", "lr_scheduler", "serialization", "summary", "threads", "train"}
-ABOVE_KERNELS |= {"train_capture", "fusion", "models", "resnet", "golden"}
 
 
 def environment(kind: str, order: str) -> dict[str, str]:
@@ -39,9 +37,9 @@ def environment(kind: str, order: str) -> dict[str, str]:
     return added
 
 
-def files(without: set[str]) -> list[str]:
-    paths = sorted((instrumented.ROOT / "tests").glob("test_*.py"))
-    return [str(p.relative_to(instrumented.ROOT)) for p in paths if p.stem.removeprefix("test_") not in without]
+def files(pattern: str) -> list[str]:
+    paths = sorted((instrumented.ROOT / "tests").glob(pattern))
+    return [str(p.relative_to(instrumented.ROOT)) for p in paths if p.stem.removeprefix("test_") not in NEVER]
 
 
 def main() -> int:
@@ -53,8 +51,8 @@ def main() -> int:
     module = instrumented.build(name, *options)
     capture = ["--capture=sys"] if kind == "sanitizers" else []
     for order in ORDERS[kind]:
-        all_of_them = kind == "plain" and order == "forward"
-        tests = given or ["-n", "auto", *files(NEVER if all_of_them else ABOVE_KERNELS)]
+        every = kind == "plain" and order == "forward"
+        tests = given or ["-n", "auto", *files("test_*.py" if every else "test_cuda_*.py")]
         print(f"\n-- CUDA emulated, {kind}, {order}", flush=True)
         status = instrumented.run_tests(module, [*capture, *tests], environment(kind, order))
         if status != 0:

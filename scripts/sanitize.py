@@ -1,7 +1,7 @@
 """Builds the module with the address and undefined-behaviour sanitizers and runs the tests under them.
 
-The CPU's kernels; scripts/emulate_cuda.py sanitizers runs those of CUDA. Arguments are passed on to pytest; without any, all
-tests run but those that start an emulated processor.
+The CPU's kernels; scripts/emulate_cuda.py sanitizers runs those of CUDA. Arguments are passed on to pytest; without
+any, all tests run but those that start an emulated processor.
 """
 
 from __future__ import annotations
