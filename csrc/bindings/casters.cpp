@@ -89,8 +89,8 @@ Array from_dlpack(py::handle source) {
   const py::object given =
       device.kind == Device::Kind::cpu
           ? source.attr("__dlpack__")()
-          : source.attr("__dlpack__")(
-                py::arg("stream") = reinterpret_cast<std::uintptr_t>(current_stream(device).native()));
+          : source.attr("__dlpack__")(py::arg("stream") =
+                                          reinterpret_cast<std::uintptr_t>(current_stream(device).native()));
   py::capsule capsule = given;
   if (std::string(capsule.name()) != "dltensor") throw TypeError("array: not a fresh DLPack capsule");
   auto* managed = capsule.get_pointer<DLManagedTensor>();

@@ -153,9 +153,12 @@ void bind_pool2d(py::module_& m) {
       py::arg("stride") = py::none(), py::arg("padding") = 0, py::arg("dilation") = 1,
       py::arg("ceil_mode") = false, ReleaseGil(),
       "The gradient of max_pool2d, min_pool2d and adaptive_max_pool2d by their input: dx[index] += dout, "
-      "else 0.\n\ndout, index: the output's shape; index int32, as the forward pass gave it (one outside of the "
-      "image adds nothing). kernel_size and on: the forward pass's windows. They may be left out, and then any "
-      "index is one of the plane; with them a device can be quicker, and an index outside of its window may add "
+      "else 0.\n\ndout, index: the output's shape; index int32, as the forward pass gave it (one outside of "
+      "the "
+      "image adds nothing). kernel_size and on: the forward pass's windows. They may be left out, and then "
+      "any "
+      "index is one of the plane; with them a device can be quicker, and an index outside of its window may "
+      "add "
       "nothing. Returns shape input_size.\nValueError for shapes that do not fit.");
   bind_avg(m);
   bind_lp(m);

@@ -1,9 +1,9 @@
-// Pooling; the definitions are in ops/pool2d.h. The windows that networks have most go their own way (pool2d_fast.cu);
-// all others: forward, a thread looks at the window of its output element.
-// Backward, a thread gathers for its input element from the windows that hold it, in the order of the naive
-// kernel (row-major): no atomics, and each element of dx is written once. With the channels last both take 16
-// bytes of neighbouring channels, so all accesses are whole; row by row neighbouring threads take
-// neighbouring columns and the overlap of windows comes out of the L1 cache.
+// Pooling; the definitions are in ops/pool2d.h. The windows that networks have most go their own way
+// (pool2d_fast.cu); all others: forward, a thread looks at the window of its output element. Backward, a
+// thread gathers for its input element from the windows that hold it, in the order of the naive kernel
+// (row-major): no atomics, and each element of dx is written once. With the channels last both take 16 bytes
+// of neighbouring channels, so all accesses are whole; row by row neighbouring threads take neighbouring
+// columns and the overlap of windows comes out of the L1 cache.
 //
 // All are bound by memory: an element of x, of out, of the index and of their gradients is moved once. At 4.3
 // TB/s, 64 MB of x pooled 2x2 (16 MB out, 16 MB index): 22 us forward and 22 us backward.

@@ -40,8 +40,8 @@ struct MaxPool2dArgs {
   bool minimum;
 };
 // dx[index] += dout; dx elsewhere 0. An index outside of the plane adds nothing. p.R > 0: the windows that
-// the index was made of, so a kernel may leave out an index that lies outside of its window; with p.R = 0 of p
-// only N, C, H, W, P, Q count.
+// the index was made of, so a kernel may leave out an index that lies outside of its window; with p.R = 0 of
+// p only N, C, H, W, P, Q count.
 struct MaxPool2dBackwardArgs {
   Pool2dParams p;
   DType dtype;
