@@ -152,7 +152,8 @@ __global__ void __launch_bounds__(reduce_block)
   }
   if (active) {
     x += s.kept.offset(result);
-#pragma unroll 4
+    [[maybe_unused]] constexpr int ahead = sizeof(Part) > 8 ? 2 : 4;
+#pragma unroll ahead
     for (std::int64_t i = split * s.piece + row; i < end; i += rows) {
       const auto pack = load_pack<typename Op::Element, V>(x + s.reduced.offset(i));
 #pragma unroll
