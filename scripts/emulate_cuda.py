@@ -16,11 +16,10 @@ import sys
 import instrumented
 
 PLAIN = ["-DWEFT_CUDA=EMULATED", "-DWEFT_ISAS=none", "-DCMAKE_CXX_FLAGS_RELEASE=-O2"]
-# The sanitizers' build is that of scripts/sanitize.py: one module for the CPU's kernels and these.
 BUILDS = {
     "plain": ("cuda_plain", PLAIN),
     "checker": ("cuda_checker", [*PLAIN, "-DWEFT_CUDA_CHECKER=ON"]),
-    "sanitizers": ("sanitize", ["-DWEFT_CUDA=EMULATED", "-DWEFT_SANITIZE=ON"]),
+    "sanitizers": ("cuda_sanitizers", [*PLAIN[:2], "-DWEFT_SANITIZE=ON"]),
 }
 ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["random:2"]}
 # These start processes that choose their own device.

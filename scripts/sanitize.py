@@ -12,7 +12,7 @@ import instrumented
 
 
 def main() -> int:
-    module = instrumented.build("sanitize", "-DWEFT_SANITIZE=ON", "-DWEFT_CUDA=EMULATED")
+    module = instrumented.build("sanitize", "-DWEFT_SANITIZE=ON", "-DWEFT_CUDA=OFF")
     environment = instrumented.sanitizer_environment()
     tests = sys.argv[1:] or ["-n", "auto", "tests", "--ignore=tests/test_old_cpu.py"]
     return instrumented.run_tests(module, ["--capture=sys", *tests], environment)
