@@ -49,6 +49,7 @@ def test_omp_num_threads_is_the_default() -> None:
     assert done.stdout.strip() == "3", done.stderr
 
 
+@pytest.mark.cpu
 def test_freed_memory_is_used_again() -> None:
     x = np.ones(100_003, np.float32)
     K.relu(x)
@@ -60,6 +61,7 @@ def test_freed_memory_is_used_again() -> None:
     assert after["allocated"] == before["allocated"]
 
 
+@pytest.mark.cpu
 def test_peak_and_empty_cache() -> None:
     K.empty_cache()
     K.reset_peak_memory()
