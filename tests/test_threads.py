@@ -13,6 +13,8 @@ import pytest
 import helpers
 import weft
 
+pytestmark = pytest.mark.cpu  # threads, and the mode of their arithmetic
+
 FORK = """
 import os, signal
 import numpy as np, weft
@@ -36,8 +38,6 @@ assert weft.get_num_threads() == 2 and (x * 2).sum().item() == 2 << 21
 WITH_TORCH = """
 import {0}, {1}
 import torch, weft, numpy as np
-
-pytestmark = pytest.mark.cpu  # threads, and the mode of their arithmetic
 
 a = np.random.default_rng(0).normal(size=(1 << 20,)).astype(np.float32)
 for _ in range(2):
