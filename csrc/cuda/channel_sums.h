@@ -15,7 +15,7 @@
 // Both cut a channel into `splits` pieces where the channels alone would not fill the device; partial sums go
 // to a workspace and are added in order. Every value is read once.
 #pragma once
-#include "cuda/device/divide.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"
 #include "cuda/kernels.h"

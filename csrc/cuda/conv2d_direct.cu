@@ -17,7 +17,7 @@
 // MFLOP an image, 5 us at 50 TFLOP/s; its 3.8 MB take 0.9. LeNet's two at batch 64 (15 and 31 MFLOP) take the
 // time of a launch and of one thread's loop, about 2 us each.
 #include "cuda/conv2d.h"
-#include "cuda/device/divide.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/vec.h"
 
 namespace weft::cuda {

@@ -7,7 +7,7 @@
 // computed once per block, those along the sum BK at a time, one per thread, while the stage before is
 // multiplied; both lie in shared memory.
 #pragma once
-#include "cuda/device/divide.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/tile.h"
 #include "cuda/kernels.h"
 

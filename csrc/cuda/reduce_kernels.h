@@ -14,7 +14,7 @@
 // Every element is read once: bytes / 4.3 TB/s on an H200, 16 microseconds for 64 MB. Per element: one
 // conversion to double and one addition (16 and 64 a cycle and SM), a third of that time.
 #pragma once
-#include "cuda/device/divide.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"
 #include "cuda/kernels.h"

@@ -1,7 +1,7 @@
 // An array (outer, n, inner) of which each column of n values belongs together, and the sum of a column's
 // exponentials in one pass.
 #pragma once
-#include "cuda/device/divide.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/math.h"
 #include "cuda/device/row.h"
 #include "cuda/launch.h"
