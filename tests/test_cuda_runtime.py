@@ -282,6 +282,18 @@ print(np.array_equal(np.asarray(x), np.asarray(y)))
     assert same == "True"
 
 
+@pytest.mark.emulated
+def test_seeding_touches_no_device_and_reaches_it_later() -> None:
+    text = in_process(
+        """
+weft.manual_seed(7)
+print(weft.cuda.memory_stats()["misses"])
+print(np.array_equal(np.asarray(weft.rand(9, device="cuda")), np.asarray(weft.rand(9, device="cpu"))))
+"""
+    )
+    assert text.splitlines() == ["0", "True"]
+
+
 # --- what can be wrong with a machine ---
 
 

@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 
-#include "core/cuda.h"
 #include "core/memory.h"
 #include "core/recording.h"
 
@@ -22,29 +21,45 @@ std::uint64_t Generator::offset() const {
   return on_host("Generator.offset", state_).data<std::uint64_t>()[1];
 }
 
+namespace {
+
+// The default generators made so far, by device, and the seed of those to come: a device is not touched
+// before it is used.
+struct Defaults {
+  std::mutex mutex;
+  std::map<int, std::unique_ptr<Generator>> made;
+  std::uint64_t seed = 0;
+};
+Defaults& defaults() {
+  static auto* all = new Defaults;  // never destroyed
+  return *all;
+}
+
+}  // namespace
+
 Generator& default_generator(Device device) {
-  static std::mutex mutex;
-  static auto* generators = new std::map<int, std::unique_ptr<Generator>>;  // never destroyed
-  const std::lock_guard lock(mutex);
-  auto& generator = (*generators)[device.kind == Device::Kind::cpu ? -1 : device.index];
+  Defaults& all = defaults();
+  const std::lock_guard lock(all.mutex);
+  auto& generator = all.made[device.kind == Device::Kind::cpu ? -1 : device.index];
   if (!generator) {
     const Unrecorded made_once;
-    generator = std::make_unique<Generator>(0, device);
+    generator = std::make_unique<Generator>(all.seed, device);
   }
   return *generator;
 }
 
 void seed_all(std::uint64_t seed) {
+  Defaults& all = defaults();
+  default_generator({});
+  const std::lock_guard lock(all.mutex);
+  all.seed = seed;
   // A capture keeps the seeding on its own device; the others are seeded now.
   const Recording* const recording = Recording::active();
-  const auto set = [&](Device device) {
+  for (const auto& [index, generator] : all.made) {
     std::optional<Unrecorded> now;
-    if (recording && !(recording->device() == device)) now.emplace();
-    default_generator(device).manual_seed(seed);
-  };
-  set({});
-  const int devices = cuda::device_count();
-  for (int i = 0; i < devices; ++i) set({Device::Kind::cuda, i});
+    if (recording && !(recording->device() == generator->device())) now.emplace();
+    generator->manual_seed(seed);
+  }
 }
 
 }  // namespace weft
