@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -173,3 +174,38 @@ def test_function_of_a_user_and_gradcheck() -> None:
         autograd.gradcheck(WrongCube.apply, [x])
     with pytest.raises(TypeError, match="gradcheck: input 0 must be float64, got float32"):
         autograd.gradcheck(Cube.apply, [weft.ones(2, requires_grad=True)])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_pass_from_a_loss_makes_no_gradient_of_one(rng: np.random.Generator, reduction: str) -> None:
+    """Its result is the same, whether the 1 is left out, given, or asked for by a hook, retain_grad or retain_graph."""
+    given, y = rng.normal(size=(5, 3)).astype(np.float32), weft.tensor(rng.integers(0, 3, 5))
+
+    def gradient(prepare: Callable[[Any], Any], **options: Any) -> np.ndarray[Any, Any]:
+        x = weft.tensor(given, requires_grad=True)
+        loss = weft.nn.functional.cross_entropy(x * 2, y, reduction=reduction)
+        prepare(loss)
+        weft.autograd.backward(loss, **options)
+        assert x.grad is not None
+        return x.grad.numpy()
+
+    seen: list[Any] = []
+    expected = gradient(lambda loss: None, gradients=weft.ones(()))
+    for found in (
+        gradient(lambda loss: None),
+        gradient(lambda loss: loss.register_hook(lambda g: seen.append(g.item()))),
+        gradient(lambda loss: loss.retain_grad()),
+        gradient(lambda loss: None, retain_graph=True),
+    ):
+        assert found.tobytes() == expected.tobytes()
+    assert seen == [1.0]
+    doubled = gradient(lambda loss: loss.register_hook(lambda g: g * 2))
+    assert doubled.tobytes() == (2 * expected).tobytes()
+
+
+def test_a_second_pass_from_a_loss_needs_what_the_first_freed() -> None:
+    x = weft.ones(2, 3).requires_grad_()
+    loss = weft.nn.functional.cross_entropy(x, weft.tensor(np.array([0, 1])))
+    loss.backward()
+    with pytest.raises(RuntimeError, match="CrossEntropy: backward a second time"):
+        loss.backward()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -208,6 +209,9 @@ class KernelFunction:
     argument of forward; missing ones at the end are None."""
 
     _tensors = False
+    # Whether backward takes None for the gradient of its one output, which is then 1: where a pass begins at a loss,
+    # there is nothing to fill and nothing to multiply by.
+    takes_one = False
 
     @staticmethod
     def forward(ctx: Node, *args: Any) -> Any:
@@ -326,6 +330,11 @@ class _Pass:
             self._to_node(edge[0], edge[1], gradient)
         else:
             self._to_leaf(edge, gradient)
+
+    def begin(self, node: Node) -> None:
+        """The pass starts at a node whose output's gradient is 1."""
+        self.waiting[node.sequence] = [None]
+        heapq.heappush(self.heap, (-node.sequence, node))
 
     def _to_node(self, node: Node, output: int, gradient: K.Array) -> None:
         slots = self.waiting.get(node.sequence)
@@ -491,6 +500,18 @@ def backward(
     run.run()
 
 
+def _begins_with_one(node: Node | None, run: _Pass) -> bool:
+    """Whether the gradient 1 of a node's output need not be made: nobody but its backward sees it."""
+    return (
+        node is not None
+        and node.function.takes_one
+        and run.only is None
+        and not (run.retain_graph or node.hooks or node.retained)
+        and len(node.outputs) == 1
+        and math.prod(node.outputs[0][0]) == 1
+    )
+
+
 def _start(run: _Pass, tensors: Any, gradients: Any, create_graph: bool) -> None:
     if create_graph:
         raise RuntimeError("backward: create_graph is not supported: weft has no second derivatives")
@@ -499,6 +520,9 @@ def _start(run: _Pass, tensors: Any, gradients: Any, create_graph: bool) -> None
     elif gradients is None:
         gradients = [None] * len(tensors)
     for tensor, gradient in zip(tensors, gradients, strict=True):
+        if gradient is None and len(tensors) == 1 and _begins_with_one(tensor._node, run):
+            run.begin(tensor._node)
+            continue
         seed = _seed(tensor, gradient)
         run.send(tensor if tensor._node is None else (tensor._node, tensor._output), seed)
 

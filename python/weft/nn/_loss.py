@@ -108,6 +108,8 @@ class CrossEntropy(KernelFunction):
     """Softmax and negative log-likelihood in one kernel, which makes dlogits = softmax - target, weighted, too.
     Backward multiplies it by dout, in place unless there will be another backward."""
 
+    takes_one = True
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -125,7 +127,9 @@ class CrossEntropy(KernelFunction):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> K.Array:
+    def backward(ctx: Any, dout: K.Array | None) -> K.Array:
+        if dout is None:
+            return ctx.saved[0]  # type: ignore[no-any-return]
         return K.cross_entropy_backward(dout, ctx.saved[0], ctx.reduction, not ctx.retains_graph)
 
 
