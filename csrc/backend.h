@@ -13,6 +13,7 @@
 #include "ops/gemm.h"
 #include "ops/index.h"
 #include "ops/limits.h"
+#include "ops/linear.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
 #include "ops/optimizer.h"
@@ -37,6 +38,8 @@
   KERNEL(reduce,                   ReduceArgs)                  \
   /* gemm.h */                                                  \
   KERNEL(gemm,                     GemmArgs)                    \
+  /* linear.h */                                                \
+  KERNEL(linear_backward,          LinearBackwardArgs)          \
   /* conv2d.h: contiguous NCHW, OIHW */                         \
   KERNEL(conv2d_forward,           Conv2dForwardArgs)           \
   KERNEL(conv2d_backward_input,    Conv2dBackwardInputArgs)     \

@@ -44,6 +44,7 @@ BUILDS = {"plain": [], "checker": ["-DWEFT_CUDA_CHECKER=ON"], "sanitizers": ["-D
 # A file's tests, by the beginning of its name; those of the headers that many include stand last.
 TESTS = [
     ("gemm", ["gemm"]),
+    ("linear", ["linear"]),
     ("conv2d_relu_max_pool2d", ["conv2d_relu_max_pool2d"]),
     ("conv2d", ["conv2d"]),
     ("pool2d", ["pool2d"]),

@@ -1,6 +1,7 @@
 #include "ops/gemm.h"
 
 #include "bindings/bindings.h"
+#include "ops/linear.h"
 
 namespace weft {
 
@@ -48,6 +49,25 @@ void bind_gemm(py::module_& m) {
       "x: (..., in), weight: (out, in), bias: (out,); returns (..., out). activation: 'none', 'relu', "
       "'sigmoid', "
       "'tanh', 'gelu', ...\nValueError for shapes that do not fit; TypeError for other dtypes.");
+  m.def(
+      "linear_backward",
+      [](const ArrayLike& dout, const ArrayLike& x, const ArrayLike& weight, const OptionalArray& y,
+         const std::string& activation, bool need_x, bool need_weight, bool need_bias) {
+        Array dx, dw, db;
+        linear_backward(dout, x, weight, pointer(y), parse_activation(activation.c_str()),
+                        need_x ? &dx : nullptr, need_weight ? &dw : nullptr, need_bias ? &db : nullptr);
+        const auto given = [](const Array& a) {
+          return a.defined() ? std::optional<Array>(a) : std::nullopt;
+        };
+        return std::tuple(given(dx), given(dw), given(db));
+      },
+      py::arg("dout"), py::arg("x"), py::arg("weight"), py::arg("y") = py::none(),
+      py::arg("activation") = "none", py::arg("need_x") = true, py::arg("need_weight") = true,
+      py::arg("need_bias") = true, ReleaseGil(),
+      "The gradients of linear by x, weight and bias, each None where not asked for, in one launch.\n\n"
+      "dout: (..., out), x: (..., in), weight: (out, in). y: what linear made, (..., out), where its "
+      "activation was 'relu', 'sigmoid' or 'tanh'; None for 'none'.\n"
+      "ValueError for shapes that do not fit and for other activations; TypeError for other dtypes.");
 }
 
 }  // namespace weft

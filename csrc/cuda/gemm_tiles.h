@@ -70,6 +70,16 @@ struct Operand {
     from = How == Access::along_k ? from + Tile::BK : p;
   }
 
+  // f(i) for the place in a stage of each element that this thread copies.
+  template <class F>
+  __device__ static __forceinline__ void for_each_own(const F& f) {
+    const int first = first_k() * pitch + first_m();
+#pragma unroll
+    for (int e = 0; e < count; ++e)
+#pragma unroll
+      for (int l = 0; l < width; ++l) f(first + e * (step_k * pitch + step_m) + l);
+  }
+
  private:
   __device__ static __forceinline__ void copy(T* to, const In* from, bool valid) {
     if constexpr (sizeof(In) == sizeof(T))

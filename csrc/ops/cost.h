@@ -54,6 +54,14 @@ inline Cost cost_of(const GemmArgs& a) {
   return {2 * batch * m * n * k, batch * (read * size(a.dtype) + written * size(a.out_dtype))};
 }
 
+inline Cost cost_of(const LinearBackwardArgs& a) {
+  const double x = number(a.M) * number(a.I), weight = number(a.O) * number(a.I),
+               out = number(a.M) * number(a.O);
+  const double gradients = (a.dx ? 1.0 : 0.0) + (a.dw ? 1.0 : 0.0);
+  return {gradients * 2 * number(a.M) * weight + (a.db ? out : 0) + (a.y ? 2 * out : 0),
+          (gradients * (x + weight) + out * (a.y ? 2 : 1)) * size(a.dtype)};
+}
+
 struct ConvSizes {
   explicit ConvSizes(const Conv2dParams& p)
       : x(number(p.N * p.C * p.H * p.W)),

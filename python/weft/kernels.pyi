@@ -119,6 +119,7 @@ __all__: list[str] = [
     "le",
     "leaky_relu",
     "linear",
+    "linear_backward",
     "log",
     "log1p",
     "log_softmax",
@@ -1467,6 +1468,23 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, activ
 
     x: (..., in), weight: (out, in), bias: (out,); returns (..., out). activation: 'none', 'relu', 'sigmoid', 'tanh', 'gelu', ...
     ValueError for shapes that do not fit; TypeError for other dtypes.
+    """
+
+def linear_backward(
+    dout: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    y: ArrayLike | None = None,
+    activation: str = "none",
+    need_x: bool = True,
+    need_weight: bool = True,
+    need_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """
+    The gradients of linear by x, weight and bias, each None where not asked for, in one launch.
+
+    dout: (..., out), x: (..., in), weight: (out, in). y: what linear made, (..., out), where its activation was 'relu', 'sigmoid' or 'tanh'; None for 'none'.
+    ValueError for shapes that do not fit and for other activations; TypeError for other dtypes.
     """
 
 def log(x: ArrayLike, out: ArrayLike | None = None) -> Array:

@@ -92,12 +92,18 @@ __device__ __forceinline__ void multiply_stage(typename Tile::T (&acc)[Tile::TM]
   }
 }
 
+struct NothingToDo {
+  __device__ __forceinline__ void operator()(int) const {}
+};
+
 // A loop over stages that come by asynchronous copies through a ring of `Stages` places. load(place, step)
 // starts the copies of one stage, or writes there itself; use(place) reads it. One barrier a stage: behind it
 // the copies of this stage have arrived for all threads, and nobody reads the stage before any more, whose
-// place the next copies take. Ends with a barrier: the ring is free.
-template <int Stages, class Load, class Use>
-__device__ __forceinline__ void for_each_stage(int steps, const Load& load, const Use& use) {
+// place the next copies take. Before it, arrived(place) may change what this thread itself copied. Ends with
+// a barrier: the ring is free.
+template <int Stages, class Load, class Use, class Arrived = NothingToDo>
+__device__ __forceinline__ void for_each_stage(int steps, const Load& load, const Use& use,
+                                               const Arrived& arrived = {}) {
   constexpr int ahead = Stages - 1;
 #pragma unroll
   for (int s = 0; s < ahead; ++s) {
@@ -107,6 +113,7 @@ __device__ __forceinline__ void for_each_stage(int steps, const Load& load, cons
   int now = 0, next = ahead;  // places in the ring
   for (int step = 0; step < steps; ++step) {
     cp_async_wait<ahead - 1>();
+    arrived(now);
     __syncthreads();
     if (step + ahead < steps) load(next, step + ahead);
     cp_async_commit();

@@ -7,7 +7,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft.autograd import KernelFunction
-from weft.nn._linear import Conv2d, Linear
+from weft.nn._linear import Conv2d
 from weft.nn._pooling import Size
 from weft.tensor import Tensor
 
@@ -106,7 +106,7 @@ class LinearActivation(KernelFunction):
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
         x, weight, out = ctx.saved
-        return Linear.gradients(ctx, K.activation_backward(ctx.activation, dout, out), x, weight)
+        return K.linear_backward(dout, x, weight, out, ctx.activation, *ctx.needs_input_grad[:3])
 
 
 def linear_activation(input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "relu") -> Tensor:

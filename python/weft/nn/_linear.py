@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,22 +81,8 @@ class Linear(KernelFunction):
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
-        return Linear.gradients(ctx, dout, *ctx.saved)
-
-    @staticmethod
-    def gradients(
-        ctx: Any, dout: K.Array, x: K.Array, weight: K.Array
-    ) -> tuple[K.Array | None, K.Array | None, K.Array | None]:
-        """(dx, dw, db) from the gradient of the sums."""
-        need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
-        shape = x.shape
-        if len(shape) != 2:  # all leading axes count as rows
-            rows = math.prod(shape[:-1])
-            dout, x = dout.reshape((rows, weight.shape[0])), x.reshape((rows, weight.shape[1]))
-        dx = K.gemm(dout, weight) if need_x else None
-        dw = K.gemm(dout, x, transpose_a=True) if need_weight else None
-        db = K.sum(dout, 0) if need_bias else None
-        return dx if dx is None or len(shape) == 2 else dx.reshape(shape), dw, db
+        x, weight = ctx.saved
+        return K.linear_backward(dout, x, weight, None, "none", *ctx.needs_input_grad[:3])
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
