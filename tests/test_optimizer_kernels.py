@@ -40,10 +40,11 @@ def train(case: tuple[Any, ...], n: int, dtype: str, steps: int = 4) -> list[np.
     grads = rng.normal(size=(steps, n)).astype(np.float32)
     param = K.asarray(start.astype(dtype))
     state = {key: K.zeros((n,), dtype) for key in states}
-    for step in range(1, steps + 1):
-        extra: dict[str, Any] = {"step": np.array(step, np.int64)} if counts else {}
-        grad = grads[step - 1].astype(dtype)
+    for step in range(steps):
+        extra: dict[str, Any] = {"step": K.full((), step, "int64")} if counts else {}
+        grad = grads[step].astype(dtype)
         getattr(K, name)(param, grad, lr=np.array(0.05), **state, **extra, **options)
+        assert not counts or extra["step"].item() == step + 1
     return [to_numpy(x) for x in (param, *state.values())]
 
 
@@ -119,6 +120,14 @@ def test_clip_grad_norm(every_implementation: str, rng: np.random.Generator) -> 
     assert_close(view[:, ::2], np.full((4, 3), 1 / np.sqrt(12), np.float32))
     assert not to_numpy(view)[:, 1::2].any()
     assert float(np.asarray(K.clip_grad_norm([], 1.0))) == 0
+
+
+def test_norm_of_more_arrays_than_one_launch_takes(every_implementation: str, rng: np.random.Generator) -> None:
+    """In both dtypes, changing in between; empty ones; off a multiple of 16 bytes."""
+    grads = [K.asarray(rng.normal(size=3 + i % 5).astype(np.float32))[i % 3 :] for i in range(35)]
+    grads += [K.zeros((0,))] + [K.asarray(rng.normal(size=20_001)) for _ in range(17)] + [K.ones((1,))]
+    norm = np.sqrt(sum((to_numpy(g).astype(np.float64) ** 2).sum() for g in grads))
+    assert_close(K.clip_grad_norm(grads, float("inf")), np.array(norm), factor=10)
 
 
 def test_clip_grad_norm_does_not_overflow() -> None:

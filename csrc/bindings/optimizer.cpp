@@ -11,8 +11,8 @@ namespace {
 constexpr const char* common_doc =
     "\n\nparam, grad and the state arrays: one shape, float32 or float64; param and the state are updated in "
     "place and must be contiguous. lr: float64, shape (), or (2,) where the second value "
-    "is read in place of momentum (beta1). step: int64, shape (), counts from 1, is not "
-    "advanced. "
+    "is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, "
+    "counted up by one. "
     "maximize: goes up the gradient.\nValueError for other shapes and for values out of range; TypeError for "
     "other dtypes.";
 
@@ -30,7 +30,7 @@ void bind_sgd(py::module_& m) {
       py::arg("weight_decay") = 0.0, py::arg("nesterov") = false, py::arg("maximize") = false, ReleaseGil(),
       (std::string(
            "w -= lr g, with g = grad + weight_decay w. With momentum: b = momentum b + (1 - dampening) "
-           "g (b = g at step 1), w -= lr b; nesterov: w -= lr (g + momentum b) (Sutskever et al. "
+           "g (b = g in the first step), w -= lr b; nesterov: w -= lr (g + momentum b) (Sutskever et al. "
            "2013).") +
        common_doc)
           .c_str());
@@ -57,14 +57,14 @@ void bind_rmsprop(py::module_& m) {
       "rmsprop_step",
       [](const ArrayLike& param, const ArrayLike& grad, const ArrayLike& square_average, const ArrayLike& lr,
          const OptionalArray& grad_average, const OptionalArray& buffer, double alpha, double eps,
-         double weight_decay, double momentum, bool maximize) {
-        rmsprop_step(param, grad, square_average, pointer(grad_average), pointer(buffer), lr,
+         double weight_decay, double momentum, bool maximize, const OptionalArray& step) {
+        rmsprop_step(param, grad, square_average, pointer(grad_average), pointer(buffer), lr, pointer(step),
                      {alpha, eps, weight_decay, momentum, maximize});
       },
       py::arg("param"), py::arg("grad"), py::arg("square_average"), py::arg("lr"),
       py::arg("grad_average") = py::none(), py::arg("momentum_buffer") = py::none(), py::arg("alpha") = 0.99,
       py::arg("eps") = 1e-8, py::arg("weight_decay") = 0.0, py::arg("momentum") = 0.0,
-      py::arg("maximize") = false, ReleaseGil(),
+      py::arg("maximize") = false, py::arg("step") = py::none(), ReleaseGil(),
       (std::string("s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps), s = square_average (Hinton's "
                    "lecture 6e, 2012). Given grad_average a, centered: a = alpha a + (1 - alpha) g, sqrt(s - "
                    "a^2). With momentum: b = momentum b + g / (...), w -= lr b.") +

@@ -29,8 +29,8 @@ void sgd(const SgdArgs& a) {
   const Decay<T> decay{static_cast<T>(a.weight_decay), a.maximize};
   const T lr = static_cast<T>(a.lr[0]),
           momentum = static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum);
-  // At step 1 the buffer is overwritten, whatever it holds.
-  const bool first = a.step[0] == 1, nesterov = a.nesterov;
+  // In the first step the buffer is overwritten, whatever it holds.
+  const bool first = a.step[0] == 0, nesterov = a.nesterov;
   const T keep = static_cast<T>(1 - a.dampening);
   parallel_ranges(a.n, grain, a.n, [=](std::int64_t begin, std::int64_t end) {
     T* __restrict w = param, * __restrict b = buffer;
@@ -53,7 +53,7 @@ void adagrad(const AdagradArgs& a) {
   auto *param = static_cast<T*>(a.param), *sums = static_cast<T*>(a.square_sum);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.weight_decay), a.maximize};
-  const T lr = static_cast<T>(a.lr[0] / (1 + static_cast<double>(a.step[0] - 1) * a.lr_decay));
+  const T lr = static_cast<T>(a.lr[0] / (1 + static_cast<double>(a.step[0]) * a.lr_decay));
   const T eps = static_cast<T>(a.eps);
   parallel_ranges(a.n, grain, 2 * a.n, [=](std::int64_t begin, std::int64_t end) {
     T* __restrict w = param, * __restrict s = sums;
@@ -111,7 +111,7 @@ void adam(const AdamArgs& a) {
   auto* second = static_cast<T*>(a.second_moment);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.decoupled ? 0 : a.weight_decay), a.maximize};
-  const double step = static_cast<double>(a.step[0]), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
+  const double step = static_cast<double>(a.step[0] + 1), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
   const T lr = static_cast<T>(a.lr[0] / (1 - __builtin_pow(beta1_now, step)));
   // sqrt(v / c) = sqrt(v) / sqrt(c): one division fewer.
   const T inverse_root = static_cast<T>(1 / __builtin_sqrt(1 - __builtin_pow(a.beta2, step)));
@@ -142,29 +142,43 @@ double squares(const T* x, std::int64_t n) {
   return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
+void add_part(DType dtype, const AddSquaresArgs::Part& part, double* total) {
+  // At most `most` pieces, whose length depends on n alone.
+  constexpr std::int64_t most = 256;
+  const std::int64_t length = max_of(grain, ceil_div(part.n, most));
+  double sums[most];
+  parallel_ranges(part.n, length, part.n, [&](std::int64_t begin, std::int64_t end) {
+    sums[begin / length] = dtype == DType::float32
+                               ? squares(static_cast<const float*>(part.x) + begin, end - begin)
+                               : squares(static_cast<const double*>(part.x) + begin, end - begin);
+  });
+  for (std::int64_t i = 0; i < ceil_div(part.n, length); ++i) total[0] += sums[i];
+}
+
 }  // namespace
 
-void sgd_step(Stream&, const SgdArgs& a) { a.dtype == DType::float32 ? sgd<float>(a) : sgd<double>(a); }
+void sgd_step(Stream&, const SgdArgs& a) {
+  a.dtype == DType::float32 ? sgd<float>(a) : sgd<double>(a);
+  ++*a.step;
+}
 void adagrad_step(Stream&, const AdagradArgs& a) {
   a.dtype == DType::float32 ? adagrad<float>(a) : adagrad<double>(a);
+  ++*a.step;
 }
 void rmsprop_step(Stream&, const RmspropArgs& a) {
   a.dtype == DType::float32 ? rmsprop_any<float>(a) : rmsprop_any<double>(a);
+  if (a.step) ++*a.step;
 }
-void adam_step(Stream&, const AdamArgs& a) { a.dtype == DType::float32 ? adam<float>(a) : adam<double>(a); }
+void adam_step(Stream&, const AdamArgs& a) {
+  a.dtype == DType::float32 ? adam<float>(a) : adam<double>(a);
+  ++*a.step;
+}
 
 void add_squares(Stream&, const AddSquaresArgs& a) {
   const FlushDenormals flush;
-  // At most `most` pieces, whose length depends on n alone.
-  constexpr std::int64_t most = 256;
-  const std::int64_t length = max_of(grain, ceil_div(a.n, most));
-  double sums[most];
-  parallel_ranges(a.n, length, a.n, [&](std::int64_t begin, std::int64_t end) {
-    sums[begin / length] = a.dtype == DType::float32
-                               ? squares(static_cast<const float*>(a.x) + begin, end - begin)
-                               : squares(static_cast<const double*>(a.x) + begin, end - begin);
-  });
-  for (std::int64_t i = 0; i < ceil_div(a.n, length); ++i) a.total[0] += sums[i];
+  if (a.first) a.total[0] = 0;
+  for (int part = 0; part < a.count; ++part) add_part(a.dtype, a.parts[part], a.total);
+  if (a.last) a.total[0] = root(a.total[0]);
 }
 
 void clip_scale(Stream&, const ClipScaleArgs& a) {

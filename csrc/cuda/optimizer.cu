@@ -2,9 +2,11 @@
 //
 // A thread updates 16 bytes of each array at a time, all of them read once and written once. What a step has
 // for all parameters (learning rate, corrections of Adam's bias) is computed from device memory by one thread
-// of each block. Expected on an H200 at 4.3 TB/s, float32, 16 M parameters: SGD 12 bytes a parameter, 47 us;
-// with momentum 20 bytes, 78 us; Adam 28 bytes, 110 us. Divisions and roots hide behind that (below 60
-// instructions a parameter of the 190 that there is time for).
+// of each block. The count of steps goes up when all blocks have read it: who reads it adds one to its upper
+// bits, where the blocks are counted, and the last one puts the next count in their place. Expected on an
+// H200 at 4.3 TB/s, float32, 16 M parameters: SGD 12 bytes a parameter, 47 us; with momentum 20 bytes, 78 us;
+// Adam 28 bytes, 110 us. Divisions and roots hide behind that (below 60 instructions a parameter of the 190
+// that there is time for).
 #include "cuda/device/math.h"
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"
@@ -39,11 +41,11 @@ struct Sgd {
   using Number = T;
   using Args = SgdArgs;
   T lr, momentum, keep, decay;
-  bool first;  // step 1: the buffer is overwritten, whatever it holds
+  bool first;  // the first step: the buffer is overwritten, whatever it holds
 
-  __device__ static Sgd make(const SgdArgs& a) {
+  __device__ static Sgd make(const SgdArgs& a, std::int64_t before) {
     return {static_cast<T>(a.lr[0]), static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum),
-            static_cast<T>(1 - a.dampening), static_cast<T>(a.weight_decay), a.step[0] == 1};
+            static_cast<T>(1 - a.dampening), static_cast<T>(a.weight_decay), before == 0};
   }
   template <int V>
   __device__ void step(const SgdArgs& a, std::int64_t i) const {
@@ -70,8 +72,8 @@ struct Adagrad {
   using Args = AdagradArgs;
   T lr, decay, eps;
 
-  __device__ static Adagrad make(const AdagradArgs& a) {
-    return {static_cast<T>(a.lr[0] / (1 + static_cast<double>(a.step[0] - 1) * a.lr_decay)),
+  __device__ static Adagrad make(const AdagradArgs& a, std::int64_t before) {
+    return {static_cast<T>(a.lr[0] / (1 + static_cast<double>(before) * a.lr_decay)),
             static_cast<T>(a.weight_decay), static_cast<T>(a.eps)};
   }
   template <int V>
@@ -95,7 +97,7 @@ struct Rmsprop {
   using Args = RmspropArgs;
   T lr, momentum, decay, eps, alpha, rest;
 
-  __device__ static Rmsprop make(const RmspropArgs& a) {
+  __device__ static Rmsprop make(const RmspropArgs& a, std::int64_t) {
     return {static_cast<T>(a.lr[0]),        static_cast<T>(a.momentum_now ? *a.momentum_now : a.momentum),
             static_cast<T>(a.weight_decay), static_cast<T>(a.eps),
             static_cast<T>(a.alpha),        static_cast<T>(1 - a.alpha)};
@@ -134,8 +136,8 @@ struct Adam {
   // sqrt(v / c) = sqrt(v) / sqrt(c): one division fewer a parameter.
   T lr, inverse_root, shrink, decay, beta1, rest1, beta2, rest2, eps;
 
-  __device__ static Adam make(const AdamArgs& a) {
-    const double step = static_cast<double>(a.step[0]), beta1 = a.beta1_now ? *a.beta1_now : a.beta1;
+  __device__ static Adam make(const AdamArgs& a, std::int64_t before) {
+    const double step = static_cast<double>(before + 1), beta1 = a.beta1_now ? *a.beta1_now : a.beta1;
     return {static_cast<T>(a.lr[0] / (1 - ::pow(beta1, step))),
             static_cast<T>(1 / ::sqrt(1 - ::pow(a.beta2, step))),
             static_cast<T>(a.decoupled ? 1 - a.lr[0] * a.weight_decay : 1),
@@ -171,7 +173,7 @@ struct ClipScale {
   T scale;
   bool needed;  // a norm of NaN scales: what went wrong stays visible
 
-  __device__ static ClipScale make(const ClipScaleArgs& a) {
+  __device__ static ClipScale make(const ClipScaleArgs& a, std::int64_t) {
     const double scale = a.max_norm / (a.norm[0] + 1e-6);
     return {static_cast<T>(scale), !(scale >= 1)};
   }
@@ -185,10 +187,25 @@ struct ClipScale {
   }
 };
 
+// The number of steps before this one; counts it up. By one thread of each block.
+__device__ __forceinline__ std::int64_t count_up(std::int64_t* step) {
+  constexpr int shift = 40;  // 2^40 steps, 2^24 blocks
+  constexpr unsigned long long arrived = 1ull << shift;
+  auto* const word = reinterpret_cast<unsigned long long*>(step);
+  const unsigned long long seen = atomicAdd(word, arrived);
+  if (seen >> shift == gridDim.x - 1) atomicAdd(word, 1 - gridDim.x * arrived);
+  return static_cast<std::int64_t>(seen & (arrived - 1));
+}
+__device__ __forceinline__ std::int64_t steps_before(const ClipScaleArgs&) { return 0; }
+template <class Args>
+__device__ __forceinline__ std::int64_t steps_before(const Args& a) {
+  return a.step ? count_up(a.step) : 0;
+}
+
 template <class Optimizer, int V>
 __global__ void __launch_bounds__(block) optimizer_step(typename Optimizer::Args a) {
   SHARED(Optimizer, made, [1]);
-  if (threadIdx.x == 0) made[0] = Optimizer::make(a);
+  if (threadIdx.x == 0) made[0] = Optimizer::make(a, steps_before(a));
   __syncthreads();
   const Optimizer optimizer = made[0];
   const std::int64_t thread = blockIdx.x * std::int64_t{block} + threadIdx.x,
@@ -215,14 +232,31 @@ void run(const Stream& stream, const Args& a, bool packs) {
   launch_step<Optimizer<double>>(stream, a, packs);
 }
 
-// --- the sum of squares, in double: blocks of `piece` elements, then their sums, in order
+// --- the sum of squares, in double: blocks of at most `piece` elements of one array, then their sums, in
+// order
 
 constexpr std::int64_t least_piece = 16384, most_pieces = 1024;
 
+struct Pieces {
+  AddSquaresArgs a;
+  std::int64_t piece;
+  int begin[AddSquaresArgs::most + 1];  // the first block of each array
+  double* sums;                         // of the blocks; null: there is one block
+};
+
+__device__ __forceinline__ void store_total(const AddSquaresArgs& a, double sum) {
+  if (!a.first) sum += a.total[0];
+  a.total[0] = a.last ? ::sqrt(sum) : sum;
+}
+
 template <class T, int V>
-__global__ void __launch_bounds__(block)
-    sum_squares(std::int64_t n, std::int64_t piece, const T* x, double* parts, double* total) {
-  const std::int64_t begin = blockIdx.x * piece, end = begin + piece < n ? begin + piece : n;
+__global__ void __launch_bounds__(block) sum_squares(Pieces p) {
+  int array = 0;
+  while (static_cast<int>(blockIdx.x) >= p.begin[array + 1]) ++array;
+  const auto* x = static_cast<const T*>(p.a.parts[array].x);
+  const std::int64_t n = p.a.parts[array].n,
+                     begin = (static_cast<int>(blockIdx.x) - p.begin[array]) * p.piece,
+                     end = begin + p.piece < n ? begin + p.piece : n;
   const std::int64_t whole = begin + (end - begin) / V * V;
   double sum = 0;
 #pragma unroll 4
@@ -235,33 +269,37 @@ __global__ void __launch_bounds__(block)
     sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   sum = block_reduce<Sum<double>, block>(sum);
   if (threadIdx.x != 0) return;
-  if (parts)
-    parts[blockIdx.x] = sum;
+  if (p.sums)
+    p.sums[blockIdx.x] = sum;
   else
-    total[0] += sum;
+    store_total(p.a, sum);
 }
 
-__global__ void __launch_bounds__(block) add_parts(int count, const double* parts, double* total) {
+__global__ void __launch_bounds__(block) add_pieces(AddSquaresArgs a, int count, const double* sums) {
   double sum = 0;
-  for (int i = threadIdx.x; i < count; i += block) sum += parts[i];
+  for (int i = threadIdx.x; i < count; i += block) sum += sums[i];
   sum = block_reduce<Sum<double>, block>(sum);
-  if (threadIdx.x == 0) total[0] += sum;
+  if (threadIdx.x == 0) store_total(a, sum);
 }
 
 template <class T>
 void sum_squares_of(const Stream& stream, const AddSquaresArgs& a) {
-  const auto* x = static_cast<const T*>(a.x);
-  std::int64_t piece = ceil_div(a.n, most_pieces);
-  piece = piece < least_piece ? least_piece : ceil_div(piece, 64) * 64;
-  const auto pieces = static_cast<unsigned>(ceil_div(a.n, piece));
-  const Workspace parts(stream, pieces > 1 ? pieces * sizeof(double) : 0);
-  double* to = pieces > 1 ? parts.data<double>() : nullptr;
-  if (aligned(x))
-    launch(sum_squares<T, per_16_bytes<T>>, dim3(pieces), dim3(block), 0, handle(stream), a.n, piece, x, to,
-           a.total);
-  else
-    launch(sum_squares<T, 1>, dim3(pieces), dim3(block), 0, handle(stream), a.n, piece, x, to, a.total);
-  if (to) launch(add_parts, dim3(1), dim3(block), 0, handle(stream), static_cast<int>(pieces), to, a.total);
+  std::int64_t longest = 0;
+  bool packs = true;
+  for (int i = 0; i < a.count; ++i) {
+    longest = longest < a.parts[i].n ? a.parts[i].n : longest;
+    packs = packs && aligned(a.parts[i].x);
+  }
+  const std::int64_t piece = ceil_div(longest, most_pieces);
+  Pieces p{a, piece < least_piece ? least_piece : ceil_div(piece, 64) * 64, {}, nullptr};
+  for (int i = 0; i < a.count; ++i)
+    p.begin[i + 1] = p.begin[i] + static_cast<int>(ceil_div(a.parts[i].n, p.piece));
+  const int pieces = p.begin[a.count];
+  const Workspace sums(stream, pieces > 1 ? static_cast<std::size_t>(pieces) * sizeof(double) : 0);
+  if (pieces > 1) p.sums = sums.data<double>();
+  const auto kernel = packs ? &sum_squares<T, per_16_bytes<T>> : &sum_squares<T, 1>;
+  launch(kernel, dim3(static_cast<unsigned>(pieces)), dim3(block), 0, handle(stream), p);
+  if (p.sums) launch(add_pieces, dim3(1), dim3(block), 0, handle(stream), a, pieces, p.sums);
 }
 
 }  // namespace

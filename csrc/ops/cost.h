@@ -182,7 +182,11 @@ inline Cost cost_of(const RmspropArgs& a) {
   return {(4 + 3 * states) * number(a.n), (3 + 2 * states) * number(a.n) * size(a.dtype)};
 }
 inline Cost cost_of(const AdamArgs& a) { return {12 * number(a.n), 7 * number(a.n) * size(a.dtype)}; }
-inline Cost cost_of(const AddSquaresArgs& a) { return {2 * number(a.n), number(a.n) * size(a.dtype)}; }
+inline Cost cost_of(const AddSquaresArgs& a) {
+  double n = 0;
+  for (int i = 0; i < a.count; ++i) n += number(a.parts[i].n);
+  return {2 * n, n * size(a.dtype)};
+}
 inline Cost cost_of(const ClipScaleArgs& a) { return {number(a.n), 2 * number(a.n) * size(a.dtype)}; }
 inline Cost cost_of(const GatherImagesArgs& a) {
   const double n = number(a.count * a.C * a.plane);

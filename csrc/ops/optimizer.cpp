@@ -1,6 +1,8 @@
 #include "ops/optimizer.h"
 
+#include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "backend.h"
 #include "core/array.h"
@@ -53,7 +55,10 @@ Array check_step(const char* op, const Array& param, const Array& grad, const Ar
   if (lr.shape() != Dims{2} || lr.dtype() != DType::float64)
     check_scalar(op, param, "lr", lr, DType::float64);
   check_value(lr.is_contiguous(), op, ": lr must be contiguous (strides ", lr.strides(), ")");
-  if (step) check_scalar(op, param, "step", *step, DType::int64);
+  if (step) {
+    check_scalar(op, param, "step", *step, DType::int64);
+    check_writable(op, *step);
+  }
   return apart(param, contiguous(grad));
 }
 
@@ -61,6 +66,38 @@ Array check_step(const char* op, const Array& param, const Array& grad, const Ar
 const double* second_rate(const Array& lr) { return lr.ndim() == 1 ? lr.data<double>() + 1 : nullptr; }
 
 void* raw(const Array* x) { return x ? x->raw() : nullptr; }
+
+// `some`: at most AddSquaresArgs::most arrays of one dtype.
+void add_squares(const std::vector<Array>& some, const Array& norm, bool first, bool last) {
+  AddSquaresArgs args{
+      some.front().dtype(), static_cast<int>(some.size()), {}, norm.data<double>(), first, last};
+  const Array* x[AddSquaresArgs::most];
+  std::fill(std::begin(x), std::end(x), &norm);
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    args.parts[i] = {some[i].raw(), some[i].numel()};
+    x[i] = &some[i];
+  }
+  current_stream(norm.device())
+      .submit("add_squares", backend(norm.device()).add_squares, args,
+              {&norm, x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8], x[9], x[10], x[11], x[12], x[13],
+               x[14], x[15]});
+}
+
+// The L2 norm over all of the arrays together, by as few launches as hold them.
+Array norm_of(const Array* arrays, int count, Device device) {
+  std::vector<Array> left;
+  for (int i = 0; i < count; ++i)
+    if (arrays[i].numel() > 0) left.push_back(contiguous(arrays[i]));
+  if (left.empty()) return full({}, 0, DType::float64, device);
+  const Array norm = Array::empty({}, DType::float64, device);
+  for (std::size_t begin = 0, end; begin < left.size(); begin = end) {
+    for (end = begin + 1; end < left.size() && end - begin < AddSquaresArgs::most; ++end)
+      if (left[end].dtype() != left[begin].dtype()) break;
+    const auto at = [&](std::size_t i) { return left.begin() + static_cast<std::ptrdiff_t>(i); };
+    add_squares(std::vector<Array>(at(begin), at(end)), norm, begin == 0, end == left.size());
+  }
+  return norm;
+}
 
 }  // namespace
 
@@ -74,7 +111,6 @@ void sgd_step(const Array& param, const Array& given, const Array* momentum_buff
   check_value(o.momentum == 0 || momentum_buffer, op, ": momentum ", o.momentum, " needs a momentum_buffer");
   check_value(!o.nesterov || (o.momentum > 0 && o.dampening == 0), op,
               ": nesterov needs a momentum above 0 and no dampening, got ", o.momentum, " and ", o.dampening);
-  if (param.numel() == 0) return;
   const SgdArgs args{param.dtype(),
                      param.numel(),
                      param.raw(),
@@ -101,7 +137,6 @@ void adagrad_step(const Array& param, const Array& given, const Array& square_su
   check_not_negative(op, "lr_decay", o.lr_decay);
   check_not_negative(op, "weight_decay", o.weight_decay);
   check_not_negative(op, "eps", o.eps);
-  if (param.numel() == 0) return;
   const AdagradArgs args{param.dtype(),
                          param.numel(),
                          param.raw(),
@@ -119,10 +154,10 @@ void adagrad_step(const Array& param, const Array& given, const Array& square_su
 }
 
 void rmsprop_step(const Array& param, const Array& given, const Array& square_average,
-                  const Array* grad_average, const Array* momentum_buffer, const Array& lr,
+                  const Array* grad_average, const Array* momentum_buffer, const Array& lr, const Array* step,
                   const RmspropOptions& o) {
   const char* op = "rmsprop_step";
-  const Array grad = check_step(op, param, given, lr, nullptr);
+  const Array grad = check_step(op, param, given, lr, step);
   check_state_array(op, param, "square_average", &square_average);
   check_state_array(op, param, "grad_average", grad_average);
   check_state_array(op, param, "momentum_buffer", momentum_buffer);
@@ -131,7 +166,6 @@ void rmsprop_step(const Array& param, const Array& given, const Array& square_av
   check_not_negative(op, "weight_decay", o.weight_decay);
   check_not_negative(op, "momentum", o.momentum);
   check_value(o.momentum == 0 || momentum_buffer, op, ": momentum ", o.momentum, " needs a momentum_buffer");
-  if (param.numel() == 0) return;
   const RmspropArgs args{param.dtype(),
                          param.numel(),
                          param.raw(),
@@ -140,6 +174,7 @@ void rmsprop_step(const Array& param, const Array& given, const Array& square_av
                          raw(grad_average),
                          o.momentum == 0 ? nullptr : raw(momentum_buffer),
                          lr.data<double>(),
+                         step ? step->data<std::int64_t>() : nullptr,
                          second_rate(lr),
                          o.alpha,
                          o.eps,
@@ -149,7 +184,7 @@ void rmsprop_step(const Array& param, const Array& given, const Array& square_av
   current_stream(param.device())
       .submit("rmsprop_step", backend(param.device()).rmsprop_step, args,
               {&param, &grad, &square_average, grad_average ? grad_average : &param,
-               momentum_buffer ? momentum_buffer : &param, &lr});
+               momentum_buffer ? momentum_buffer : &param, &lr, step ? step : &lr});
 }
 
 void adam_step(const Array& param, const Array& given, const Array& first_moment, const Array& second_moment,
@@ -162,7 +197,6 @@ void adam_step(const Array& param, const Array& given, const Array& first_moment
   check_beta(op, "beta2", o.beta2);
   check_not_negative(op, "eps", o.eps);
   check_not_negative(op, "weight_decay", o.weight_decay);
-  if (param.numel() == 0) return;
   const AdamArgs args{param.dtype(),
                       param.numel(),
                       param.raw(),
@@ -192,16 +226,9 @@ Array clip_grad_norm(const Array* grads, int count, double max_norm) {
     check_same_device(op, "the first of grads", grads[0], "another", grads[i]);
     check_writable(op, grads[i]);
   }
-  const Array norm = full({}, 0, DType::float64, device);
-  Stream& stream = current_stream(device);
-  for (int i = 0; i < count; ++i) {
-    if (grads[i].numel() == 0) continue;
-    const Array x = contiguous(grads[i]);
-    const AddSquaresArgs args{x.dtype(), x.numel(), norm.data<double>(), x.raw()};
-    stream.submit("add_squares", backend(device).add_squares, args, {&norm, &x});
-  }
-  unary(UnaryOp::sqrt, norm, &norm);
+  const Array norm = norm_of(grads, count, device);
   if (max_norm > std::numeric_limits<double>::max()) return norm;
+  Stream& stream = current_stream(device);
   for (int i = 0; i < count; ++i) {
     if (grads[i].numel() == 0) continue;
     const Array x = contiguous(grads[i]);

@@ -1,6 +1,7 @@
 // One step of an optimizer over one flat buffer of n parameters, in place. g = grad + weight_decay w (adamw:
 // the decay is taken from w itself, w -= lr weight_decay w). Learning rate and step count lie in device
-// memory: a replayed step reads the present ones. step[0] counts from 1.
+// memory: a replayed step reads the present ones. step[0] is the number of steps made before, and the kernel
+// counts it up; in the formulas `step` is this one's number, from 1 on.
 //
 //   sgd       momentum = 0: w -= lr g
 //             b = momentum b + (1 - dampening) g (step 1: b = g);  w -= lr (nesterov ? g + momentum b : b)
@@ -12,7 +13,8 @@
 // lr is one value, or two: the second is then read in place of momentum (Adam: beta1), for schedules that
 // move both.
 //
-//   add_squares  total += sum of x^2, in double
+//   add_squares  total = sqrt(total + sum of x^2 over all elements of several arrays), in double; without the
+//                total before in the first of several such launches, and the root only in the last
 //   clip_scale  grad *= min(1, max_norm / (norm + 1e-6))
 //
 // float32 or float64; hyper-parameters double. maximize: g = -grad first.
@@ -34,7 +36,7 @@ struct SgdArgs {
   const void* grad;
   void* momentum_buffer;  // null where momentum = 0
   const double* lr;
-  const std::int64_t* step;
+  std::int64_t* step;          // counted up
   const double* momentum_now;  // null: momentum
   double momentum, dampening, weight_decay;
   bool nesterov, maximize;
@@ -46,7 +48,7 @@ struct AdagradArgs {
   const void* grad;
   void* square_sum;
   const double* lr;
-  const std::int64_t* step;
+  std::int64_t* step;  // counted up
   double lr_decay, weight_decay, eps;
   bool maximize;
 };
@@ -59,6 +61,7 @@ struct RmspropArgs {
   void* grad_average;     // null unless centered
   void* momentum_buffer;  // null where momentum = 0
   const double* lr;
+  std::int64_t* step;          // counted up; may be null
   const double* momentum_now;  // null: momentum
   double alpha, eps, weight_decay, momentum;
   bool maximize;
@@ -71,17 +74,23 @@ struct AdamArgs {
   void* first_moment;
   void* second_moment;
   const double* lr;
-  const std::int64_t* step;
+  std::int64_t* step;       // counted up
   const double* beta1_now;  // null: beta1
   double beta1, beta2, eps, weight_decay;
   bool decoupled;  // adamw
   bool maximize;
 };
 struct AddSquaresArgs {
+  static constexpr int most = 16;
+  struct Part {
+    const void* x;
+    std::int64_t n;  // at least 1
+  };
   DType dtype;
-  std::int64_t n;
+  int count;
+  Part parts[most];
   double* total;
-  const void* x;
+  bool first, last;
 };
 struct ClipScaleArgs {
   DType dtype;
@@ -108,7 +117,7 @@ struct RmspropOptions {
   bool maximize = false;
 };
 void rmsprop_step(const Array& param, const Array& grad, const Array& square_average,
-                  const Array* grad_average, const Array* momentum_buffer, const Array& lr,
+                  const Array* grad_average, const Array* momentum_buffer, const Array& lr, const Array* step,
                   const RmspropOptions& options);
 struct AdamOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;

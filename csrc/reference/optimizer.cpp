@@ -26,12 +26,13 @@ void sgd_step(Stream&, const SgdArgs& a) {
     for (std::int64_t i = 0; i < a.n; ++i) {
       T g = gradient(grad, w, i, a.maximize, a.weight_decay);
       if (b) {
-        b[i] = a.step[0] == 1 ? g : momentum * b[i] + keep * g;
+        b[i] = a.step[0] == 0 ? g : momentum * b[i] + keep * g;
         g = a.nesterov ? g + momentum * b[i] : b[i];
       }
       w[i] -= lr * g;
     }
   });
+  ++*a.step;
 }
 
 void adagrad_step(Stream&, const AdagradArgs& a) {
@@ -39,13 +40,14 @@ void adagrad_step(Stream&, const AdagradArgs& a) {
     using T = typename decltype(type)::type;
     auto *w = static_cast<T*>(a.param), *s = static_cast<T*>(a.square_sum);
     const auto* grad = static_cast<const T*>(a.grad);
-    const T lr = static_cast<T>(a.lr[0] / (1 + static_cast<double>(a.step[0] - 1) * a.lr_decay));
+    const T lr = static_cast<T>(a.lr[0] / (1 + static_cast<double>(a.step[0]) * a.lr_decay));
     for (std::int64_t i = 0; i < a.n; ++i) {
       const T g = gradient(grad, w, i, a.maximize, a.weight_decay);
       s[i] += g * g;
       w[i] -= lr * g / (std::sqrt(s[i]) + static_cast<T>(a.eps));
     }
   });
+  ++*a.step;
 }
 
 void rmsprop_step(Stream&, const RmspropArgs& a) {
@@ -71,6 +73,7 @@ void rmsprop_step(Stream&, const RmspropArgs& a) {
       w[i] -= lr * update;
     }
   });
+  if (a.step) ++*a.step;
 }
 
 void adam_step(Stream&, const AdamArgs& a) {
@@ -79,7 +82,7 @@ void adam_step(Stream&, const AdamArgs& a) {
     auto *w = static_cast<T*>(a.param), *m = static_cast<T*>(a.first_moment);
     auto* v = static_cast<T*>(a.second_moment);
     const auto* grad = static_cast<const T*>(a.grad);
-    const double step = static_cast<double>(a.step[0]), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
+    const double step = static_cast<double>(a.step[0] + 1), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
     const T lr = static_cast<T>(a.lr[0] / (1 - std::pow(beta1_now, step)));
     const T correction = static_cast<T>(1 - std::pow(a.beta2, step));
     const T shrink = static_cast<T>(1 - a.lr[0] * a.weight_decay);
@@ -91,16 +94,20 @@ void adam_step(Stream&, const AdamArgs& a) {
       w[i] -= lr * m[i] / (std::sqrt(v[i] / correction) + static_cast<T>(a.eps));
     }
   });
+  ++*a.step;
 }
 
 void add_squares(Stream&, const AddSquaresArgs& a) {
+  if (a.first) a.total[0] = 0;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    for (std::int64_t i = 0; i < a.n; ++i) {
-      const double x = static_cast<const T*>(a.x)[i];
-      a.total[0] += x * x;
-    }
+    for (int part = 0; part < a.count; ++part)
+      for (std::int64_t i = 0; i < a.parts[part].n; ++i) {
+        const double x = static_cast<const T*>(a.parts[part].x)[i];
+        a.total[0] += x * x;
+      }
   });
+  if (a.last) a.total[0] = std::sqrt(a.total[0]);
 }
 
 void clip_scale(Stream&, const ClipScaleArgs& a) {

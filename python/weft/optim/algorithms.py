@@ -150,6 +150,7 @@ class RMSprop(Optimizer):
             group["weight_decay"],
             group["momentum"],
             group["maximize"],
+            run.step,
         )
 
 

@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, first: int, last: int, step: K.Array) -> None:
         self.first, self.last = first, last  # parameters first .. last - 1
-        self.step = step  # int64, shape (): read by the kernel
+        self.step = step  # int64, shape (): read and counted up by the kernel
 
 
 class FlatGroup:
@@ -181,7 +181,6 @@ class Optimizer:
         with no_grad():
             for group, flat in zip(self.param_groups, self._flat, strict=True):
                 for run in flat.collect():
-                    K.add(run.step, 1, run.step)
                     self._update(group, flat, run)
                 for p in group["params"]:
                     if p.grad is not None:
