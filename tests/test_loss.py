@@ -274,6 +274,18 @@ def test_cross_entropy_errors(arguments: Any, options: Any, error: type[Exceptio
         K.cross_entropy(*arguments, **options)
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(300, 5), (9000, 5), (40, 5, 30)], ids=str)
+def test_the_first_bad_target_is_told(every_implementation: str, shape: tuple[int, ...], reduction: str) -> None:
+    """Of few rows, of many, of rows side by side."""
+    logits, target = np.ones(shape, F), np.zeros((shape[0], *shape[2:]), int)
+    target.flat[[1, 5, 270]] = -100, 4, -100  # these are good
+    K.cross_entropy(logits, target, reduction=reduction)
+    target.flat[[290, 291, 299]] = 7, 8, -2
+    with pytest.raises(IndexError, match="cross_entropy: target 7 at position 290 is not a class: expected 0 to 4"):
+        K.cross_entropy(logits, target, reduction=reduction)
+
+
 def test_cross_entropy_backward_errors() -> None:
     with pytest.raises(ValueError, match=r"cross_entropy: dout must have shape \(\), got \(4,\)"):
         K.cross_entropy_backward(np.ones(4, F), K.asarray(X))

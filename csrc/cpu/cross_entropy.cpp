@@ -235,6 +235,7 @@ double sum_of_tasks(std::int64_t tasks, std::int64_t work, F&& f) {
 
 void cross_entropy_forward(Stream& stream, const CrossEntropyArgs& a) {
   if (a.dtype != DType::float32 || a.N * a.inner == 0) return reference::cross_entropy_forward(stream, a);
+  if (a.check.count > 0) check_values(stream, a.check);
   const Problem p(a);
   const std::int64_t work = a.N * a.C * a.inner * 8;
   double sum;

@@ -12,6 +12,12 @@ struct Finding {
 };
 constexpr unsigned long long no_finding = ~0ull;
 
+// A finding for a check that is about to be submitted; holds no_finding. In a graph it is watched for as long
+// as that lives.
+Finding* begin_check(const CheckValuesArgs& args);
+// Once it is submitted: outside of a graph, waits for the stream and throws what was found.
+void end_check(Stream& stream, const CheckValuesArgs& args, const Finding* finding);
+
 // Submits the search; `finding` holds no_finding before.
 void find_bad_value(Stream& stream, const CheckValuesArgs& args, Finding* finding);
 

@@ -21,20 +21,29 @@ PinnedFinding new_finding() {
 
 }  // namespace
 
-void check_values(Stream& stream, const CheckValuesArgs& args) {
+Finding* begin_check(const CheckValuesArgs& args) {
   if (graph_build) {
-    PinnedFinding finding = new_finding();
-    find_bad_value(stream, args, finding.get());
-    graph_build->checks.push_back(std::make_unique<WatchedCheck>(WatchedCheck{finding.release(), args}));
-    return;
+    graph_build->checks.push_back(
+        std::make_unique<WatchedCheck>(WatchedCheck{new_finding().release(), args}));
+    return graph_build->checks.back()->finding;
   }
   // One for each thread: a thread waits for its check before it makes another.
   thread_local Finding* const finding = new_finding().release();
   finding->position = no_finding;
-  find_bad_value(stream, args, finding);
+  return finding;
+}
+
+void end_check(Stream& stream, const CheckValuesArgs& args, const Finding* finding) {
+  if (graph_build) return;
   synchronize(stream);
   if (finding->position != no_finding)
     args.fail(args, static_cast<std::int64_t>(finding->position), finding->value, finding->real);
+}
+
+void check_values(Stream& stream, const CheckValuesArgs& args) {
+  Finding* const finding = begin_check(args);
+  find_bad_value(stream, args, finding);
+  end_check(stream, args, finding);
 }
 
 void throw_findings(DeviceState& device) {

@@ -69,20 +69,15 @@ struct Rows {
                        " is not a class: expected 0 to ", a.high - 1, " (logits ", a.array, ")"));
 }
 
-// The class indices as contiguous int64, each in [0, C) or ignore_index.
-Array check_classes(const Array& logits, const Array& given, const Rows& r, std::int64_t ignore_index) {
+// The class indices as contiguous int64. The kernel checks them: each in [0, C) or ignore_index.
+Array check_classes(const Array& logits, const Array& given, const Rows& r) {
   check_type(given.dtype() == DType::int64 || given.dtype() == DType::int32 || given.dtype() == DType::uint8,
              "cross_entropy: target must be class indices of an integer dtype, or probabilities of the "
              "logits' shape ",
              logits.shape(), "; got ", name(given.dtype()), " ", given.shape());
   check_value(given.shape() == r.rows, "cross_entropy: logits ", logits.shape(), " expect a target of shape ",
               r.rows, ", got ", given.shape());
-  const Array target =
-      given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
-  check_values({"cross_entropy", target.raw(), DType::int64, target.numel(), 0, r.C, ignore_index, true,
-                target.shape(), logits.shape(), &fail_class},
-               target);
-  return target;
+  return given.dtype() == DType::int64 ? contiguous(given) : contiguous(cast(given, DType::int64));
 }
 
 // Checked operands, contiguous.
@@ -100,7 +95,9 @@ struct CrossEntropy {
       check_same_dtype("cross_entropy", "logits", given, "target", given_target);
       target = contiguous(given_target);
     } else {
-      target = check_classes(given, given_target, rows, o.ignore_index);
+      target = check_classes(given, given_target, rows);
+      check = {"cross_entropy", target.raw(), DType::int64,   target.numel(), 0,          rows.C,
+               o.ignore_index,  true,         target.shape(), given.shape(),  &fail_class};
     }
     if (!given_weight) return;
     check_same_dtype("cross_entropy", "logits", given, "weight", *given_weight);
@@ -115,6 +112,7 @@ struct CrossEntropy {
 
   Rows rows;
   Array logits, target, weight;
+  CheckValuesArgs check{};
   bool by_probability = false;
 };
 
@@ -192,6 +190,7 @@ Array cross_entropy(const Array& given, const Array& target, const Array* weight
                               dlogits ? dlogits->raw() : nullptr,
                               c.logits.raw(),
                               c.classes(),
+                              c.check,
                               c.probabilities(),
                               c.weights(),
                               o.ignore_index,

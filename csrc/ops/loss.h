@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "core/view.h"
+#include "ops/check.h"
 
 namespace weft {
 
@@ -61,7 +62,8 @@ struct CrossEntropyArgs {
   void* out;      // N inner values, or one
   void* dlogits;  // N C inner values, for a gradient of the loss of 1; or null
   const void* logits;
-  const std::int64_t* target;  // N inner class indices, checked; or null
+  const std::int64_t* target;  // N inner class indices; or null
+  CheckValuesArgs check;       // of these: what the forward makes first of all; none for a count of 0
   const void* probabilities;   // N C inner values; or null
   const void* weight;          // C values or null
   std::int64_t ignore_index;

@@ -103,7 +103,8 @@ void pointwise_loss_backward(Stream&, const PointwiseLossBackwardArgs& a) {
   });
 }
 
-void cross_entropy_forward(Stream&, const CrossEntropyArgs& a) {
+void cross_entropy_forward(Stream& stream, const CrossEntropyArgs& a) {
+  if (a.check.count > 0) check_values(stream, a.check);
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const Factors factor{a.C, a.inner, a.ignore_index, a.label_smoothing};
