@@ -1,6 +1,7 @@
 """Recording and replay (weft.kernels.Replay): the kernels, their memory, and what is refused."""
 
 import gc
+import itertools
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 import weft
 import weft.kernels as K
+from helpers import to_numpy
 
 
 def record(function, *inputs, strict=True):
@@ -347,3 +349,35 @@ def test_signature_of_tensors() -> None:
     assert key != K.signature_of_tensors((y, x), weft.Tensor)
     assert K.signature_of_tensors((x, 3), weft.Tensor) is None
     assert K.signature_of_tensors((weft.nn.Parameter(x),), weft.Tensor) is None
+
+
+def test_inputs_of_every_kind():
+    """More than one launch copies; empty, strided and of other dtypes; of the very memory; of another's place."""
+    rng = np.random.default_rng(0)
+    shapes = [(5,), (3, 4), (), (0, 2), (70,), (2, 3, 4), (1,), (17,), (33,), (4, 4), (9,)]
+    dtypes = ["float32", "int64", "uint8", "float64"]
+    kinds = list(zip(shapes, itertools.cycle(dtypes), strict=False))
+
+    def given():
+        arrays = [K.cast(np.asarray(rng.integers(0, 9, s), np.float64), d) for s, d in kinds]
+        arrays[5] = K.cast(np.asarray(rng.integers(0, 9, (4, 3, 2)), np.float64), kinds[5][1]).permute((2, 1, 0))
+        return arrays
+
+    inputs = [K.copy(a, K.MemoryFormat.contiguous_format) for a in given()]
+    replay, _ = record(lambda: [K.copy(a) for a in inputs])
+    replay.set_inputs(inputs)
+    for _ in range(3):
+        arrays = given()
+        for found, expected in zip(replay.call(arrays), arrays, strict=True):
+            np.testing.assert_array_equal(to_numpy(found), to_numpy(expected))
+    before = [to_numpy(a) for a in inputs]
+    for found, kept in zip(replay.call(inputs), before, strict=True):
+        np.testing.assert_array_equal(to_numpy(found), kept)
+
+
+def test_inputs_that_lie_in_each_others_place_are_copied_one_after_the_other():
+    a, b = K.asarray(np.arange(4.0)), K.asarray(np.arange(4.0, 8.0))
+    replay, _ = record(lambda: [K.copy(a), K.copy(b)])
+    replay.set_inputs([a, b])
+    found = replay.call([b, a])
+    assert [x.tolist() for x in found] == [[4, 5, 6, 7], [4, 5, 6, 7]]

@@ -13,6 +13,7 @@ namespace weft {
 class Allocator;
 class Stream;
 struct Backend;
+struct CopyBlocksArgs;
 struct FillBytesArgs;
 struct WriteWordsArgs;
 
@@ -74,6 +75,7 @@ void to_device(Stream& stream, void* to, const void* from, std::size_t bytes, bo
 void to_host(Stream& stream, void* to, const void* from, std::size_t bytes);  // waits for it
 void between(Stream& to_stream, void* to, Stream& from_stream, const void* from, std::size_t bytes);
 void fill_bytes(Stream& stream, const FillBytesArgs& args);
+void copy_blocks(Stream& stream, const CopyBlocksArgs& args);
 void write_words(Stream& stream, const WriteWordsArgs& args);
 
 // A sequence of launches as one CUDA graph.
@@ -83,8 +85,8 @@ class Graph {
   virtual void launch(Stream& stream) = 0;
   virtual std::size_t nodes() const = 0;
 };
-// Runs `launches` without executing anything; kernels' workspaces come from `workspaces`.
-std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& launches,
+// Calls `launches` with a stream on which nothing is executed; kernels' workspaces come from `workspaces`.
+std::unique_ptr<Graph> make_graph(int device, const std::function<void(Stream&)>& launches,
                                   Allocator& workspaces);
 
 }  // namespace cuda

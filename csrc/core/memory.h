@@ -20,6 +20,17 @@ struct WriteWordsArgs {  // to[i] = words[i], i < count <= 2
   std::uint64_t words[2];
 };
 
+struct CopyBlocksArgs {  // bytes from each `from` to its `to`, which do not overlap; on one device
+  static constexpr int most = 8;
+  struct Part {
+    void* to;
+    const void* from;
+    std::size_t bytes;  // at least 1
+  };
+  int count;
+  Part parts[most];
+};
+
 // Submits it: a recording keeps it.
 void fill_bytes(const Array& out, int value);
 void write_words(const Array& out, const WriteWordsArgs& args);

@@ -128,17 +128,17 @@ void Recording::void_because(const std::string& reason) {
 void Recording::replay() {
   check_state(complete_, "capture: nothing is recorded");
   Stream& stream = current_stream(device_);
-  const auto run = [&] {
-    for (const Launch& launch : launches_) launch.run(stream, launch);
+  const auto run = [&](Stream& on) {
+    for (const Launch& launch : launches_) launch.run(on, launch);
   };
   // A profile wants to see each launch.
   if (device_.kind == Device::Kind::cpu || profiling.load(std::memory_order_relaxed)) {
-    run();
+    run(stream);
   } else {
     stream.use(kept_);
     if (!graph_) {
       workspaces_ = std::make_unique<Pool>(device_);
-      graph_ = cuda::make_graph(stream, run, *workspaces_);
+      graph_ = cuda::make_graph(device_.index, run, *workspaces_);
     }
     graph_->launch(stream);
   }

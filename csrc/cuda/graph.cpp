@@ -1,7 +1,9 @@
 // A recorded step as a CUDA graph: one launch for all of its kernels.
 //
 // The launches run once more under stream capture, which executes nothing and gives the graph. Kernels'
-// workspaces come from a pool of the graph's own then, so that nobody else writes there when it runs.
+// workspaces come from a pool of the graph's own then, so that nobody else writes there when it runs. The
+// stream is used for nothing else: what another thread gave to one that captures would become part of the
+// graph.
 #include <algorithm>
 
 #include "cuda/runtime.h"
@@ -52,6 +54,15 @@ class CudaGraph final : public Graph {
   std::vector<std::unique_ptr<WatchedCheck>> checks_;
 };
 
+Stream& capture_stream(DeviceState& device) {
+  if (!device.capture_stream) {
+    cudaStream_t made = nullptr;
+    check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cannot make a stream");
+    device.capture_stream = std::make_unique<Stream>(Device{Device::Kind::cuda, device.index}, made);
+  }
+  return *device.capture_stream;
+}
+
 // The stream captures for as long as it lives; finish() gives the graph.
 class StreamCapture {
  public:
@@ -81,9 +92,11 @@ class StreamCapture {
 
 }  // namespace
 
-std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& launches,
+std::unique_ptr<Graph> make_graph(int index, const std::function<void(Stream&)>& launches,
                                   Allocator& workspaces) {
-  DeviceState& device = use_device(stream.device().index);
+  DeviceState& device = use_device(index);
+  const std::lock_guard lock(device.capture_mutex);
+  Stream& stream = capture_stream(device);
   GraphBuild build{workspaces, {}};
   struct Building {
     explicit Building(GraphBuild* build) { graph_build = build; }
@@ -92,7 +105,7 @@ std::unique_ptr<Graph> make_graph(Stream& stream, const std::function<void()>& l
   StreamCapture capture(handle(stream));
   {
     const Building building(&build);
-    launches();
+    launches(stream);
   }
   return std::make_unique<CudaGraph>(device, capture.finish(), std::move(build.checks));
 }

@@ -61,6 +61,8 @@ struct DeviceState {
   cudaEvent_t order_event = nullptr;
   Staging* staging = nullptr;
   std::mutex mutex;                          // guards streams' creation, next_stream, order_event
+  std::mutex capture_mutex;                  // held while launches are captured
+  std::unique_ptr<Stream> capture_stream;    // on which; never destroyed
   std::mutex watched_mutex;                  // guards `watched`
   std::vector<const WatchedCheck*> watched;  // of all graphs alive
 };

@@ -34,7 +34,8 @@ void to_device(Stream&, void*, const void*, std::size_t, bool) { refuse(); }
 void to_host(Stream&, void*, const void*, std::size_t) { refuse(); }
 void between(Stream&, void*, Stream&, const void*, std::size_t) { refuse(); }
 void fill_bytes(Stream&, const FillBytesArgs&) { refuse(); }
+void copy_blocks(Stream&, const CopyBlocksArgs&) { refuse(); }
 void write_words(Stream&, const WriteWordsArgs&) { refuse(); }
-std::unique_ptr<Graph> make_graph(Stream&, const std::function<void()>&, Allocator&) { refuse(); }
+std::unique_ptr<Graph> make_graph(int, const std::function<void(Stream&)>&, Allocator&) { refuse(); }
 
 }  // namespace weft::cuda

@@ -1,6 +1,11 @@
 #include "ops/replay.h"
 
+#include <algorithm>
+
+#include "core/cuda.h"
+#include "core/memory.h"
 #include "core/one_thread.h"
+#include "core/stream.h"
 #include "ops/elementwise.h"
 #include "ops/launch_cost.h"
 
@@ -30,6 +35,33 @@ bool is_small(const Recording& recording) {
   return flop <= most_flop && bytes <= most_bytes;
 }
 
+bool same_place(const Array& a, const Array& b) { return a.storage() == b.storage() && a.raw() == b.raw(); }
+
+// Whether bytes alone are copied from one place of the device to another one.
+bool is_block(const Array& to, const Array& from, const Device& device) {
+  return device.kind != Device::Kind::cpu && to.device() == device && from.device() == device &&
+         to.is_contiguous() && from.is_contiguous() && to.numel() > 0;
+}
+
+// Each of `from` into its place in `to`, of the same shape and dtype. Those that lie on the device by one
+// launch, unless one of them lies in another one's place, so that the order matters.
+void copy_all(const std::vector<Array>& to, const std::vector<Array>& from, const Device& device) {
+  const bool apart = std::none_of(from.begin(), from.end(), [&](const Array& x) {
+    return std::any_of(to.begin(), to.end(), [&](const Array& y) { return x.storage() == y.storage(); });
+  });
+  CopyBlocksArgs blocks{};
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (same_place(to[i], from[i])) continue;
+    if (!apart || !is_block(to[i], from[i], device) || blocks.count == CopyBlocksArgs::most) {
+      copy_into(to[i], from[i]);
+      continue;
+    }
+    current_stream(device).use({&to[i], &from[i]});
+    blocks.parts[blocks.count++] = {to[i].raw(), from[i].raw(), to[i].nbytes()};
+  }
+  if (blocks.count > 0) current_stream(device).submit("copy", &cuda::copy_blocks, blocks, {});
+}
+
 }  // namespace
 
 std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outputs) {
@@ -46,8 +78,8 @@ std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outpu
                 to.shape(), " was recorded");
     check_type(from.dtype() == to.dtype(), "capture: input ", i, " is ", name(from.dtype()), " but ",
                name(to.dtype()), " was recorded");
-    if (from.storage() != to.storage() || from.raw() != to.raw()) copy_into(to, from);
   }
+  copy_all(inputs_, given, recording.device());
   recording.replay();
   if (!copy_outputs) return outputs_;
   std::vector<Array> results;
