@@ -1,12 +1,15 @@
 """What do the tests of the CUDA backend catch? Breaks each kernel in many small ways, and runs its tests on each.
 
-A mutant is csrc/cuda with one change in device code: a barrier, a wait or a commit removed, a wait weakened, a
-comparison off by one, a guard removed, a loop one short. Its object alone is compiled, linked to the rest, and the
-family's tests run on the emulated device in three builds: plain (in several orders of threads), with the checker, and
-with the sanitizers, until one of them fails. What survives is either a gap in the tests or an equivalent program.
+mutants.py tells what is broken, and how all mutants come to stand in one binary. Here the binaries are built (plain,
+with the checker, with the sanitizers), every test is run once to learn which mutants it can notice, and then each
+mutant meets those tests, the quickest first, until one of them fails: in the order of threads that a loop has all of
+them, in other orders and in the other builds those that scripts/emulate_cuda.py runs there. What survives is either a
+gap in the tests or an equivalent program; docs/cuda_mutants.md has the table.
 
-    python scripts/mutate_cuda.py --sample 100 -j 2         # of all files, a random sample; goes on where it stopped
-    python scripts/mutate_cuda.py gemm_thin --all-builds    # every mutant of one file, in each build
+    python scripts/mutate_cuda.py -j 2                      # every mutant; goes on where it stopped
+    python scripts/mutate_cuda.py --sample 100              # some, drawn at random
+    python scripts/mutate_cuda.py gemm_thin --all-builds    # those of one file, in each build
+    python scripts/mutate_cuda.py --again                   # after changes of the tests: once more what survived
     python scripts/mutate_cuda.py --report                  # the tables of what ran so far
 
 Results lie in build/mutate/results.jsonl; a mutant whose file changed since runs again.
@@ -20,317 +23,215 @@ import hashlib
 import json
 import os
 import random
-import re
-import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import threading
-import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import emulate_cuda
+from mutants import ROOT, Mutant, all_mutants, write_sources
 
-ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "mutate"
 MODULE = f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-BUILDS = {"plain": [], "checker": ["-DWEFT_CUDA_CHECKER=ON"], "sanitizers": ["-DWEFT_SANITIZE=ON"]}
-
-# A file's tests, by the beginning of its name; those of the headers that many include stand last.
+# Tests of kernels; the others (models, training, the CPU's parts) reach the same ones at larger sizes.
 TESTS = [
-    ("gemm", ["gemm"]),
-    ("linear", ["linear"]),
-    ("conv2d_relu_max_pool2d", ["conv2d_relu_max_pool2d"]),
-    ("conv2d", ["conv2d"]),
-    ("pool2d", ["pool2d"]),
-    ("softmax", ["softmax"]),
-    ("loss", ["loss"]),
-    ("cross_entropy", ["loss"]),
-    ("nll", ["loss"]),
-    ("norm", ["norm"]),
-    ("batch_norm", ["norm"]),
-    ("layer_norm", ["norm"]),
-    ("optimizer", ["optimizer_kernels", "optim"]),
-    ("data", ["data_kernels"]),
-    ("random", ["random"]),
-    ("sort", ["random", "index"]),
-    ("index", ["index"]),
-    ("copy", ["array", "elementwise"]),
-    ("arange", ["elementwise"]),
-    ("elementwise", ["elementwise"]),
-    ("activation", ["activation"]),
-    ("reduce", ["reduce", "softmax"]),
-    ("limits", ["runtime"]),
-    ("check", ["index", "loss"]),
-    ("", ["elementwise", "reduce", "gemm"]),
+    *("activation", "array", "bfloat16", "conv2d", "conv2d_depthwise", "conv2d_relu_max_pool2d", "conv2d_stem"),
+    *("data_kernels", "elementwise", "gemm", "gemm_bfloat16", "index", "loss", "norm"),
+    *("operations", "optim", "optimizer_kernels", "pool2d", "random", "reduce", "softmax"),
 ]
 
 
 @dataclasses.dataclass(frozen=True)
-class Mutant:
-    """One change: text[begin:end] of a file becomes `new`."""
+class Stage:
+    """Tests of a mutant in one build and order: the quickest that take `budget` seconds in the plain build."""
 
-    path: str
-    line: int
-    kind: str
-    begin: int
-    end: int
-    new: str
-    old: str
-    digest: str  # of the whole file
-
-    @property
-    def key(self) -> str:
-        return f"{self.path}:{self.begin}:{self.end}:{self.new}:{self.digest}"
-
-    def source(self) -> str:
-        text = (ROOT / self.path).read_text()
-        return text[: self.begin] + self.new + text[self.end :]
+    build: str
+    order: str
+    budget: float
+    slower: float = 1.0  # than the plain build
 
 
-# --- Where device code stands, and what can be broken in it ---
+STAGES = [
+    Stage("plain", "forward", 0.3),
+    Stage("plain", "reverse", 0.2),
+    Stage("plain", "random:1", 0.2),
+    Stage("checker", "forward", 0.15, 15),
+    Stage("plain", "forward", 3),
+    Stage("plain", "reverse", 1),
+    Stage("plain", "random:1", 1),
+    Stage("checker", "forward", 0.6, 15),
+    Stage("sanitizers", "random:2", 1, 8),
+]
 
 
-def blank(text: str) -> str:
-    """The text with comments, strings and preprocessor lines as spaces, so that offsets stay."""
-    pattern = r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|^[ \t]*#(?:[^\n]*\\\n)*[^\n]*'
-    return re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m.group()), text, flags=re.S | re.M)
+def files() -> list[str]:
+    return emulate_cuda.files("test_cuda_*.py") + [f"tests/test_{name}.py" for name in TESTS]
 
 
-def closing(text: str, opening: int) -> int:
-    """The offset of the bracket that closes the one at `opening`."""
-    pairs, depth = {"(": ")", "{": "}", "[": "]"}, 0
-    first, last = text[opening], pairs[text[opening]]
-    for at in range(opening, len(text)):
-        depth += (text[at] == first) - (text[at] == last)
-        if depth == 0:
-            return at
-    return len(text)
+# --- Building ---
 
 
-def device_bodies(text: str) -> Iterator[tuple[int, int]]:
-    """The bodies of functions that run on the device."""
-    end = 0
-    for found in re.finditer(r"\b(?:__global__|__device__|WEFT_HOST_DEVICE)\b", text):
-        if found.start() < end:
-            continue
-        at = found.end()
-        while at < len(text) and text[at] not in ";{":
-            at = closing(text, at) + 1 if text[at] in "([" else at + 1
-        if at < len(text) and text[at] == "{":
-            end = closing(text, at)
-            yield at, end
+def build(name: str, jobs: int, record: bool, options: list[str]) -> Path:
+    """A folder with the package `weft`, its kernels with all mutants; or, with `record`, with their notes."""
+    tree = WORK / ("record" if record else "run")
+    write_sources(tree, all_mutants(), record)
+    folder = tree / name
+    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert cmake, "cmake is missing"
+    import pybind11
+
+    options = [*emulate_cuda.BUILDS[name][1], *options, "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
+    options.append(f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
+    environment = {**os.environ, "CCACHE_BASEDIR": str(tree), "CCACHE_NOHASHDIR": "1"}
+    for command in (["-S", str(tree), "-B", str(folder), *options], ["--build", str(folder), "--parallel", str(jobs)]):
+        subprocess.run([cmake, *command], check=True, stdout=subprocess.DEVNULL, env=environment)
+    package = folder / "package"
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "python" / "weft", package / "weft", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    shutil.copy(folder / MODULE, package / "weft")
+    return package
 
 
-def term(text: str, at: int) -> tuple[int, int]:
-    """The operands of the comparison at `at`: up to the next operator that binds less, or bracket around them."""
-    begin, depth = at, 0
-    while depth > 0 or not re.search(r"(?:&&|\|\||[^=!<>]=|\breturn|[,;?:{}([])\s*$", text[max(0, begin - 9) : begin]):
-        begin -= 1
-        depth += (text[begin] in ")]") - (text[begin] in "([")
-    end, depth = at, 0
-    while depth > 0 or not (text[end] in ",;?)]" or text[end : end + 2] in ("&&", "||")):
-        depth += (text[end] in "([") - (text[end] in ")]")
-        end += 1
-    return begin, at + len(text[at:end].rstrip())
+class Server:
+    """pytest with mutant_tests.py: takes jobs, gives answers."""
 
-
-def without(text: str, begin: int, end: int) -> str:
-    """What a condition without this term comes to: true, but false as one of several with || or before a `continue`."""
-    before, behind = text[:begin].rstrip(), text[end:].lstrip()
-    if before.endswith("||") or behind.startswith("||") or re.match(r"\)\s*\{?\s*(continue|return|break)\b", behind):
-        return "false"
-    return "true"
-
-
-def in_loop_header(text: str, at: int) -> bool:
-    depth = 0
-    while at > 0 and depth <= 0:
-        at -= 1
-        depth += (text[at] == "(") - (text[at] == ")")
-    return text[:at].endswith("for ")
-
-
-def changes(text: str, low: int, high: int) -> Iterator[tuple[str, int, int, str]]:
-    """(kind, begin, end, new) of all mutants of a function's body."""
-    removed = {
-        "barrier removed": r"__syncthreads\(\)",
-        "warp barrier removed": r"__syncwarp\([^()]*\)",
-        "wait removed": r"cp_async_wait<[^<>]*>\(\)",
-        "commit removed": r"cp_async_commit\(\)",
-        "fence removed": r"__threadfence\(\)",
-    }
-    for kind, pattern in removed.items():
-        for found in re.compile(pattern).finditer(text, low, high):
-            yield kind, found.start(), found.end(), "static_cast<void>(0)"
-    for found in re.compile(r"cp_async_wait<([^<>]*)>").finditer(text, low, high):
-        yield "wait weakened", found.start(1), found.end(1), f"({found[1]}) + 1"
-    for found in re.compile(r"(?<= )(<=|>=|<|>)(?= )").finditer(text, low, high):
-        statement = text[max(text.rfind(c, low, found.start()) for c in ";{}") + 1 : found.start()]
-        if re.search(r"\b(static_assert|constexpr|template|operator)\b", statement):
-            continue
-        other = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}[found[1]]
-        yield f"{found[1]} made {other}", found.start(), found.end(), other
-        begin, end = term(text, found.start())
-        if not in_loop_header(text, found.start()):
-            yield "guard removed", begin, end, without(text, begin, end)
-        elif found[1] == "<":
-            yield "loop one short", end, end, " - 1"
-
-
-def mutants_of(path: Path) -> list[Mutant]:
-    text = path.read_text()
-    code, digest = blank(text), hashlib.sha1(text.encode()).hexdigest()[:12]
-    name = str(path.relative_to(ROOT))
-    made = []
-    for low, high in device_bodies(code):
-        for kind, begin, end, new in changes(code, low, high):
-            line = text.count("\n", 0, begin) + 1
-            made.append(Mutant(name, line, kind, begin, end, new, text[begin:end], digest))
-    return made
-
-
-# --- Building one ---
-
-
-class Build:
-    """A configured and built folder, from which mutants are linked."""
-
-    def __init__(self, name: str, jobs: int, options: list[str]) -> None:
-        self.name, self.folder = name, WORK / name
-        cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-        assert cmake, "cmake is missing"
-        import pybind11
-
-        options = [
-            *options,
-            *("-G", "Ninja", "-DWEFT_ISAS=none", "-DWEFT_CUDA=EMULATED", *BUILDS[name]),
-            f"-DPython_EXECUTABLE={sys.executable}",
-            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-        ]
-        run = {"check": True, "stdout": subprocess.DEVNULL}
-        subprocess.run([cmake, "-S", str(ROOT), "-B", str(self.folder), *options], **run)  # type: ignore[call-overload]
-        subprocess.run([cmake, "--build", str(self.folder), "--parallel", str(jobs)], **run)  # type: ignore[call-overload]
-        commands = json.loads((self.folder / "compile_commands.json").read_text())
-        self.compile = {
-            entry["file"]: shlex.split(entry["command"]) for entry in commands if entry["file"].endswith(".cu")
+    def __init__(self, name: str, package: Path, tests: list[str], record: bool = False) -> None:
+        jobs_out, self_jobs = os.pipe()
+        self_answers, answers_in = os.pipe()
+        environment = {
+            **os.environ,
+            **emulate_cuda.environment(name, "forward"),
+            "PYTHONPATH": f"{package}:{ROOT / 'tests'}:{ROOT / 'scripts'}",
+            "WEFT_MUTANT_PIPES": f"{jobs_out},{answers_in}",
+            "OMP_NUM_THREADS": "1",
         }
-        ninja = ["ninja", "-C", str(self.folder), "-t", "commands", MODULE]
-        shown = subprocess.run(ninja, check=True, capture_output=True, text=True).stdout.splitlines()
-        self.link = shlex.split(shown[-1].split("&&")[1])
-        self.dependents = self._dependents()
-
-    def _dependents(self) -> dict[str, list[str]]:
-        """For each header the .cu files that include it."""
-        ninja = ["ninja", "-C", str(self.folder), "-t", "deps"]
-        users: dict[str, list[str]] = {}
-        source = ""
-        for line in subprocess.run(ninja, check=True, capture_output=True, text=True).stdout.splitlines():
-            if line and not line.startswith(" "):
-                source = ""
-                continue
-            file = (self.folder / line.strip()).resolve() if line.strip() else None
-            if file is None:
-                continue
-            source = source or str(file)
-            if source.endswith(".cu"):
-                users.setdefault(str(file), []).append(source)
-        return users
-
-    def make(self, mutant: Mutant, place: Path) -> bool:
-        """The module with the mutant in place/weft; False where it doesn't compile."""
-        shutil.rmtree(place / "overlay", ignore_errors=True)
-        changed = place / "overlay" / Path(mutant.path).relative_to("csrc")
-        changed.parent.mkdir(parents=True)
-        changed.write_text(mutant.source())
-        original = str(ROOT / mutant.path)
-        objects = []
-        for source in self.dependents.get(original, []):
-            target = place / f"{Path(source).stem}.o"
-            command = list(self.compile[source])
-            command[command.index("-o") + 1] = str(target)
-            if source == original:
-                command[command.index("-c") + 1] = str(changed)
-            command.insert(command.index("-c"), f"-I{place / 'overlay'}")
-            # A guard's removal may leave a variable unused.
-            command = [part for part in command if part not in ("-MD", "-Werror")]
-            if subprocess.run(command, cwd=self.folder, capture_output=True).returncode != 0:
-                return False
-            objects.append(str(target))
-        link = list(self.link)
-        link[link.index("-o") + 1] = str(place / "weft" / MODULE)
-        archive = next(i for i, part in enumerate(link) if part.endswith("libweft_cuda.a"))
-        link[archive:archive] = objects
-        return subprocess.run(link, cwd=self.folder, capture_output=True).returncode == 0
-
-    def environment(self, place: Path, order: str) -> dict[str, str]:
-        added = emulate_cuda.environment(self.name, order)
-        return {**os.environ, **added, "PYTHONPATH": f"{place}:{ROOT / 'tests'}"}
-
-
-def tests_of(path: str) -> list[str]:
-    name = Path(path).name
-    families = next(families for begin, families in TESTS if name.startswith(begin))
-    found: list[Path] = []
-    for family in families:
-        found += (ROOT / "tests").glob(f"test_cuda_{family}*.py")
-        found += [ROOT / "tests" / f"test_{family}.py"]
-    return [str(file) for file in dict.fromkeys(found) if file.exists()]
-
-
-class Worker:
-    """A folder with a package of its own, in which mutants are built and tested one after the other."""
-
-    def __init__(self, number: int, builds: dict[str, Build], limits: dict[tuple[str, ...], float]) -> None:
-        self.builds, self.limits = builds, limits
-        self.place = WORK / f"worker{number}"
-        shutil.rmtree(self.place, ignore_errors=True)
-        shutil.copytree(
-            ROOT / "python" / "weft", self.place / "weft", ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        if record:
+            environment["WEFT_MUTANT_RECORD"] = "1"
+        options = ["-q", "-s", "-p", "mutant_tests", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options, *tests],
+            cwd=ROOT,
+            env=environment,
+            pass_fds=(jobs_out, answers_in),
+            stdout=subprocess.DEVNULL,
         )
+        os.close(jobs_out)
+        os.close(answers_in)
+        self.jobs, self.answers = os.fdopen(self_jobs, "w"), os.fdopen(self_answers)
+        if not record:
+            self.answers.readline()  # the tests are collected
+        self.good: dict[tuple[str, str], bool] = {}  # whether a test passes without a mutant
 
-    def passes(self, build: Build, tests: list[str], order: str, limit: float) -> bool:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        try:
-            done = subprocess.run(
-                command, cwd=ROOT, env=build.environment(self.place, order), capture_output=True, timeout=limit
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+    def run(self, mutant: int, order: str, tests: list[str], seconds: float) -> dict[str, Any]:
+        job = {"mutant": mutant, "order": order, "tests": tests, "seconds": seconds}
+        print(json.dumps(job), file=self.jobs, flush=True)
+        answer: dict[str, Any] = json.loads(self.answers.readline())
+        return answer
 
-    def baseline(self, tests: list[str]) -> None:
-        """The unbroken module must pass; its time sets the limit for the broken ones."""
-        for build in self.builds.values():
-            shutil.copy(build.folder / MODULE, self.place / "weft")
-            for order in emulate_cuda.ORDERS[build.name]:
-                start = time.monotonic()
-                if not self.passes(build, tests, order, 3600):
-                    sys.exit(f"without a mutant {' '.join(tests)} fails: build {build.name}, order {order}")
-                key = (build.name, *tests)
-                self.limits[key] = 60 + 5 * (time.monotonic() - start)
+    def catches(self, mutant: int, order: str, tests: list[str], seconds: float) -> dict[str, Any] | None:
+        """The answer of the test that fails on the mutant, and not without it."""
+        while tests:
+            answer = self.run(mutant, order, tests, seconds)
+            if answer["how"] == "passed":
+                return None
+            test = answer["test"]
+            if (test, order) not in self.good:
+                self.good[test, order] = self.run(0, order, [test], 600)["how"] == "passed"
+                if not self.good[test, order]:
+                    print(f"without a mutant fails: {test}, order {order}", flush=True)
+            if self.good[test, order]:
+                return answer
+            tests = [name for name in tests if name != test]
+        return None
 
-    def try_mutant(self, mutant: Mutant, every_build: bool) -> dict[str, str]:
-        """For each build that ran: "caught", "survived", or "invalid"."""
-        tests, outcome = tests_of(mutant.path), {}
-        for build in self.builds.values():
-            if not build.make(mutant, self.place):
-                outcome[build.name] = "invalid"
-                break
-            key = (build.name, *tests)
-            good = all(self.passes(build, tests, order, self.limits[key]) for order in emulate_cuda.ORDERS[build.name])
-            outcome[build.name] = "survived" if good else "caught"
-            if not good and not every_build:
-                break
-        return outcome
+
+# --- Which test may notice which mutant ---
+
+
+def digest(*paths: Path) -> str:
+    return hashlib.sha1(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+def record(jobs: int, options: list[str]) -> None:
+    """Runs the tests that changed since they were recorded; all of them where a kernel did."""
+    sources = digest(*sorted(file for file in (ROOT / "csrc" / "cuda").rglob("*") if file.is_file()))
+    stamps = {file: f"{sources} {digest(ROOT / file)}" for file in files()}
+    known = WORK / "recorded.jsonl"
+    rows = [json.loads(line) for line in known.read_text().splitlines()] if known.exists() else []
+    rows = [row for row in rows if stamps.get(row["test"].split("::")[0]) == row["stamp"]]
+    missing = [file for file in files() if stamps[file] not in {row["stamp"] for row in rows}]
+    known.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if not missing:
+        return
+    server = Server("plain", build("plain", jobs, True, options), missing, record=True)
+    with known.open("a") as file:
+        for line in server.answers:
+            row = json.loads(line)
+            if not row["good"]:
+                sys.exit(f"fails without a mutant: {row['test']}")
+            print(json.dumps({**row, "stamp": stamps[row["test"].split("::")[0]]}), file=file)
+            print(f"{row['test']}: {row['seconds']:.2f} s, {len(row['mutants'])} mutants", flush=True)
+
+
+def recorded() -> tuple[dict[int, list[str]], dict[str, float]]:
+    """For each mutant the tests that may notice it, the quickest first; and the seconds of each test."""
+    seconds: dict[str, float] = {}
+    notice: dict[int, list[str]] = {}
+    for row in map(json.loads, (WORK / "recorded.jsonl").read_text().splitlines()):
+        seconds[row["test"]] = row["seconds"]
+        for number in row["mutants"]:
+            notice.setdefault(number, []).append(row["test"])
+    for tests in notice.values():
+        tests.sort(key=lambda test: seconds[test])
+    return notice, seconds
 
 
 # --- All of them ---
+
+
+class Runner:
+    def __init__(self, builds: dict[str, Path], every_build: bool, patience: float) -> None:
+        self.every_build, self.patience = every_build, patience
+        self.notice, self.seconds = recorded()
+        self.servers = {name: Server(name, package, files()) for name, package in builds.items()}
+
+    def tests(self, mutant: Mutant, stage: Stage) -> tuple[list[str], float]:
+        """The tests of a stage, and how long they take."""
+        every = (stage.build, stage.order) == ("plain", "forward")
+        chosen: list[str] = []
+        total = 0.0
+        for test in self.notice[mutant.number]:
+            if not every and not test.startswith("tests/test_cuda_"):
+                continue
+            if chosen and total + self.seconds[test] > stage.budget * self.patience:
+                break
+            chosen.append(test)
+            total += self.seconds[test]
+        return chosen, total
+
+    def outcome(self, mutant: Mutant) -> dict[str, str]:
+        """For each build that ran: by what it was caught, or "survived"; "unnoticed" where no test can."""
+        if mutant.number not in self.notice:
+            return {"plain": "unnoticed"}
+        outcome: dict[str, str] = {}
+        for stage in STAGES:
+            if stage.build not in self.servers or outcome.get(stage.build, "survived") != "survived":
+                continue
+            outcome[stage.build] = "survived"
+            tests, seconds = self.tests(mutant, stage)
+            limit = 10 + 10 * seconds * stage.slower
+            answer = self.servers[stage.build].catches(mutant.number, stage.order, tests, limit)
+            if answer:
+                outcome[stage.build] = f"{answer['how']}: {answer['test']}, {stage.order}"
+                if not self.every_build:
+                    break
+        return outcome
 
 
 def known_results() -> dict[str, dict[str, str]]:
@@ -341,33 +242,35 @@ def known_results() -> dict[str, dict[str, str]]:
     return {row["key"]: row["outcome"] for row in rows}
 
 
-def run_all(chosen: list[Mutant], names: list[str], workers: int, every_build: bool, options: list[str]) -> None:
+def caught(outcome: dict[str, str]) -> bool:
+    return any(result not in ("survived", "unnoticed") for result in outcome.values())
+
+
+def run_all(chosen: list[Mutant], arguments: argparse.Namespace) -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     known = known_results()
-    waiting = [mutant for mutant in chosen if mutant.key not in known]
+    waiting = [m for m in chosen if m.key not in known or (arguments.again and not caught(known[m.key]))]
     print(f"{len(chosen)} mutants, {len(chosen) - len(waiting)} known already", flush=True)
     if not waiting:
         return
-    builds = {name: Build(name, workers, options) for name in names}
-    limits: dict[tuple[str, ...], float] = {}
-    pool = [Worker(number, builds, limits) for number in range(workers)]
-    for tests in dict.fromkeys(tuple(tests_of(mutant.path)) for mutant in waiting):
-        pool[0].baseline(list(tests))
+    record(arguments.workers, arguments.cmake)
+    builds = {name: build(name, arguments.workers, False, arguments.cmake) for name in arguments.builds}
+    runners = [Runner(builds, arguments.all_builds, arguments.patience) for _ in range(arguments.workers)]
     lock = threading.Lock()
 
-    def work(worker: Worker) -> None:
+    def work(runner: Runner) -> None:
         while True:
             with lock:
                 if not waiting:
                     return
                 mutant = waiting.pop(0)
-            outcome = worker.try_mutant(mutant, every_build)
+            outcome = runner.outcome(mutant)
             with lock, (WORK / "results.jsonl").open("a") as file:
                 file.write(json.dumps({"key": mutant.key, "outcome": outcome}) + "\n")
-                print(f"{mutant.path}:{mutant.line}: {mutant.kind}: {outcome}", flush=True)
+                print(f"{mutant}: {outcome}", flush=True)
 
-    with ThreadPoolExecutor(workers) as threads:
-        for result in [threads.submit(work, worker) for worker in pool]:
+    with ThreadPoolExecutor(arguments.workers) as threads:
+        for result in [threads.submit(work, runner) for runner in runners]:
             result.result()
 
 
@@ -377,24 +280,23 @@ def report(chosen: list[Mutant]) -> None:
     survivors = []
     for mutant in chosen:
         outcome = known.get(mutant.key)
-        if outcome is None or "invalid" in outcome.values():
+        if outcome is None:
             continue
         row = rows.setdefault(mutant.path, Counter())
         row["mutants"] += 1
-        caught = [name for name, result in outcome.items() if result == "caught"]
-        row.update(caught)
-        row["caught"] += bool(caught)
-        if not caught:
-            survivors.append(mutant)
+        row.update(name for name in outcome if caught({name: outcome[name]}))
+        row["caught"] += caught(outcome)
+        if not caught(outcome):
+            survivors.append(f"{mutant}{' (unnoticed)' if 'unnoticed' in outcome.values() else ''}")
     total = sum(rows.values(), Counter())
-    columns = ["mutants", *BUILDS, "caught"]
+    columns = ["mutants", *emulate_cuda.BUILDS, "caught"]
     print(f"\n| file | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name, row in [*sorted(rows.items()), ("all", total)]:
         print(f"| {name} | {' | '.join(str(row[column]) for column in columns)} |")
     if total["mutants"]:
         print(f"\n{100 * total['caught'] / total['mutants']:.1f}% caught. Survivors:\n")
-    for mutant in survivors:
-        print(f"- {mutant.path}:{mutant.line}: {mutant.kind}: `{mutant.old}` -> `{mutant.new}`")
+    for line in survivors:
+        print(f"- {line}")
 
 
 def main() -> int:
@@ -403,28 +305,22 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("-j", type=int, default=1, dest="workers", help="mutants at a time")
-    parser.add_argument("--builds", nargs="+", choices=list(BUILDS), default=list(BUILDS))
+    parser.add_argument("--builds", nargs="+", choices=list(emulate_cuda.BUILDS), default=["plain", "checker"])
     parser.add_argument("--all-builds", action="store_true", help="go on after the first build that catches it")
+    parser.add_argument("--again", action="store_true", help="also those that survived before")
+    parser.add_argument("--patience", type=float, default=1, help="times as many tests before a mutant has survived")
     parser.add_argument("--cmake", action="append", default=[], help="an option for CMake, like --cmake=-DX=ON")
     parser.add_argument("--list", action="store_true", help="only print the mutants")
     parser.add_argument("--report", action="store_true", help="only print the tables")
     arguments = parser.parse_args()
-    paths = sorted([*(ROOT / "csrc" / "cuda").rglob("*.cu"), *(ROOT / "csrc" / "cuda").rglob("*.h")])
-    chosen = []
-    for path in paths:
-        name = str(path.relative_to(ROOT))
-        if "unwritten" in name or name.endswith("device/device.h"):
-            continue
-        if not arguments.files or any(part in name for part in arguments.files):
-            chosen += mutants_of(path)
+    chosen = [m for m in all_mutants() if not arguments.files or any(part in m.path for part in arguments.files)]
     if arguments.sample is not None and arguments.sample < len(chosen):
         chosen = random.Random(arguments.seed).sample(chosen, arguments.sample)
     if arguments.list:
-        for mutant in chosen:
-            print(f"{mutant.path}:{mutant.line}: {mutant.kind}: `{mutant.old}` -> `{mutant.new}`")
+        print("\n".join(map(str, chosen)))
         return 0
     if not arguments.report:
-        run_all(chosen, arguments.builds, arguments.workers, arguments.all_builds, arguments.cmake)
+        run_all(chosen, arguments)
     report(chosen)
     return 0
 
