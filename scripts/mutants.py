@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -54,7 +55,8 @@ class Mutant:
     begin: int
     end: int
     new: str
-    old: str
+    shown: str  # what becomes what
+    function: str  # in which it stands
     digest: str  # of the whole file
     number: int
 
@@ -63,7 +65,7 @@ class Mutant:
         return f"{self.path}:{self.begin}:{self.end}:{self.new}:{self.digest}"
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.kind}: `{self.old}` -> `{self.new}`"
+        return f"{self.path}:{self.line}: {self.function}: {self.kind}: {self.shown}"
 
 
 @dataclasses.dataclass
@@ -74,6 +76,7 @@ class Site:
     end: int
     operator: tuple[int, int] | None
     changes: list[tuple[str, str]]  # kind, and the new text, the new operator, or what follows the right operand
+    function: str = ""
 
 
 # --- Where device code stands, and what can be broken in it ---
@@ -96,8 +99,8 @@ def closing(text: str, opening: int) -> int:
     return len(text)
 
 
-def device_bodies(text: str) -> Iterator[tuple[int, int]]:
-    """The bodies of functions that run on the device."""
+def device_bodies(text: str) -> Iterator[tuple[str, int, int]]:
+    """The functions that run on the device: name, and where the body stands."""
     end = 0
     for found in re.finditer(r"\b(?:__global__|__device__|WEFT_HOST_DEVICE)\b", text):
         if found.start() < end:
@@ -107,7 +110,8 @@ def device_bodies(text: str) -> Iterator[tuple[int, int]]:
             at = closing(text, at) + 1 if text[at] in "([" else at + 1
         if at < len(text) and text[at] == "{":
             end = closing(text, at)
-            yield at, end
+            names = re.findall(r"(\w+|\boperator\W+)\s*\(", text[found.end() : at])
+            yield next((name for name in names if not name.startswith("__")), ""), at, end
 
 
 def term(text: str, at: int) -> tuple[int, int]:
@@ -131,6 +135,26 @@ def without(text: str, begin: int, end: int) -> str:
     if before.endswith("||") or behind.startswith("||") or re.match(r"\)\s*\{?\s*(continue|return|break)\b", behind):
         return "false"
     return "true"
+
+
+def operand(text: str, at: int, ends: list[str]) -> str:
+    """text[at:] up to one of `ends`, without spaces, casts and the marks of a number's type."""
+    end, depth = at, 0
+    while depth > 0 or not any(text.startswith(mark, end) for mark in ends):
+        depth += (text[end] in "([{") - (text[end] in ")]}")
+        end += 1
+    return re.sub(r"\bstatic_cast<[^<>]*>|\bT\b|[\s()]|\.0?f\b", "", text[at:end])
+
+
+def chooses_its_operands(text: str, begin: int, operator: tuple[int, int], end: int) -> bool:
+    """Whether a comparison gives the smaller or larger of its operands: where they are equal, both are right."""
+    question = re.compile(r"\s*\?").match(text, end)
+    if not question:
+        return False
+    first = operand(text, question.end(), [" : "])
+    second = operand(text, text.index(" : ", question.end()) + 3, [",", ";", ")", "}", " :"])
+    compared = {operand(text, begin, [text[slice(*operator)] + " "]), operand(text[:end] + ";", operator[1], [";"])}
+    return {first, second} == compared
 
 
 def in_loop_header(text: str, at: int) -> bool:
@@ -183,7 +207,8 @@ def sites(text: str, low: int, high: int) -> Iterator[Site]:
             continue
         other = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}[found[1]]
         begin, end = term(text, found.start())
-        changes = [(f"{found[1]} made {other}", other)]
+        same = chooses_its_operands(text, begin, found.span(), end)
+        changes = [(f"{found[1]} made {other}", other) if not same else ("of no effect", other)]
         if not in_loop_header(text, found.start()):
             changes.append(("guard removed", without(text, begin, end)))
         elif found[1] == "<":
@@ -195,7 +220,9 @@ def sites(text: str, low: int, high: int) -> Iterator[Site]:
 def sites_of(text: str) -> list[Site]:
     """The sites of a file, in an order in which those around others stand first."""
     code = blank(text)
-    found = [site for low, high in device_bodies(code) for site in sites(code, low, high)]
+    found = []
+    for name, low, high in device_bodies(code):
+        found += [dataclasses.replace(site, function=name) for site in sites(code, low, high)]
     return sorted(found, key=lambda site: (site.begin, -site.end))
 
 
@@ -207,23 +234,36 @@ def mutants_of(path: Path, first: int) -> list[Mutant]:
     for site in sites_of(text):
         for kind, new in site.changes:
             begin, end = site.begin, site.end
-            if site.operator and " made " in kind:
+            shown = new
+            if site.operator and kind not in ("guard removed", "loop one short"):
                 begin, end = site.operator
+                shown = text[site.begin : begin] + new + text[end : site.end]
             if kind == "loop one short":
-                new = text[begin:end] + new
+                shown = new = text[begin:end] + new
+            shown = f"`{' '.join(text[site.begin : site.end].split())}` -> `{' '.join(shown.split())}`"
             line = text.count("\n", 0, site.operator[0] if site.operator else begin) + 1
-            made.append(Mutant(name, line, kind, begin, end, new, text[begin:end], digest, first + len(made)))
+            made.append(Mutant(name, line, kind, begin, end, new, shown, site.function, digest, first + len(made)))
     assert len(made) < EACH
     return made
 
 
-def all_mutants() -> list[Mutant]:
+def first_numbers(names: list[str]) -> dict[str, int]:
+    """Where each file's numbers begin. A file keeps them when others come, and so its object."""
+    file = ROOT / "build" / "mutate" / "numbers.json"
+    numbers: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
+    for name in names:
+        numbers.setdefault(name, 1 + EACH * len(numbers))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(numbers))
+    return numbers
+
+
+def all_mutants(*, also_of_no_effect: bool = False) -> list[Mutant]:
     folder = ROOT / "csrc" / "cuda"
-    paths = sorted([*folder.rglob("*.cu"), *folder.rglob("*.h")])
-    made: list[Mutant] = []
-    for index, path in enumerate(path for path in paths if path.name != "device.h"):
-        made += mutants_of(path, 1 + EACH * index)
-    return made
+    paths = [path for path in sorted([*folder.rglob("*.cu"), *folder.rglob("*.h")]) if path.name != "device.h"]
+    numbers = first_numbers([str(path.relative_to(ROOT)) for path in paths])
+    made = [mutant for path in paths for mutant in mutants_of(path, numbers[str(path.relative_to(ROOT))])]
+    return made if also_of_no_effect else [mutant for mutant in made if mutant.kind != "of no effect"]
 
 
 # --- The sources with all mutants ---

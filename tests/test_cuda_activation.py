@@ -29,3 +29,14 @@ def test_activations(rng: np.random.Generator, kind: str) -> None:
                     np.testing.assert_allclose(values(found), values(expected), rtol=2**-7)
                 else:
                     assert_close(found, expected, factor=4)
+
+
+@pytest.mark.parametrize("kind", ["relu", "leaky_relu", "elu", "softplus", "gelu", "silu", "sigmoid", "tanh", "step"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_where_the_cases_meet(kind: str, dtype: str) -> None:
+    corners = [np.nan, -np.inf, -21, -1e-9, 0, 1e-9, 0.5, 1, 20, 21, 40, np.inf]
+    x = np.array(corners, dtype)
+    function = getattr(K, {"step": "relu"}.get(kind, kind))
+    assert_close(function(x), reference(function, x), factor=4)
+    args = (kind, np.ones_like(x), x, 0.5)
+    assert_close(K.activation_backward(*args), reference(K.activation_backward, *args), factor=4)

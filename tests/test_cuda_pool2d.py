@@ -190,3 +190,9 @@ def test_an_index_beyond_the_images_is_not_read(rng: np.random.Generator) -> Non
             K.gather_images(images, index, scale, shift)
         with pytest.raises(IndexError, match=f"index {bad} is out of range for 3 images"):
             K.warp_images(images, index, theta, (4, 4), scale, shift, 0.0)
+
+
+def test_a_place_outside_of_its_plane_gets_nothing() -> None:
+    index = np.array([[[[0, 4], [3, -1]], [[2, 4], [5, 1 << 30]]]], np.int32)  # of planes of 2 x 2
+    dx = K.max_pool2d_backward(np.ones((1, 2, 2, 2), np.float32), index, (1, 2, 2, 2))
+    np.testing.assert_array_equal(np.asarray(dx), [[[[1, 0], [0, 1]], [[0, 0], [1, 0]]]])
