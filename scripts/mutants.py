@@ -166,15 +166,15 @@ def in_loop_header(text: str, at: int) -> bool:
 
 
 def one_step(text: str, left: str, end: int) -> str:
-    """What a loop's variable, the left operand of the condition that ends at `end`, grows by."""
-    found = re.compile(r"[^;)]*;[^;]*?" + re.escape(left) + r" \+= ").match(text, end)
+    """What takes a step off a loop, whose variable is the left operand of the condition that ends at `end`."""
+    found = re.compile(r"[^;)]*;[^;]*?" + re.escape(left) + r" ([+*])= ").match(text, end)
     if not found or closing_of_header(text, end) < found.end():
-        return "1"
+        return " - 1"
     at, depth = found.end(), 0
     while depth > 0 or text[at] not in ",)":
         depth += (text[at] in "([") - (text[at] in ")]")
         at += 1
-    return f"({text[found.end() : at]})"
+    return f" {'-' if found[1] == '+' else '/'} ({text[found.end() : at]})"
 
 
 def closing_of_header(text: str, at: int) -> int:
@@ -213,7 +213,7 @@ def sites(text: str, low: int, high: int) -> Iterator[Site]:
             changes.append(("guard removed", without(text, begin, end)))
         elif found[1] == "<":
             left = text[begin : found.start()].strip()
-            changes.append(("loop one short", f" - {one_step(text, left, end)}"))
+            changes.append(("loop one short", one_step(text, left, end)))
         yield Site(begin, end, found.span(), changes)
 
 

@@ -44,7 +44,7 @@ MODULE = f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
 # Tests of kernels; the others (models, training, the CPU's parts) reach the same ones at larger sizes.
 TESTS = [
     *("activation", "array", "bfloat16", "conv2d", "conv2d_depthwise", "conv2d_relu_max_pool2d", "conv2d_stem"),
-    *("data_kernels", "elementwise", "gemm", "gemm_bfloat16", "index", "loss", "norm"),
+    *("data_kernels", "elementwise", "gemm", "gemm_bfloat16", "index", "linear", "loss", "norm"),
     *("operations", "optim", "optimizer_kernels", "pool2d", "random", "reduce", "softmax"),
 ]
 

@@ -37,14 +37,13 @@ template <int B, int BK, int Pitch, int Threads, int Width>
 __device__ __forceinline__ void gather_across(float* to, const GatherImage& image, const Entry* of,
                                               const Entry* along) {
   constexpr int groups = B / Width, rows = Threads / groups;
-  static_assert(Threads % groups == 0);
+  static_assert(Threads % groups == 0 && BK % rows == 0);
   const int i = threadIdx.x % groups * Width, first = threadIdx.x / groups;
   const Entry a = of[i];
   const float* const from = image.data + a.offset;
 #pragma unroll
-  for (int r = 0; r < (BK + rows - 1) / rows; ++r) {
+  for (int r = 0; r < BK / rows; ++r) {
     const int k = first + r * rows;
-    if (BK % rows != 0 && k >= BK) break;
     const Entry b = along[k];
     cp_async<4 * Width>(to + k * Pitch + i, from + b.offset, image.holds(a, b));
   }
@@ -75,12 +74,11 @@ __device__ __forceinline__ void gather_along(float* to, const GatherImage& image
 template <int B, int BK, int Pitch, int Threads, int Width>
 __device__ __forceinline__ void copy_rows(float* to, const float* from, int pitch, int rows, int columns) {
   constexpr int groups = B / Width, step = Threads / groups;
-  static_assert(Threads % groups == 0);
+  static_assert(Threads % groups == 0 && BK % step == 0);
   const int i = threadIdx.x % groups * Width, first = threadIdx.x / groups;
 #pragma unroll
-  for (int r = 0; r < (BK + step - 1) / step; ++r) {
+  for (int r = 0; r < BK / step; ++r) {
     const int k = first + r * step;
-    if (BK % step != 0 && k >= BK) break;
     cp_async<4 * Width>(to + k * Pitch + i, from + (k * pitch + i), k < rows && i < columns);
   }
 }

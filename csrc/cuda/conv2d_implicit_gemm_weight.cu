@@ -84,12 +84,11 @@ __device__ __forceinline__ void dout_along(float* to, const float* dout, int ste
 template <class Tile, int Width>
 __device__ __forceinline__ void dout_across(float* to, const float* dout, int rows, const Entry* along) {
   constexpr int groups = Tile::BM / Width, step = Tile::threads / groups;
-  static_assert(Tile::threads % groups == 0);
+  static_assert(Tile::threads % groups == 0 && Tile::BK % step == 0);
   const int i = threadIdx.x % groups * Width;
 #pragma unroll
-  for (int r = 0; r < (Tile::BK + step - 1) / step; ++r) {
+  for (int r = 0; r < Tile::BK / step; ++r) {
     const int k = threadIdx.x / groups + r * step;
-    if (Tile::BK % step != 0 && k >= Tile::BK) break;
     const int offset = along[k].other;
     cp_async<4 * Width>(to + k * Tile::pitch_a + i, dout + (offset + i), offset >= 0 && i < rows);
   }

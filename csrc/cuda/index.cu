@@ -20,10 +20,10 @@ namespace {
 constexpr int block = 256;
 constexpr int together = 4;  // words of a thread
 
-// The index counted from the start; n where it is out of range.
+// The index counted from the start; n or more where it is out of range.
 __device__ __forceinline__ std::int64_t from_start(std::int64_t index, std::int64_t n) {
   if (index < 0) index += n;
-  return index >= 0 && index < n ? index : n;
+  return index < 0 ? n : index;
 }
 
 // `inner` in words. D: 32-bit where all numbers of words are below 2^31.

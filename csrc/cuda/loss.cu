@@ -107,7 +107,8 @@ __global__ void __launch_bounds__(block)
   const std::int64_t whole = begin + (end - begin) / V * V;
   double sum = 0;
   for (std::int64_t i = begin + threadIdx.x * V; i < whole; i += block * V) sum += losses_at<V, T>(a, i);
-  if (V > 1 && whole + threadIdx.x < end) sum += losses_at<1, T>(a, whole + threadIdx.x);
+  if constexpr (V > 1)
+    if (whole + threadIdx.x < end) sum += losses_at<1, T>(a, whole + threadIdx.x);
   if (a.reduction == Reduction::none) return;  // of all threads
   sum = block_reduce<Sum<double>, block>(sum);
   if (threadIdx.x != 0) return;
@@ -154,7 +155,8 @@ __global__ void __launch_bounds__(block) loss_backward(PointwiseLossBackwardArgs
   if (a.reduction == Reduction::mean)
     share = static_cast<T>(static_cast<double>(share) / static_cast<double>(a.n));
   for (std::int64_t p = thread; p < packs; p += step) gradients_at<V, T>(a, p * V, share);
-  if (V > 1 && rest < a.n) gradients_at<1, T>(a, rest, share);
+  if constexpr (V > 1)
+    if (rest < a.n) gradients_at<1, T>(a, rest, share);
 }
 
 template <class T, int V>

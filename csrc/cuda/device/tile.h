@@ -121,7 +121,6 @@ __device__ __forceinline__ void for_each_stage(int steps, const Load& load, cons
     now = now + 1 == Stages ? 0 : now + 1;
     next = next + 1 == Stages ? 0 : next + 1;
   }
-  cp_async_wait<0>();
   __syncthreads();
 }
 
