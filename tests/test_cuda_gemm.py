@@ -58,10 +58,14 @@ TILES = [
     ("large", (1281, 1283, 16)),  # sizes that no vector fits
     ("middle", (512, 500, 36)),
     ("middle", (511, 513, 17)),
-    ("small", (96, 100, 60)),
-    ("small", (33, 31, 70)),
-    ("small in parts", (64, 120, 801)),
-    ("middle in parts", (250, 256, 1100)),
+    ("small", (500, 250, 60)),
+    ("small", (511, 241, 33)),
+    ("narrow", (96, 100, 60)),
+    ("narrow", (33, 31, 70)),
+    ("narrow", (64, 120, 400)),
+    ("small in parts", (65, 120, 1601)),
+    ("narrow in parts", (64, 120, 801)),
+    ("middle in parts", (250, 256, 1501)),
     ("large in parts", (1216, 448, 401)),
 ]
 

@@ -5,6 +5,8 @@
 //   large    128 x 128,  8 x 8 sums a thread, 256 threads, two blocks an SM (128 registers)
 //   middle    64 x  64,  8 x 4 sums a thread, 128 threads, four blocks an SM
 //   small     32 x  32,  4 x 8 sums a thread; four warps, each with a quarter of every stage's k
+//   narrow    32 x  16,  4 x 4 sums a thread; eight warps, each with an eighth: where the sums are few, twice
+//             the blocks and warps cost less than the second launch for a K in parts
 //
 // Of the instructions that a warp issues for a stage, FFMA are (sm_90; operands of 16 bytes a copy, or turned
 // with an element a copy): huge 2048 of 2228 or 2295, large 1024 of 1163 or 1210. So at most 92% and 88% of
@@ -26,10 +28,12 @@ using Huge = Tile<float, 256, 128, 16, 4, 2, 1, 3, 1>;
 using Large = Tile<float, 128, 128, 16, 2, 4>;
 using Middle = Tile<float, 64, 64, 16, 1, 4, 1, 4, 4>;
 using Small = Tile<float, 32, 32, 32, 1, 1, 4, 4, 4>;
+using Narrow = Tile<float, 32, 16, 64, 1, 1, 8, 3, 4>;
 
 // An SM does 128 multiply-adds a cycle at about 1.75 GHz.
 constexpr double peak = 128 * 1750;
 constexpr ProductTile tiles[] = {{32, 32, 32, 0.35 * peak},
+                                 {32, 16, 64, 0.35 * peak},
                                  {64, 64, 16, 0.65 * peak},
                                  {128, 128, 16, 0.8 * peak},
                                  {256, 128, 16, 0.84 * peak}};
@@ -38,13 +42,14 @@ constexpr ProductTile tiles[] = {{32, 32, 32, 0.35 * peak},
 
 void multiply_tiled(Stream& stream, const Product<float, float>& p) {
   const Properties& device = properties(stream);
-  const int fitting = Huge::shared_bytes <= device.shared_per_block ? 4 : 3;
+  const int fitting = Huge::shared_bytes <= device.shared_per_block ? 5 : 4;
   const ProductPlan plan =
       plan_product(tiles, fitting, device.multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
   multiply_in_parts(stream, p, plan.parts, [&](const Product<float, float>& q, int parts) {
-    if (plan.tile == 3) return multiply_tiles<Huge, true>(stream, q, parts);
-    if (plan.tile == 2) return multiply_tiles<Large, true>(stream, q, parts);
-    if (plan.tile == 1) return multiply_tiles<Middle, true>(stream, q, parts);
+    if (plan.tile == 4) return multiply_tiles<Huge, true>(stream, q, parts);
+    if (plan.tile == 3) return multiply_tiles<Large, true>(stream, q, parts);
+    if (plan.tile == 2) return multiply_tiles<Middle, true>(stream, q, parts);
+    if (plan.tile == 1) return multiply_tiles<Narrow, false>(stream, q, parts);
     multiply_tiles<Small, false>(stream, q, parts);
   });
 }

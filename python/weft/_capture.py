@@ -84,6 +84,7 @@ class Report(NamedTuple):
     memory: dict[str, int]  # of the pool: reserved, peak and allocated bytes; blocks that serve so many arrays
     fusions: list[str]
     reason: str | None  # why it runs uncaptured
+    graph_nodes: int = 0  # of its CUDA graph, once it was replayed; 0 on the cpu
 
     def __str__(self) -> str:
         def arrays(what: list[tuple[tuple[int, ...], str]]) -> str:
@@ -100,7 +101,8 @@ class Report(NamedTuple):
             total[0] += 1
             total[1] += size
         width = max(len(name) for name in totals)
-        lines.append(f"  {len(self.kernels)} kernels")
+        graph = f", a CUDA graph of {self.graph_nodes} nodes" if self.graph_nodes else ""
+        lines.append(f"  {len(self.kernels)} kernels{graph}")
         lines += [f"    {name:<{width}}  {n:>4} x {size:>14,} bytes in all" for name, (n, size) in totals.items()]
         m = self.memory
         lines.append(
@@ -138,7 +140,8 @@ class _Entry:
             return Report(describe(self.buffers), [], [], {}, [], self.reason)
         outputs = describe(self.replay.outputs)
         kernels = self.replay.launches()
-        return Report(describe(self.buffers), outputs, kernels, dict(self.replay.memory()), self.uses.fusions, None)
+        memory, nodes = dict(self.replay.memory()), self.replay.graph_nodes
+        return Report(describe(self.buffers), outputs, kernels, memory, self.uses.fusions, None, nodes)
 
 
 class Capture:
