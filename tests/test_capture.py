@@ -349,6 +349,11 @@ def test_report() -> None:
     assert "sgd_step" in text
     assert "float32 (6, 4), int64 (6,) -> float32 ()" in text
     assert "fusions: Linear+ReLU" in text
+    run(X[0], Y[0])  # a replay, which on a device is a graph
+    (report,) = run.report()
+    on_device = weft.get_default_device() != "cpu"
+    assert (report.graph_nodes > 0) == on_device
+    assert (f"{len(names)} kernels, a CUDA graph of {report.graph_nodes} nodes" in str(report)) == on_device
 
 
 def test_several_threads_may_call_one_after_the_other() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import weft
+from helpers import default_device
 from weft import nn
 from weft.data import ArrayDataset, DataLoader
 from weft.optim import SGD, Adam
@@ -217,3 +218,14 @@ def test_changes_by_callbacks_are_seen() -> None:
         t.fit(loader(), epochs=4)
         found.append([results(t), weights(t.model)])
     assert found[0] == found[1]
+
+
+def test_a_model_that_was_moved_to_a_device_is_captured_there(cuda_device: str) -> None:
+    """The default device is another one, and the optimizer's step has no argument that tells."""
+    with default_device("cpu"):
+        t = trainer(True, network().to("cuda"))
+        t.fit(DataLoader(ArrayDataset(X, Y), 16, seed=3, device="cuda"), epochs=2)
+    assert t.uncaptured is None
+    plain = trainer(False)
+    plain.fit(DataLoader(ArrayDataset(X, Y), 16, seed=3), epochs=2)
+    assert weights(t.model) == weights(plain.model)

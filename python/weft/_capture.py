@@ -56,9 +56,9 @@ def _rebuild(structure: Any, arrays: list[Any]) -> Any:
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
 
 
-def _device(arrays: list[K.Array]) -> str:
+def _device(arrays: list[K.Array], otherwise: str | None) -> str:
     """Where a function of these arrays is recorded: on the device of one that is not on the host."""
-    return next((a.device for a in arrays if a.device != "cpu"), K.default_device())
+    return next((a.device for a in arrays if a.device != "cpu"), otherwise or K.default_device())
 
 
 def _refuse_gradients(value: Any) -> None:
@@ -150,6 +150,7 @@ class Capture:
     def __init__(self, function: Callable[..., Any], copy_outputs: bool = True, strict: bool = True) -> None:
         self.function, self.copy_outputs, self.strict = function, copy_outputs, strict
         self.most = 64  # signatures kept; the oldest goes first
+        self.device: str | None = None  # where it is recorded if no argument tells; None: on the default device
         self.__doc__ = getattr(function, "__doc__", None)
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self._entries: dict[Hashable, _Entry] = {}
@@ -196,7 +197,7 @@ class Capture:
         args, kwargs = given if has_kwargs else (given, {})
         if entry.reason is not None:
             return self._results(entry, self.function(*args, **kwargs))[0]
-        replay = K.Replay(self.strict, _device(entry.buffers))
+        replay = K.Replay(self.strict, _device(entry.buffers, self.device))
         entry.replay = entry.uses = None
         with _uses.Noting() as uses:
             replay.begin() if record else replay.watch()

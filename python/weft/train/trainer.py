@@ -297,7 +297,10 @@ class _Steps:
         trainer = self._trainer
         if between_batches and not any(_acts_on_batches(c) for c in trainer.callbacks):
             return
-        watched: list[Any] = [trainer.model, trainer.loss, trainer.optimizer]
+        device = trainer.device  # of the parameters: the optimizer's step has no argument that tells
+        for part in self._parts:
+            part.device = device
+        watched: list[Any] = [trainer.model, trainer.loss, trainer.optimizer, device]
         hooks = False
         for module in trainer.model.modules():
             watched += [module, plain(module)]
