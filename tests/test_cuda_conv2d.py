@@ -137,6 +137,19 @@ def test_depthwise_padding_is_not_multiplied(size: int, stride: int, channels_la
     assert_close(K.conv2d_backward_input(cotangent, weight, x.shape, **options), dx, dtype="float32", terms=99)
 
 
+@pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
+def test_double_precision_with_relu(channels_last: bool) -> None:
+    """The simple kernels. Whole numbers, so that sums of zero occur; groups, and a batch of many pieces of db."""
+    x, weight, bias, dout = (np.round(a).astype(np.float64) for a in arrays((3, 4, 6, 5, 66, 3, 2), {"groups": 2}))
+    given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
+    out = K.conv2d(given, weight, bias, groups=2, activation="relu")
+    assert_close(out, oracle(K.conv2d, x, weight, bias, groups=2, activation="relu"))
+    dw, db = K.conv2d_backward_weight(cotangent, given, weight.shape, groups=2, bias=True)
+    wanted = oracle(K.conv2d_backward_weight, dout, x, weight.shape, groups=2, bias=True)
+    assert_close(dw, wanted[0], terms=60)
+    assert_close(db, wanted[1], terms=60)
+
+
 @pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 0, 8, 8)], ids=str)
 @pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
 def test_empty(shape: tuple[int, ...], channels_last: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_linear import exact, problem
 
 import weft
 import weft.kernels as K
@@ -198,3 +199,11 @@ def test_multiply_adds_are_counted() -> None:
     assert flop[0] == 2 * 8 * 1024 * 100 * round(flop[0] / (2 * 8 * 1024 * 100)) > 0
     assert (np.asarray(K.fma_loop(300)) == 3 * flop).all()
     assert (np.asarray(K.fma_loop(0)) == 0).all()
+
+
+@pytest.mark.parametrize("size", [(4, 84, 10), (33, 65, 31), (3, 5, 97)], ids=str)
+def test_gradients_of_a_layer(rng: np.random.Generator, size: tuple[int, int, int]) -> None:
+    """Tiles in part, each with its piece of db; more of it in test_linear.py."""
+    given = problem(rng, size, "relu")
+    for found, expected in zip(K.linear_backward(*given, "relu"), exact(*given, "relu"), strict=True):
+        assert_close(found, expected, dtype="float32", terms=100, factor=2)

@@ -246,6 +246,20 @@ def test_channels_last_is_the_same(rng: np.random.Generator, training: bool) -> 
         assert_close(a, e, terms=90)
 
 
+def test_an_empty_batch_leaves_the_running_statistics() -> None:
+    kept = [K.full((3,), 2.0), K.full((3,), 5.0)]
+    K.batch_norm(np.zeros((0, 3), np.float32), None, None, *kept, training=True)
+    assert [to_numpy(a).tolist() for a in kept] == [[2] * 3, [5] * 3]
+
+
+def test_relu_behind_batch_norm_passes_no_number_on(rng: np.random.Generator) -> None:
+    """The slope at an output of 0 is 0, at NaN it is NaN."""
+    x, dout = rng.normal(size=(6, 2)), rng.normal(size=(6, 2))
+    out = np.array([[1, 0], [0, 2], [-0.0, 0], [3, 1], [0, 0], [1, np.nan]])
+    args = (dout, x, x.mean(0), 1 / x.std(0), None, None, out, True, True)
+    assert_close(K.batch_norm_backward(*args)[0], reference(K.batch_norm_backward, *args)[0], factor=8)
+
+
 def test_the_counter_moves_once(rng: np.random.Generator) -> None:
     x = rng.normal(size=(4, 300, 3)).astype(np.float32)
     state = [K.zeros((300,)), K.ones((300,))]
