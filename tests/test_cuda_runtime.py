@@ -18,12 +18,16 @@ pytestmark = pytest.mark.usefixtures("cuda_device")
 MIB = 1 << 20
 
 
-def in_process(code: str, **environment: str) -> str:
-    """What a new process prints. Emulated devices only: a real one cannot be told to be broken."""
-    result = subprocess.run(
+def process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", f"import numpy as np, weft\nimport weft.kernels as K\n{code}"],
         env={**os.environ, **environment}, capture_output=True, text=True,
     )  # fmt: skip
+
+
+def in_process(code: str, **environment: str) -> str:
+    """What a new process prints."""
+    result = process(code, **environment)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -343,6 +347,56 @@ except RuntimeError as error:
     )
     assert "this build of weft has kernels for the architectures 80,90, but cuda:0" in text
     assert "build weft with CMAKE_CUDA_ARCHITECTURES=" in text
+
+
+# An array whose memory is not there, from another library that says it is.
+WRONG_MEMORY = """
+import ctypes
+
+class Tensor(ctypes.Structure):
+    _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device", ctypes.c_int32),
+                ("rank", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8),
+                ("lanes", ctypes.c_uint16), ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.c_void_p),
+                ("offset", ctypes.c_uint64), ("context", ctypes.c_void_p), ("deleter", ctypes.c_void_p)]
+
+shape = (ctypes.c_int64 * 1)(1000)
+tensor = Tensor(1 << 20, 2, 0, 1, 2, 32, 1, shape, None, 0, None, None)
+capsule = ctypes.pythonapi.PyCapsule_New
+capsule.restype, capsule.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+
+class Wrong:
+    def __dlpack__(self, **options):
+        return capsule(ctypes.addressof(tensor), b"dltensor", None)
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+x = K.asarray(Wrong())
+for work in (lambda: K.exp(x), weft.cuda.synchronize, lambda: K.ones(3, device="cuda")):
+    try:
+        work()
+        print("nothing")
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("wait", [False, True])
+def test_a_fault_is_an_error_and_names_the_operation_if_weft_waits_for_each(wait: bool) -> None:
+    result = process(WRONG_MEMORY, WEFT_CUDA_SYNC=str(int(wait)))
+    if "WEFT_SANITIZED" in os.environ:  # it ends the process itself
+        assert "AddressSanitizer: SEGV" in result.stderr
+        return
+    assert result.returncode == 0, result.stderr
+    launch, synchronize, later = result.stdout.splitlines()
+    if wait:
+        assert launch.startswith("exp: failed on cuda:0: ")
+    else:
+        assert launch == "nothing"
+        assert synchronize.startswith("cuda: an operation on cuda:0 failed: ")
+        assert synchronize.endswith("; WEFT_CUDA_SYNC=1 in the environment makes the error name it")
+    # The device is lost, as CUDA has it; Python goes on.
+    assert later.startswith("cuda: ")
 
 
 # --- checks and captures ---

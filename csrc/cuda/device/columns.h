@@ -44,7 +44,7 @@ struct Columns {
 // The largest value so far and the sum of exp(x - largest). It starts at the least finite number, so that
 // values of minus infinity add 0; a row of nothing else ends as 0 / 0.
 template <class T>
-struct Online {
+struct alignas(16) Online {
   double sum;
   T largest;
 };
