@@ -1,6 +1,8 @@
 """Fixtures, and the device on which the suite runs: WEFT_TEST_DEVICE=cuda makes that the default device, so that the
 arguments of all tests go there. Tests of the CPU's own implementation carry the mark `cpu` and are left out then; those
-that use the fixture `cuda_device` run only there."""
+that use the fixture `cuda_device` run only there.
+
+WEFT_ISA=avx2 makes that the CPU's instruction set; tests that take each in turn, whatever it is, are then left out."""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def wanted(item: pytest.Item) -> bool:
         if DEVICE == "cpu":
-            return "cuda_device" not in item.fixturenames
+            in_turn = "WEFT_ISA" in os.environ and not {"every_isa", "every_implementation"}.isdisjoint(
+                item.fixturenames
+            )
+            return "cuda_device" not in item.fixturenames and not in_turn
         if item.get_closest_marker("emulated") and not K.cuda_emulated():
             return False
         return item.get_closest_marker("cpu") is None

@@ -71,8 +71,7 @@ std::int64_t extreme(const ReduceArgs& a, const T* x, T& best) {
   const bool largest = a.op == ReduceOp::max || a.op == ReduceOp::argmax;
   std::int64_t at = -1;
   for_each(a, x, [&](T value, std::int64_t i) {
-    const bool better = largest ? !(value <= best) : !(value >= best);
-    if (at >= 0 && (best != best || !better)) return;
+    if (at >= 0 && (best != best || (largest ? value <= best : value >= best))) return;
     best = value;
     at = i;
   });
