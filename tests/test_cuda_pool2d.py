@@ -196,3 +196,20 @@ def test_a_place_outside_of_its_plane_gets_nothing() -> None:
     index = np.array([[[[0, 4], [3, -1]], [[2, 4], [5, 1 << 30]]]], np.int32)  # of planes of 2 x 2
     dx = K.max_pool2d_backward(np.ones((1, 2, 2, 2), np.float32), index, (1, 2, 2, 2))
     np.testing.assert_array_equal(np.asarray(dx), [[[[1, 0], [0, 1]], [[0, 0], [1, 0]]]])
+
+
+@pytest.mark.parametrize("size", [(2, 1, 12, 12, 6, 5, 5), (1, 3, 8, 8, 4, 3, 3), (2, 33, 12, 12, 24, 5, 5)], ids=str)
+def test_fused_convolution_of_no_numbers(rng: np.random.Generator, size: tuple[int, ...]) -> None:
+    """The first place of the first window is NaN, and so are its code and what its gradient reaches."""
+    n, c, h, w, k, r, s = size
+    x, weight, bias = (rng.integers(1, 4, shape).astype(np.float32) for shape in ((n, c, h, w), (k, c, r, s), (k,)))
+    x[0, 0, 0, 0] = np.nan
+    out, winner = K.conv2d_relu_max_pool2d(x, weight, bias)
+    expected, codes = reference(K.conv2d_relu_max_pool2d, wide(x), wide(weight), wide(bias))
+    np.testing.assert_array_equal(np.asarray(out), np.asarray(expected))
+    np.testing.assert_array_equal(np.asarray(winner), np.asarray(codes))
+    dout = np.ones(np.asarray(out).shape, np.float32)
+    gradients = K.conv2d_relu_max_pool2d_backward(dout, winner, x, weight)
+    wanted = reference(K.conv2d_relu_max_pool2d_backward, wide(dout), np.asarray(codes), wide(x), wide(weight))
+    for found, want in zip(gradients, wanted, strict=True):
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(want))

@@ -145,6 +145,16 @@ def test_softmax_of_what_is_no_number(shape: tuple[int, ...], bad: float) -> Non
     assert np.isnan(to_numpy(K.log_softmax(np.full((2, 5001), -np.inf, np.float32), 1))).all()
 
 
+@pytest.mark.parametrize("n", [10, 32, 200, 300])
+def test_the_largest_may_stand_anywhere(n: int) -> None:
+    """So large that the exponential of its distance to any other value overflows."""
+    x = 1000 * np.eye(n, dtype=np.float32)
+    np.testing.assert_array_equal(to_numpy(K.softmax(x, 1)), np.eye(n))
+    loss, gradient = K.cross_entropy(x, np.arange(n), need_grad=True)
+    assert loss.item() == 0
+    assert not to_numpy(gradient).any()
+
+
 @pytest.mark.parametrize("n", [5, 8192, 8195, 20_001])
 @pytest.mark.parametrize("offset", [0, 1])
 def test_pointwise_losses_in_pieces(rng: np.random.Generator, n: int, offset: int) -> None:
