@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "core/array.h"
+#include "core/error.h"
 
 namespace weft {
 

@@ -1,6 +1,7 @@
 #include "ops/data.h"
 
 #include "bindings/bindings.h"
+#include "core/error.h"
 
 namespace weft {
 

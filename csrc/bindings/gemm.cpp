@@ -1,6 +1,7 @@
 #include "ops/gemm.h"
 
 #include "bindings/bindings.h"
+#include "core/error.h"
 #include "ops/linear.h"
 
 namespace weft {

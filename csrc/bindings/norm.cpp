@@ -1,6 +1,6 @@
-#include "ops/norm.h"
-
 #include "bindings/bindings.h"
+#include "core/error.h"
+#include "ops/normalize.h"
 
 namespace weft {
 

@@ -1,6 +1,7 @@
 #include "ops/random.h"
 
 #include "bindings/bindings.h"
+#include "core/error.h"
 #include "core/generator.h"
 
 namespace weft {

@@ -1,6 +1,7 @@
 #include "ops/reduce.h"
 
 #include "bindings/bindings.h"
+#include "core/error.h"
 
 namespace weft {
 

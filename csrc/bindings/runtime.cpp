@@ -3,6 +3,7 @@
 
 #include "bindings/bindings.h"
 #include "core/allocator.h"
+#include "core/error.h"
 #include "core/threads.h"
 #include "cpu/isa.h"
 #include "ops/limits.h"

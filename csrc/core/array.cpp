@@ -2,6 +2,7 @@
 
 #include "core/allocator.h"
 #include "core/destinations.h"
+#include "core/error.h"
 #include "core/memory.h"
 #include "core/stream.h"
 

@@ -3,13 +3,13 @@
 #pragma once
 #include <cstdint>
 #include <initializer_list>
-#include <ostream>
-
-#include "core/error.h"
+#include <iosfwd>
 
 namespace weft {
 
 constexpr int max_rank = 8;
+
+[[noreturn]] void too_many_dimensions();  // ValueError
 
 struct Dims {
   std::int64_t v[max_rank] = {};
@@ -31,7 +31,7 @@ struct Dims {
   std::int64_t back() const { return v[n - 1]; }
 
   void push_back(std::int64_t value) {
-    check_value(n < max_rank, "an array has at most ", max_rank, " dimensions");
+    if (n >= max_rank) too_many_dimensions();
     v[n++] = value;
   }
   void insert(int at, std::int64_t value) {
@@ -83,19 +83,9 @@ inline Dims channels_last_strides(const Dims& shape) {
 }
 
 // Prints as Python prints a tuple: (), (3,), (2, 3).
-inline std::ostream& operator<<(std::ostream& out, const Dims& dims) {
-  out << "(";
-  for (int i = 0; i < dims.n; ++i) out << (i ? ", " : "") << dims[i];
-  return out << (dims.n == 1 ? ",)" : ")");
-}
+std::ostream& operator<<(std::ostream& out, const Dims& dims);
 
-// An axis counted from the end if negative. `op` and `shape` go into the message.
-inline int normalize_axis(const char* op, std::int64_t axis, int ndim) {
-  const std::int64_t found = axis < 0 ? axis + ndim : axis;
-  if (found < 0 || found >= ndim)
-    throw IndexError(str(op, ": axis ", axis, " is out of range for an array with ", ndim,
-                         ndim == 1 ? " dimension" : " dimensions"));
-  return static_cast<int>(found);
-}
+// An axis counted from the end if negative. IndexError out of range; `op` goes into the message.
+int normalize_axis(const char* op, std::int64_t axis, int ndim);
 
 }  // namespace weft

@@ -3,11 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/array.h"
-
 namespace weft {
 
-class Stream;
+class Array;
 
 struct FillBytesArgs {
   void* data;

@@ -1,7 +1,12 @@
 // What a check of elements found, in pinned memory, so that the host can read it once the stream is done.
 #pragma once
-#include "core/stream.h"
 #include "ops/check.h"
+
+namespace weft {
+
+class Stream;
+
+}  // namespace weft
 
 namespace weft::cuda {
 

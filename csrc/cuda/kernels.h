@@ -2,7 +2,6 @@
 // what a launch needs of the runtime.
 #pragma once
 #include "backend.h"
-#include "core/stream.h"
 #include "cuda/device/device.h"
 #include "cuda/launch.h"
 

@@ -5,13 +5,18 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "core/allocator.h"
-#include "core/stream.h"
 #include "cuda/api.h"
+
+namespace weft {
+
+class Allocator;
+class Stream;
+
+}  // namespace weft
 
 namespace weft::cuda {
 
-inline cudaStream_t handle(const Stream& stream) { return static_cast<cudaStream_t>(stream.native()); }
+cudaStream_t handle(const Stream& stream);
 
 // The properties of a device that policies look at.
 struct Properties {

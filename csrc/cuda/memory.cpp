@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/error.h"
 #include "cuda/runtime.h"
 
 namespace weft::cuda {

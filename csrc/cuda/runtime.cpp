@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/allocator.h"
+#include "core/error.h"
 
 namespace weft::cuda {
 

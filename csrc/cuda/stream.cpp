@@ -1,6 +1,7 @@
 // Streams, events, and what went wrong on them.
 #include <cstdlib>
 
+#include "core/error.h"
 #include "cuda/runtime.h"
 
 namespace weft::cuda {
@@ -64,6 +65,8 @@ void throw_failure(cudaError_t status, int device, const char* op) {
 }
 
 }  // namespace
+
+cudaStream_t handle(const Stream& stream) { return static_cast<cudaStream_t>(stream.native()); }
 
 Stream& stream(int device) {
   DeviceState& state = use_device(device);

@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/stream.h"
 #include "ops/check.h"
 

@@ -1,6 +1,7 @@
 #include "ops/check.h"
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/stream.h"
 
 namespace weft {

@@ -1,9 +1,12 @@
 // Checks that several operations share. Each throws with the operation's name, the rule, and both whole
 // shapes.
 #pragma once
-#include "core/array.h"
+#include "core/dims.h"
+#include "core/dtype.h"
 
 namespace weft {
+
+class Array;
 
 // TypeError: "softmax: input must be float32 or float64, got int64".
 void check_floating(const char* op, const char* what, const Array& x);

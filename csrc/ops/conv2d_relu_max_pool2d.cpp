@@ -1,6 +1,7 @@
 #include "ops/conv2d_relu_max_pool2d.h"
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/stream.h"
 #include "ops/check.h"
 

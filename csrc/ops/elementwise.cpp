@@ -7,6 +7,7 @@
 
 #include "backend.h"
 #include "core/array.h"
+#include "core/error.h"
 #include "core/memory.h"
 #include "core/recording.h"
 #include "core/stream.h"

@@ -1,6 +1,7 @@
 #include "ops/limits.h"
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/stream.h"
 #include "core/threads.h"
 #include "ops/check.h"

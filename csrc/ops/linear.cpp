@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/stream.h"
 #include "ops/check.h"
 

@@ -1,11 +1,11 @@
-#include "ops/norm.h"
-
 #include <limits>
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
+#include "ops/normalize.h"
 
 namespace weft {
 

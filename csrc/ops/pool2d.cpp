@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "core/array.h"
+#include "core/error.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "backend.h"
+#include "core/error.h"
 #include "core/generator.h"
 #include "core/philox.h"
 #include "core/stream.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/cuda.h"
+#include "core/error.h"
 #include "core/memory.h"
 #include "core/one_thread.h"
 #include "core/stream.h"
