@@ -39,8 +39,12 @@ def build(name: str, *options: str) -> Path:
     import pybind11
 
     folder = ROOT / "build" / name
-    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    cmake, ninja = shutil.which("cmake", path=places), shutil.which("ninja", path=places)
     assert cmake, "cmake is missing"
+    # Ninja keeps all cores busy, make waits at the end of each library; but a folder keeps what it began with.
+    if ninja and not (folder / "Makefile").exists():
+        options = ("-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", *options)
     subprocess.run(
         [cmake, "-S", str(ROOT), "-B", str(folder), "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options,
          f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
