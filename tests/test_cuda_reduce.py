@@ -202,15 +202,16 @@ def test_cross_entropy(rng: np.random.Generator, shape: tuple[int, ...], by: str
 
 
 def test_gradients_of_each_row_are_scaled(rng: np.random.Generator) -> None:
-    for shape in [(5, 7), (3, 4, 9)]:
+    for shape in [(5, 7), (3, 4, 9), (1023, 4)]:
         unit, dout = (
             rng.normal(size=shape).astype(np.float32),
             rng.normal(size=(shape[0], *shape[2:])).astype(np.float32),
         )
         out = K.cross_entropy_backward(dout, K.asarray(unit), "none")
         np.testing.assert_array_equal(to_numpy(out), unit * np.expand_dims(dout, 1))
-        scaled = K.cross_entropy_backward(np.float32(3), on_device(unit, 1), "mean", True)
-        np.testing.assert_array_equal(to_numpy(scaled), 3 * unit)
+        for offset in (0, 1):
+            scaled = K.cross_entropy_backward(np.float32(3), on_device(unit, offset), "mean", True)
+            np.testing.assert_array_equal(to_numpy(scaled), 3 * unit)
 
 
 def norm_arrays(rng: np.random.Generator, shape: tuple[int, ...], count: int, dtype: str) -> dict[str, np.ndarray]:
