@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import weft
 import weft.kernels as K
-from bench import device_peer, shapes
+from bench import device_peer, mnist, shapes
 from bench.convolutions import arrays, normal
 from bench.measure import Case, Contestant, Row, Run
 from bench.steps import data, weft_step
+from weft.data.sources import data_root
 from weft.limits import Limits
 
 FLUSHED = 1 << 28  # bytes: more than any second-level cache
@@ -195,6 +196,18 @@ def step(batch: int) -> Case:
     return Case(Row("step", "LeNet-5, training step", f"batch {batch}", flop=2.26e6 * batch, figure=2.0), contestants)
 
 
+def mnist_training() -> Case:
+    """LeNet-5 on MNIST, the data on the device: the seconds of training until the wanted accuracy."""
+    row = Row("mnist", f"LeNet-5 on MNIST to {mnist.WANTED}%", "training alone", at_most=1.0)
+
+    def measure(modes: list[str]) -> dict[str, float]:
+        reached, row.about = mnist.train_weft("--device", "cuda")
+        each = row.about["train_seconds"] / row.about["epochs"]
+        return {"weft": each * row.about["epochs_to_accuracy"]["weft"] if reached < float("inf") else reached}
+
+    return Case(row, measure=measure)
+
+
 class device_default:
     """A context in which new arrays lie on a device."""
 
@@ -222,11 +235,16 @@ def cases(quick: bool) -> Iterator[Case]:
     yield from memory_bound(quick)
     for batch in (64, 512):
         yield step(4 if quick else batch)
+    if not quick and (data_root(None) / "MNIST" / "raw").is_dir():
+        yield mnist_training()
 
 
 def run(case: Case, quick: bool, found: Limits) -> Row:
     """Measures one row, contestant by contestant: each has the device to itself."""
     row = case.row
+    if case.measure is not None:
+        row.values = case.measure([])
+        return row
     clock = weft_clock()
     for contestant in case.contestants([]):
         own = clock if contestant.name.startswith("weft") else device_peer.clock(FLUSHED)

@@ -43,12 +43,12 @@ def train(command: list[str]) -> tuple[float, float, int]:
     return reached, time.perf_counter() - start, epochs
 
 
-def train_weft() -> tuple[float, dict[str, Any]]:
+def train_weft(*options: str) -> tuple[float, dict[str, Any]]:
     """Seconds to the wanted accuracy, and what the example wrote about its training."""
     with tempfile.TemporaryDirectory() as folder:
         reached, whole, epochs = train(
             ["examples/train_lenet.py", "--dataset", "mnist", "--no-pictures", "--output", folder,
-             "--threads", str(K.num_threads())]
+             "--threads", str(K.num_threads()), *options]
         )  # fmt: skip
         about: dict[str, Any] = json.loads((Path(folder) / "result.json").read_text())
     about.pop("confusion")

@@ -1,4 +1,6 @@
-"""Writes the README's tables from bench/results/cpu.json, between markers; --check only compares.
+"""Writes the README's tables from bench/results, between markers; --check only compares.
+
+cpu.json gives the CPU's; each other file there is of a GPU, and the latest counts.
 
 A table stands between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
 """
@@ -13,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import report
+from bench import device_tables, report
 from bench.measure import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +84,21 @@ def tables(result: dict[str, Any]) -> dict[str, str]:
     return made
 
 
+def device_result() -> dict[str, Any] | None:
+    """The latest one of a GPU; None where none was measured."""
+    found = [json.loads(path.read_text()) for path in RESULTS.parent.glob("*.json") if path != RESULTS]
+    return max(
+        (result for result in found if "device" in result["machine"]), key=lambda r: r["machine"]["date"], default=None
+    )
+
+
+def device_tables_of(result: dict[str, Any] | None) -> dict[str, str]:
+    lines = device_tables.lines(rows_of(result) if result else [])
+    made = {"device": table(["what", "figure", "measured", "reached"], lines)}
+    made["gpu"] = device_tables.about(result["machine"], result["limits"]) if result else "No GPU was measured yet."
+    return made
+
+
 def write(text: str, made: dict[str, str]) -> str:
     for name, content in made.items():
         pattern = re.compile(rf"(<!-- bench:{name} -->\n).*?(\n?<!-- /bench:{name} -->)", re.DOTALL)
@@ -91,10 +108,11 @@ def write(text: str, made: dict[str, str]) -> str:
 
 def main() -> int:
     before = README.read_text()
-    after = write(before, tables(json.loads(RESULTS.read_text())))
+    made = {**tables(json.loads(RESULTS.read_text())), **device_tables_of(device_result())}
+    after = write(before, made)
     if "--check" in sys.argv:
         if before != after:
-            print("README.md's tables are not those of bench/results/cpu.json: run `make tables`")
+            print("README.md's tables are not those of bench/results: run `make tables`")
         return int(before != after)
     README.write_text(after)
     return 0

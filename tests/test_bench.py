@@ -10,7 +10,7 @@ import pytest
 
 import weft.kernels as K
 from bench import __main__ as command
-from bench import mnist, overhead, peers, report, rows, tables
+from bench import device_tables, mnist, overhead, peers, report, rows, tables
 from bench.measure import Contestant, Effort, Row, in_turn, measure
 from weft.limits import Limits, machine_limits
 
@@ -126,7 +126,36 @@ def test_tables_are_written_between_their_markers() -> None:
 def test_the_readme_has_the_tables_of_the_committed_results() -> None:
     result = json.loads(tables.RESULTS.read_text())
     readme = tables.README.read_text()
-    assert tables.write(readme, tables.tables(result)) == readme
+    for made in (tables.tables(result), tables.device_tables_of(tables.device_result())):
+        assert all(f"<!-- bench:{name} -->" in readme for name in made)
+        assert tables.write(readme, made) == readme
+
+
+def test_the_table_of_a_device() -> None:
+    def row(suite: str, name: str, shape: str, figure: float | None = None, **values: float) -> Row:
+        return Row(suite, name, shape, figure=figure, values={key.replace("_", " "): v for key, v in values.items()})
+
+    slow = row("memory", "add", "4x4", weft=1.0)
+    slow.percent = 89.0
+    found = [
+        row("gemm", "sgemm", "1024", 0.9, weft=1.0, torch_cuBLAS=0.95),
+        row("gemm", "sgemm", "2048", 0.9, weft=1.0, torch_cuBLAS=1.2),
+        row("conv2d", "a, dx", "1", 0.8, weft=2.0, torch_cuDNN=1.0),
+        row("conv2d", "a, dx, channels last", "1", 0.8, weft=1.0, torch_cuDNN=1.0),  # the better order counts
+        row("conv2d", "small, dx", "1", None, weft=9.0, torch_cuDNN=1.0),
+        slow,
+        row("step", "LeNet-5", "batch 64", 2.0, weft_captured=1.0, torch_graph=1.9, torch_eager=11.0),
+        row("mnist", "LeNet-5", "training alone", weft=0.5),
+    ]
+    lines = {line[0]: line[1:] for line in device_tables.lines(found)}
+    assert lines["SGEMM, 1024 to 8192, beside cuBLAS"] == ["0.9", "0.95 to 1.20", "yes"]
+    assert lines["ResNet-50's convolutions, dx, beside cuDNN"] == ["0.8", "1.00", "yes"]
+    assert lines["ResNet-50's convolutions, dw, beside cuDNN"] == ["0.8", "not measured", ""]
+    assert lines["memory-bound kernels of 64 MB and more, of a copy's bandwidth"] == ["90%", "89%", "no"]
+    assert lines["LeNet-5, training step, batch 64, beside PyTorch as a CUDA graph"] == ["2", "1.90", "no"]
+    assert lines["LeNet-5, training step, batch 64, beside PyTorch eager"] == ["10", "11.00", "yes"]
+    assert lines["LeNet-5, training step, batch 512, beside PyTorch eager"] == ["10", "not measured", ""]
+    assert lines["LeNet-5 on MNIST to 99.05%, training, data on the device"] == ["under 1 s", "500 ms", "yes"]
 
 
 def test_limits_are_measured_and_kept(every_isa: str) -> None:
