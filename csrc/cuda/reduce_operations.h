@@ -120,9 +120,9 @@ struct Extreme {
   }
 };
 
-// Where the extreme is: the first of equal ones, or the first NaN.
+// Where the extreme is: the first of equal ones, or the first NaN. Moved by one instruction.
 template <class T>
-struct alignas(16) Place {  // moved by one instruction
+struct alignas(16) Place {
   long long at;  // -1: nowhere yet
   T value;
 };
