@@ -45,7 +45,7 @@ def curves(path: Path, history: list[dict[str, Any]]) -> None:
                    color=ORANGE)  # fmt: skip
     for axes in (left, right):
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(color="#eeeeee")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle("LeNet-5", fontsize=11)
