@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -42,16 +41,8 @@ class Kernel(NamedTuple):
 
 def build() -> str:
     """Everything that the build prints."""
-    import pybind11
-
-    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert cmake, "cmake is missing"
-    subprocess.run(
-        [cmake, "-S", str(ROOT), "-B", str(FOLDER), "-DWEFT_CUDA=ON", "-DWEFT_ISAS=none", "-DWEFT_WERROR=ON",
-         "-DCMAKE_CUDA_FLAGS=-Xptxas=-v", f"-DPython_EXECUTABLE={sys.executable}",
-         f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    options = ("-DWEFT_CUDA=ON", "-DWEFT_ISAS=none", "-DWEFT_WERROR=ON", "-DCMAKE_CUDA_FLAGS=-Xptxas=-v")
+    cmake = instrumented.configure(FOLDER, *options)
     # From nothing: a source that is up to date prints no report.
     subprocess.run([cmake, "--build", str(FOLDER), "--target", "clean"], check=True, stdout=subprocess.DEVNULL)
     command = [cmake, "--build", str(FOLDER), "--parallel", str(os.cpu_count())]

@@ -33,12 +33,10 @@ def sanitizer_environment() -> dict[str, str]:
     }
 
 
-def build(name: str, *options: str) -> Path:
-    """Configures and builds in build/<name>, with all instruction sets unless the options say otherwise; returns the
-    module."""
+def configure(folder: Path, *options: str, source: Path = ROOT) -> str:
+    """Configures a build of `source` in `folder`; returns where cmake is."""
     import pybind11
 
-    folder = ROOT / "build" / name
     places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     cmake, ninja = shutil.which("cmake", path=places), shutil.which("ninja", path=places)
     assert cmake, "cmake is missing"
@@ -46,10 +44,18 @@ def build(name: str, *options: str) -> Path:
     if ninja and not (folder / "Makefile").exists():
         options = ("-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", *options)
     subprocess.run(
-        [cmake, "-S", str(ROOT), "-B", str(folder), "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options,
+        [cmake, "-S", str(source), "-B", str(folder), *options,
          f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
+    return cmake
+
+
+def build(name: str, *options: str) -> Path:
+    """Configures and builds in build/<name>, with all instruction sets unless the options say otherwise; returns the
+    module."""
+    folder = ROOT / "build" / name
+    cmake = configure(folder, "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
     subprocess.run([cmake, "--build", str(folder), "--parallel", str(os.cpu_count())], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
     return folder / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"

@@ -24,7 +24,6 @@ import json
 import os
 import random
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -35,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import emulate_cuda
+import instrumented
 from mutants import ROOT, Mutant, all_mutants, write_sources
 
 WORK = ROOT / "build" / "mutate"
@@ -84,20 +84,11 @@ def build(name: str, jobs: int, record: bool, options: list[str]) -> Path:
     tree = WORK / ("record" if record else "run")
     write_sources(tree, all_mutants(also_of_no_effect=True), record)
     folder = tree / name
-    cmake = shutil.which("cmake", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    assert cmake, "cmake is missing"
-    import pybind11
-
-    options = [*emulate_cuda.BUILDS[name][1], *options, "-G", "Ninja", f"-DPython_EXECUTABLE={sys.executable}"]
-    options.append(f"-Dpybind11_DIR={pybind11.get_cmake_dir()}")
+    cmake = instrumented.configure(folder, *emulate_cuda.BUILDS[name][1], *options, source=tree)
     environment = {**os.environ, "CCACHE_BASEDIR": str(tree), "CCACHE_NOHASHDIR": "1"}
-    for command in (["-S", str(tree), "-B", str(folder), *options], ["--build", str(folder), "--parallel", str(jobs)]):
-        subprocess.run([cmake, *command], check=True, stdout=subprocess.DEVNULL, env=environment)
-    package = folder / "package"
-    shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(ROOT / "python" / "weft", package / "weft", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    shutil.copy(folder / MODULE, package / "weft")
-    return package
+    command = [cmake, "--build", str(folder), "--parallel", str(jobs)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    return instrumented.install(folder / MODULE)
 
 
 class Server:

@@ -13,7 +13,7 @@ constexpr const char* common_doc =
     "\n\nparam, grad and the state arrays: one shape, float32 or float64; param and the state are updated in "
     "place and must be contiguous. lr: float64, shape (), or (2,) where the second value "
     "is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, "
-    "counted up by one. "
+    "counted up by one; in the formulas step is this one's number, from 1 on. "
     "maximize: goes up the gradient.\nValueError for other shapes and for values out of range; TypeError for "
     "other dtypes.";
 

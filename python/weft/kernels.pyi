@@ -623,7 +623,7 @@ def adagrad_step(
     """
     s += g^2; w -= lr / (1 + (step - 1) lr_decay) g / (sqrt(s) + eps), s = square_sum (Duchi et al. 2011).
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one; in the formulas step is this one's number, from 1 on. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -644,7 +644,7 @@ def adam_step(
     """
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; w -= lr / (1 - beta1^step) m / (sqrt(v / (1 - beta2^step)) + eps) (Kingma, Ba 2015). decoupled: AdamW, w -= lr weight_decay w instead of the decay in g (Loshchilov, Hutter 2019).
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one; in the formulas step is this one's number, from 1 on. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -1889,7 +1889,7 @@ def rmsprop_step(
     """
     s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps), s = square_average (Hinton's lecture 6e, 2012). Given grad_average a, centered: a = alpha a + (1 - alpha) g, sqrt(s - a^2). With momentum: b = momentum b + g / (...), w -= lr b.
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one; in the formulas step is this one's number, from 1 on. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
@@ -1971,7 +1971,7 @@ def sgd_step(
     """
     w -= lr g, with g = grad + weight_decay w. With momentum: b = momentum b + (1 - dampening) g (b = g in the first step), w -= lr b; nesterov: w -= lr (g + momentum b) (Sutskever et al. 2013).
 
-    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one. maximize: goes up the gradient.
+    param, grad and the state arrays: one shape, float32 or float64; param and the state are updated in place and must be contiguous. lr: float64, shape (), or (2,) where the second value is read in place of momentum (beta1). step: int64, shape (): how many steps were made before, counted up by one; in the formulas step is this one's number, from 1 on. maximize: goes up the gradient.
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
