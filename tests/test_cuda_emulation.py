@@ -193,6 +193,9 @@ RUNTIME = [
     "out_of_memory",
     "graph",
     "refused_in_capture",
+    "refused_in_relaxed_capture",
+    "graph_on_two_streams",
+    "default_handles",
     "host_function",
     "functions",
 ]
@@ -202,6 +205,25 @@ RUNTIME = [
 def test_runtime(programs: dict[str, Path], name: str) -> None:
     lines, report = run_case(programs["plain"], name, WEFT_EMULATED_MEMORY=str(1 << 24))
     assert (lines, report) == (["cudaSuccess"], "")
+
+
+def test_another_device(programs: dict[str, Path]) -> None:
+    lines, report = run_case(programs["plain"], "another_device", WEFT_EMULATED_DEVICES="2")
+    assert (lines, report) == (["cudaSuccess"], "")
+
+
+@pytest.mark.parametrize("kind", ["plain", "checker"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("freed_pinned_memory", "pinned memory that was freed before the stream got there"),
+        ("freed_pinned_memory_of_a_kernel", "accesses memory that isn't there|the host's memory"),
+    ],
+)
+def test_freed_pinned_memory(programs: dict[str, Path], name: str, expected: str, kind: str) -> None:
+    lines, report = run_case(programs[kind], name)
+    assert lines == ["cudaErrorLaunchFailure"]
+    assert re.search(expected, report), report
 
 
 def test_sticky_fault(programs: dict[str, Path]) -> None:

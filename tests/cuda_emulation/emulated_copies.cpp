@@ -66,7 +66,16 @@ cudaError_t copy_async(void* to, const void* from, const Shape& shape, cudaMemcp
     return submit(stream,
                   [=, staged = std::move(staged)] { return copy(target, staged.data(), shape), true; });
   }
-  const cudaError_t error = submit(stream, [=] { return copy(target, source, shape), true; });
+  const auto still_there = [](const void* address, std::size_t bytes, Side side) {
+    return side != Side::pinned || is_pinned(address, bytes);
+  };
+  const cudaError_t error = submit(stream, [=] {
+    if (still_there(target, shape.to_extent(), to_side) &&
+        still_there(source, shape.from_extent(), from_side))
+      return copy(target, source, shape), true;
+    report_fault("a copy from or to pinned memory that was freed before the stream got there");
+    return false;
+  });
   if (error == cudaSuccess && !stream.capture && (to_side == Side::pageable || from_side == Side::pageable))
     run_until_empty(stream);
   return error != cudaSuccess ? error : machine().sticky;
@@ -114,6 +123,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t
   if (bytes == 0) return cudaSuccess;
   if (to == nullptr || !reachable(to, bytes) || side_of(to, bytes) == Side::pageable)
     return call.done(cudaErrorInvalidValue);
+  if (!is_of_current_device(stream)) return call.done(cudaErrorInvalidResourceHandle);
   return call.done(submit(resolve(stream), [=] {
     std::memset(to, value, bytes);
     checker_copied(to, nullptr, bytes);

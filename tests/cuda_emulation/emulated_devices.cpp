@@ -3,6 +3,9 @@
 //   WEFT_EMULATED_DEVICES  how many (1); 0; nodriver; olddriver
 //   WEFT_EMULATED_MEMORY   bytes of each (2 GiB)
 //   WEFT_EMULATED_ARCH     wrong: no kernel was built for the device
+#include <pthread.h>
+
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,7 +17,8 @@ namespace {
 
 thread_local int selected_device = 0;
 thread_local cudaError_t last_error = cudaSuccess;
-thread_local int depth = 0;  // of nested calls
+thread_local int depth = 0;       // of nested calls
+std::atomic<bool> forked{false};  // from a process that had used CUDA
 
 void read_environment(Machine& m) {
   const char* devices = std::getenv("WEFT_EMULATED_DEVICES");
@@ -101,17 +105,22 @@ Machine& machine() {
   static Machine* const m = [] {
     auto* made = new Machine;  // never destroyed: Python's objects may outlive static ones
     read_environment(*made);
+    pthread_atfork(nullptr, nullptr, [] { forked = true; });
     return made;
   }();
   return *m;
 }
 
-Call::Call() : guard_(machine().lock) {
-  blocked_ = machine().state != cudaSuccess ? machine().state : machine().sticky;
+Call::Call() : guard_(machine().lock, std::defer_lock) {
+  if (!forked) guard_.lock();
+  blocked_ = forked                           ? cudaErrorInitializationError
+             : machine().state != cudaSuccess ? machine().state
+                                              : machine().sticky;
   ++depth;
   if (blocked_ != cudaSuccess) last_error = blocked_;
 }
 Call::~Call() { --depth; }
+bool Call::unusable() const { return forked || machine().state != cudaSuccess; }
 cudaError_t Call::done(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
@@ -188,7 +197,7 @@ cudaError_t cudaSetDevice(int device) {
 
 cudaError_t cudaGetDevice(int* device) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   *device = selected_device;
   return cudaSuccess;
 }
@@ -196,7 +205,7 @@ cudaError_t cudaGetDevice(int* device) {
 // An H200's, so that the policies decide as they do there.
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   if (properties == nullptr) return call.done(cudaErrorInvalidValue);
   if (device < 0 || static_cast<std::size_t>(device) >= machine().devices.size())
     return call.done(cudaErrorInvalidDevice);
@@ -267,8 +276,7 @@ cudaError_t cudaDeviceEnablePeerAccess(int, unsigned) {
 cudaError_t cudaDeviceSynchronize() {
   Call call;
   if (call.blocked()) return call.blocked();
-  if (!machine().captures.empty())
-    if (const cudaError_t error = forbid_in_capture()) return call.done(error);
+  if (const cudaError_t error = forbid_while_captured(current_device())) return call.done(error);
   synchronize(device());
   if (machine().sticky == cudaSuccess && !device().memory.check_red_zones()) set_fault();
   return call.done(machine().sticky);

@@ -38,6 +38,16 @@ cudaError_t forbid_in_capture() {
   return error;
 }
 
+cudaError_t forbid_while_captured(int device) {
+  cudaError_t error = cudaSuccess;
+  for (const auto& capture : machine().captures) {
+    if (capture->origin->device != device) continue;
+    capture->invalidated = true;
+    error = cudaErrorStreamCaptureUnsupported;
+  }
+  return error;
+}
+
 }  // namespace weft::emulated
 
 using namespace weft::emulated;
@@ -46,7 +56,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
   Call call;
   if (call.blocked()) return call.blocked();
   if (!is_stream(stream)) return call.done(cudaErrorInvalidResourceHandle);
-  if (stream == nullptr) return call.done(cudaErrorStreamCaptureUnsupported);  // the default stream can't
+  if (is_default_handle(stream)) return call.done(cudaErrorStreamCaptureUnsupported);  // it can't
   if (stream->capture) return call.done(cudaErrorIllegalState);
   auto capture = std::make_shared<Capture>();
   capture->origin = stream;
@@ -61,7 +71,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mo
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   Call call;
   if (call.blocked()) return call.blocked();
-  if (stream == nullptr || graph == nullptr || !is_stream(stream)) return call.done(cudaErrorInvalidValue);
+  if (is_default_handle(stream) || graph == nullptr || !is_stream(stream))
+    return call.done(cudaErrorInvalidValue);
   *graph = nullptr;
   const std::shared_ptr<Capture> capture = stream->capture;
   if (capture == nullptr) return call.done(cudaErrorIllegalState);
@@ -97,7 +108,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   Call call;
   if (call.blocked()) return call.blocked();
   if (exec == nullptr || graph == nullptr) return call.done(cudaErrorInvalidValue);
-  *exec = new GraphExec{graph->nodes};
+  *exec = new GraphExec{graph->nodes, nullptr};
   return cudaSuccess;
 }
 
@@ -111,10 +122,19 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   Call call;
   if (call.blocked()) return call.blocked();
   if (exec == nullptr || !is_stream(stream)) return call.done(cudaErrorInvalidValue);
+  if (!is_of_current_device(stream)) return call.done(cudaErrorInvalidResourceHandle);
+  Stream& s = resolve(stream);
+  // Launches of one graph run one after the other, on whatever streams.
+  if (exec->last && !exec->last->done) s.queue.push_back({nullptr, nullptr, exec->last});
   // The nodes are kept: the graph may be destroyed while it is under way.
-  return call.done(submit(resolve(stream), [nodes = exec->nodes] {
+  const cudaError_t error = submit(s, [nodes = exec->nodes] {
     return std::all_of(nodes.begin(), nodes.end(), [](const GraphNode& node) { return node.work(); });
-  }));
+  });
+  if (error != cudaSuccess) return call.done(error);
+  exec->last = std::make_shared<EventRecord>();
+  exec->last->stream = &s;
+  s.queue.push_back({nullptr, exec->last, nullptr});
+  return cudaSuccess;
 }
 
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::size_t* count) {
@@ -129,7 +149,7 @@ cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, std::si
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   if (graph == nullptr) return call.done(cudaErrorInvalidValue);
   delete graph;
   return call.blocked();
@@ -137,7 +157,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   if (exec == nullptr) return call.done(cudaErrorInvalidValue);
   delete exec;
   return call.blocked();

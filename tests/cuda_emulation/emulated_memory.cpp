@@ -13,7 +13,7 @@ namespace weft::emulated {
 namespace {
 
 constexpr unsigned char red_pattern = 0xA5;
-constexpr std::size_t max_freed_bytes = 16 << 20, max_freed_blocks = 64;
+constexpr std::size_t max_freed_bytes = 16 << 20, max_freed_blocks = 64, page = 4096, max_freed_pinned = 256;
 
 std::size_t round_up(std::size_t bytes) {
   return (bytes + Arena::alignment - 1) / Arena::alignment * Arena::alignment;
@@ -177,11 +177,13 @@ cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
 
 cudaError_t cudaFree(void* pointer) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   if (pointer == nullptr) return call.blocked();
   if (const cudaError_t error = forbid_in_capture()) return call.done(error);
   const int owner = device_of(pointer);
   if (owner < 0) return call.done(cudaErrorInvalidValue);
+  // It waits for the device. Whether CUDA lets it, in a relaxed capture, isn't said anywhere.
+  if (const cudaError_t error = forbid_while_captured(owner)) return call.done(error);
   synchronize(*machine().devices[static_cast<std::size_t>(owner)]);
   if (!machine().devices[static_cast<std::size_t>(owner)]->memory.release(pointer))
     return call.done(cudaErrorInvalidValue);
@@ -196,9 +198,10 @@ cudaError_t cudaHostAlloc(void** pointer, std::size_t bytes, unsigned flags) {
   *pointer = nullptr;
   if (bytes == 0) return cudaSuccess;
   // Page-locked: whole pages.
-  *pointer = std::aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-  if (*pointer == nullptr) return call.done(cudaErrorMemoryAllocation);
-  std::memset(*pointer, 0xFF, bytes);
+  void* const pages = mmap(nullptr, (bytes + page - 1) / page * page, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return call.done(cudaErrorMemoryAllocation);
+  *pointer = std::memset(pages, 0xFF, bytes);
   machine().pinned[static_cast<const char*>(*pointer)] = bytes;
   return cudaSuccess;
 }
@@ -209,14 +212,23 @@ cudaError_t cudaMallocHost(void** pointer, std::size_t bytes) {
 
 cudaError_t cudaFreeHost(void* pointer) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   if (pointer == nullptr) return call.blocked();
   if (const cudaError_t error = forbid_in_capture()) return call.done(error);
   const auto found = machine().pinned.find(static_cast<const char*>(pointer));
   if (found == machine().pinned.end()) return call.done(cudaErrorInvalidValue);
-  for (const auto& each : machine().devices) synchronize(*each);
+  for (std::size_t d = 0; d < machine().devices.size(); ++d)
+    if (const cudaError_t error = forbid_while_captured(static_cast<int>(d))) return call.done(error);
+  // Nothing is waited for, which CUDA doesn't promise: what still reads or writes there is a fault.
+  const std::size_t size = (found->second + page - 1) / page * page;
   machine().pinned.erase(found);
-  std::free(pointer);
+  mprotect(pointer, size, PROT_NONE);
+  auto& freed = machine().freed_pinned;
+  freed.emplace_back(static_cast<char*>(pointer), size);
+  if (freed.size() > max_freed_pinned) {
+    munmap(freed.front().first, freed.front().second);
+    freed.pop_front();
+  }
   return call.done(machine().sticky);
 }
 

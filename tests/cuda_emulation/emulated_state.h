@@ -93,6 +93,7 @@ struct Graph {
 };
 struct GraphExec {
   std::vector<GraphNode> nodes;
+  std::shared_ptr<EventRecord> last;  // of the latest launch, which the next one waits for
 };
 
 struct Capture {
@@ -118,6 +119,7 @@ struct Machine {
   bool wrong_architecture = false;
   std::vector<std::unique_ptr<Device>> devices;
   std::map<const char*, std::size_t> pinned;
+  std::deque<std::pair<char*, std::size_t>> freed_pinned;  // whose addresses aren't used again at once
   cudaError_t sticky = cudaSuccess;
   std::vector<std::shared_ptr<Capture>> captures;  // under way
 };
@@ -136,22 +138,30 @@ class Call {
   Call(const Call&) = delete;
   // What the call must return at once, if not cudaSuccess.
   cudaError_t blocked() const { return blocked_; }
+  // There is nothing to be called: no driver, no device, or the process is a forked child.
+  bool unusable() const;
   cudaError_t done(cudaError_t error);
 
  private:
-  std::lock_guard<std::recursive_mutex> guard_;
+  std::unique_lock<std::recursive_mutex> guard_;  // in a forked child another thread may have it for ever
   cudaError_t blocked_;
 };
 
 int current_device();
 Device& device();
+// Null, cudaStreamLegacy, cudaStreamPerThread: here they are all the current device's default stream.
+bool is_default_handle(cudaStream_t stream);
 // The stream itself, or the current device's default stream.
 Stream& resolve(cudaStream_t stream);
 bool is_stream(cudaStream_t stream);
+// Whether the stream, if it is one, is of the current device, as launches want it.
+bool is_of_current_device(cudaStream_t stream);
 
 // cudaErrorStreamCaptureUnsupported, and the captures are spoiled, where a call isn't allowed while one is
 // under way.
 cudaError_t forbid_in_capture();
+// The same for what is not allowed in any mode, by any thread, while a stream of the device is captured.
+cudaError_t forbid_while_captured(int device);
 
 // Puts a task behind the stream's others, or into its capture. `what`: needs the default stream's rule.
 cudaError_t submit(Stream& stream, std::function<bool()> work);

@@ -89,7 +89,7 @@ cudaError_t submit(Stream& stream, std::function<bool()> work) {
 cudaError_t submit_launch(cudaStream_t handle, KernelLaunch launch) {
   Call call;
   if (call.blocked()) return call.blocked();
-  if (!is_stream(handle)) return call.done(cudaErrorInvalidResourceHandle);
+  if (!is_stream(handle) || !is_of_current_device(handle)) return call.done(cudaErrorInvalidResourceHandle);
   if (machine().wrong_architecture) return call.done(cudaErrorNoKernelImageForDevice);
   const dim3 &grid = launch.grid, &block = launch.block;
   const bool empty =
@@ -111,15 +111,25 @@ void synchronize(Device& device) {
     if (!stream->capture) run_until_empty(*stream);
 }
 
+bool is_default_handle(cudaStream_t stream) {
+  return stream == nullptr || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
+}
+
+bool is_of_current_device(cudaStream_t stream) {
+  return is_default_handle(stream) || stream->device == current_device();
+}
+
 bool is_stream(cudaStream_t stream) {
-  if (stream == nullptr) return true;
+  if (is_default_handle(stream)) return true;
   for (const auto& each : machine().devices)
     for (const auto& other : each->streams)
       if (other.get() == stream) return true;
   return false;
 }
 
-Stream& resolve(cudaStream_t stream) { return stream != nullptr ? *stream : *device().streams.front(); }
+Stream& resolve(cudaStream_t stream) {
+  return is_default_handle(stream) ? *device().streams.front() : *stream;
+}
 
 }  // namespace weft::emulated
 
@@ -133,8 +143,8 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, i
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
-  if (stream == nullptr || !is_stream(stream)) return call.done(cudaErrorInvalidResourceHandle);
+  if (call.unusable()) return call.blocked();
+  if (is_default_handle(stream) || !is_stream(stream)) return call.done(cudaErrorInvalidResourceHandle);
   run_until_empty(*stream);
   auto& streams = machine().devices[static_cast<std::size_t>(stream->device)]->streams;
   for (std::size_t i = 1; i < streams.size(); ++i)
@@ -217,7 +227,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   Call call;
-  if (machine().state != cudaSuccess) return call.blocked();
+  if (call.unusable()) return call.blocked();
   if (event == nullptr) return call.done(cudaErrorInvalidResourceHandle);
   delete event;
   return call.blocked();

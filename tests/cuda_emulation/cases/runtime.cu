@@ -1,6 +1,7 @@
 // The runtime's API: what waits and what doesn't, launches that are refused, captures, errors.
 #include <cstdint>
 #include <cstring>
+#include <thread>
 
 #include "cases.h"
 
@@ -203,6 +204,77 @@ CASE(refused_in_capture) {
   expect(cudaMalloc(&p, 16) == cudaSuccess, "the relaxed mode allows cudaMalloc");
   expect(cudaStreamEndCapture(stream, &graph) == cudaSuccess, "and goes on");
   cudaGetLastError();
+}
+
+// Also by another thread and in the relaxed mode.
+CASE(refused_in_relaxed_capture) {
+  float *device = zeros(4), *pinned = pinned_floats(4);
+  const cudaStream_t stream = new_stream();
+  const auto after = [&](cudaError_t (*call)(void*), void* argument) {
+    cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed);
+    cudaError_t error = cudaSuccess;
+    std::thread([&] { error = call(argument); }).join();
+    cudaGraph_t graph = nullptr;
+    expect(cudaStreamEndCapture(stream, &graph) == cudaErrorStreamCaptureInvalidated, "it is spoiled");
+    cudaGetLastError();
+    return error;
+  };
+  const auto wait = [](void*) { return cudaDeviceSynchronize(); };
+  expect(after(wait, nullptr) == cudaErrorStreamCaptureUnsupported, "device");
+  expect(after(cudaFree, device) == cudaErrorStreamCaptureUnsupported, "cudaFree");
+  expect(after(cudaFreeHost, pinned) == cudaErrorStreamCaptureUnsupported, "cudaFreeHost");
+}
+
+// In a machine of two devices: work goes to the current one's streams.
+CASE(another_device) {
+  float* device = zeros(4);
+  const cudaStream_t stream = new_stream();
+  cudaSetDevice(1);
+  launch(add_kernel, 1, 4, 0, stream, device, 1.0f);
+  expect(cudaGetLastError() == cudaErrorInvalidResourceHandle, "a launch");
+  expect(cudaMemsetAsync(device, 0, 16, stream) == cudaErrorInvalidResourceHandle, "a fill");
+  expect(cudaMemcpyAsync(device, device, 16, cudaMemcpyDeviceToDevice, stream) == cudaSuccess, "not a copy");
+  cudaGetLastError();
+}
+
+// Freeing pinned memory doesn't wait for the copy.
+CASE(freed_pinned_memory) {
+  float *device = zeros(4), *pinned = pinned_floats(4);
+  const cudaStream_t stream = new_stream();
+  cudaMemcpyAsync(device, pinned, 16, cudaMemcpyHostToDevice, stream);
+  expect(cudaFreeHost(pinned) == cudaSuccess, "freed");
+}
+
+CASE(freed_pinned_memory_of_a_kernel) {
+  float* pinned = pinned_floats(4);
+  const cudaStream_t stream = new_stream();
+  launch(add_kernel, 1, 4, 0, stream, pinned, 1.0f);
+  cudaFreeHost(pinned);
+}
+
+// Launches of one graph wait for each other, whatever their streams.
+CASE(graph_on_two_streams) {
+  float *device = zeros(1), *pinned = pinned_floats(1);
+  const cudaStream_t stream = new_stream(), other = new_stream();
+  cudaGraph_t graph = nullptr;
+  cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal);
+  launch(add_kernel, 1, 1, 0, stream, device, 1.0f);
+  cudaMemcpyAsync(pinned, device, 4, cudaMemcpyDeviceToHost, stream);
+  cudaStreamEndCapture(stream, &graph);
+  cudaGraphExec_t exec = nullptr;
+  cudaGraphInstantiate(&exec, graph);
+  cudaGraphLaunch(exec, stream);
+  cudaGraphLaunch(exec, other);
+  cudaStreamSynchronize(other);
+  expect(pinned[0] == 2, "both");
+}
+
+CASE(default_handles) {
+  float* device = zeros(1);
+  launch(add_kernel, 1, 1, 0, cudaStreamLegacy, device, 1.0f);
+  launch(add_kernel, 1, 1, 0, cudaStreamPerThread, device, 1.0f);
+  cudaStreamSynchronize(cudaStreamLegacy);
+  expect(to_host(device, 1)[0] == 2, "the default stream");
 }
 
 // A fault stays: every later call says so.
