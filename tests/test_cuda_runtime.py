@@ -3,9 +3,11 @@ of its own, in the emulator, which provides them."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,6 +18,47 @@ from helpers import assert_close
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 MIB = 1 << 20
+
+
+class ManagedTensor(ctypes.Structure):
+    """DLManagedTensor of DLPack 0.8."""
+
+
+Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(ManagedTensor))
+ManagedTensor._fields_ = [
+    ("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device", ctypes.c_int32), ("rank", ctypes.c_int32),
+    ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16), ("shape", ctypes.c_void_p),
+    ("strides", ctypes.c_void_p), ("offset", ctypes.c_uint64), ("context", ctypes.c_void_p), ("deleter", Deleter),
+]  # fmt: skip
+capsule_api = {
+    name: ctypes.PYFUNCTYPE(result, *arguments)((f"PyCapsule_{name}", ctypes.pythonapi))
+    for name, result, arguments in (
+        ("New", ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)),
+        ("GetPointer", ctypes.POINTER(ManagedTensor), (ctypes.py_object, ctypes.c_char_p)),
+        ("SetName", ctypes.c_int, (ctypes.py_object, ctypes.c_void_p)),
+    )
+}
+USED = ctypes.create_string_buffer(b"used_dltensor")  # a capsule keeps the address of its name
+FRESH = ctypes.create_string_buffer(b"dltensor")
+
+
+def consume(capsule: object) -> None:
+    """What a library does that takes a capsule's tensor and is done with it."""
+    tensor = capsule_api["GetPointer"](capsule, b"dltensor")
+    capsule_api["SetName"](capsule, ctypes.addressof(USED))
+    tensor.contents.deleter(tensor)
+
+
+def borrowed(capsule: object, given_back: Callable[[], object]) -> object:
+    """The same tensor in a capsule of another owner, who is told when it is given back."""
+    tensor = capsule_api["GetPointer"](capsule, b"dltensor").contents
+    copy = ManagedTensor.from_buffer_copy(tensor)
+    copy.deleter = Deleter(lambda _: given_back())
+    BORROWED.append(copy)
+    return capsule_api["New"](ctypes.addressof(copy), FRESH, None)
+
+
+BORROWED: list[ManagedTensor] = []  # a deleter must outlive its call
 
 
 def process(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -131,22 +174,127 @@ def test_one_optimizer_for_two_devices_is_refused() -> None:
         weft.optim.SGD([here, there], lr=0.1)
 
 
+class Exchanged:
+    """Another library's tensor: only the protocol."""
+
+    def __init__(self, array: K.Array) -> None:
+        self.lent = array
+        self.stream: int | None = None
+
+    def __dlpack__(self, stream: int | None = None) -> object:
+        self.stream = stream
+        return self.lent.__dlpack__(stream=stream)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.lent.__dlpack_device__()
+
+
 def test_dlpack(rng: np.random.Generator) -> None:
     x = K.asarray(rng.standard_normal((3, 4), np.float32), device="cuda")
-
-    class Other:
-        """Another library's tensor: only the protocol."""
-
-        def __dlpack__(self, stream: int | None = None) -> object:
-            assert stream == K.cuda_current_stream().handle
-            return x.__dlpack__(stream=stream)
-
-        def __dlpack_device__(self) -> tuple[int, int]:
-            return x.__dlpack_device__()
-
-    y = K.asarray(Other())
+    given = Exchanged(x)
+    y = K.asarray(given)
+    assert given.stream == K.cuda_current_stream().handle
     assert (y.device, y.data_ptr) == ("cuda:0", x.data_ptr)
     assert np.array_equal(np.asarray(y), np.asarray(x))
+
+
+def much_work(x: weft.Tensor) -> weft.Tensor:
+    """What a device has some milliseconds to do for."""
+    for _ in range(30):
+        x = x @ x
+    return x
+
+
+def test_dlpack_orders_streams_and_the_host_waits_for_none() -> None:
+    """The memory was last used on a stream that is neither the exporter's current one nor the importer's."""
+    last, consumer = weft.cuda.Stream(), weft.cuda.Stream()
+    with weft.cuda.stream(last):
+        x = much_work(weft.eye(300, device="cuda"))
+    with weft.cuda.stream(consumer):
+        y = K.asarray(Exchanged(x.array))
+        assert not last.query()
+        total = K.sum(y)
+    consumer.synchronize()  # which came after `last`
+    assert last.query()
+    assert float(total) == 300
+
+
+def test_memory_of_another_library_is_given_back_once_it_is_idle() -> None:
+    stream = weft.cuda.Stream()
+    owner = K.ones((300, 300), device="cuda")
+    capsule = owner.__dlpack__(stream=stream.cuda_stream)
+    idle = []
+
+    class Lent:
+        def __dlpack__(self, stream: int | None = None) -> object:
+            return borrowed(capsule, lambda: idle.append(weft.cuda.Stream.query(queue)))
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+    queue = stream
+    with weft.cuda.stream(stream):
+        much_work(weft.Tensor(K.asarray(Lent())))
+    assert idle == [True]
+
+
+def test_exported_memory_is_not_used_again_while_it_may_be_in_use() -> None:
+    weft.cuda.synchronize()
+    before = weft.cuda.memory_stats()["allocated"]
+    x = K.ones((777, 13), device="cuda")
+    capsule = x.__dlpack__()
+    consume(capsule)  # the deleter runs while the consumer's kernels may be queued on any stream
+    del x
+    assert weft.cuda.memory_stats()["allocated"] > before
+    weft.cuda.synchronize()
+    assert weft.cuda.memory_stats()["allocated"] == before
+
+
+def test_a_capsule_that_nobody_consumes_frees_its_memory() -> None:
+    before = weft.cuda.memory_stats()["allocated"]
+    x = K.ones((777, 13), device="cuda")
+    x.__dlpack__()
+    del x
+    assert weft.cuda.memory_stats()["allocated"] == before
+
+
+@pytest.mark.parametrize("stream", [None, 1, 2, -1])
+def test_streams_that_a_consumer_may_name(stream: int | None) -> None:
+    x = K.ones((3,), device="cuda")
+    assert "dltensor" in repr(x.__dlpack__(stream=stream))
+
+
+@pytest.mark.parametrize(
+    ("device", "stream", "error", "message"),
+    [
+        ("cuda", 0, ValueError, "stream must be -1, 1, 2 or a cudaStream_t, got 0"),
+        ("cuda", -2, ValueError, "stream must be -1, 1, 2 or a cudaStream_t, got -2"),
+        ("cuda", "1", TypeError, "stream must be an int or None"),
+        ("cuda", True, TypeError, "stream must be an int or None"),
+        ("cpu", 1, ValueError, "stream must be None for an array on the CPU, got 1"),
+    ],
+)
+def test_streams_that_are_none(device: str, stream: object, error: type[Exception], message: str) -> None:
+    x = K.ones((3,), device=device)
+    with pytest.raises(error, match=f"__dlpack__: {message}"):
+        x.__dlpack__(stream=stream)
+
+
+def test_results_that_are_not_copied_are_ordered_too() -> None:
+    """A replay writes into the same memory: after whoever reads it on another stream, and before the next one."""
+    step = K.Replay(device="cuda")
+    x = K.ones((300, 300), device="cuda")
+    step.set_inputs([x])
+    step.begin()
+    y = K.matmul(x, x)
+    step.end()
+    step.set_outputs([y])
+    other = weft.cuda.Stream()
+    for value in (1.0, 2.0, 3.0):
+        (result,) = step.call([K.full((300, 300), value, device="cuda")], False)
+        with weft.cuda.stream(other):
+            total = K.sum(result)
+        assert float(total) == pytest.approx(300.0**3 * value * value)
 
 
 # --- memory ---
@@ -206,6 +354,61 @@ print(weft.cuda.memory_stats()["allocated"])
         WEFT_EMULATED_MEMORY=str(64 * MIB),
     )
     assert text == "0"
+
+
+def test_a_pinned_source_may_go_before_it_is_copied(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((300, 300), np.float32)
+    stream = weft.cuda.Stream()
+    with weft.cuda.stream(stream):
+        much_work(weft.eye(300, device="cuda"))  # the copy waits for it
+        there = weft.tensor(x, device="cpu").pin_memory().to("cuda")
+    assert np.array_equal(np.asarray(there), x)
+
+
+# --- processes ---
+
+FORK = """
+import os
+if {used}:
+    x = weft.ones(3, device="cuda")
+child = os.fork()
+if child == 0:
+    try:
+        print(float(weft.ones(3, device="cuda").sum()), flush=True)
+    except RuntimeError as error:
+        print(error, flush=True)
+    print(float(weft.ones(3, device="cpu").sum()), flush=True)
+    if {used}:
+        try:
+            x.tolist()
+        except RuntimeError:
+            del x
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+print(status, float(weft.ones(3, device="cuda").sum()))
+"""
+
+
+def test_a_device_after_a_fork() -> None:
+    error, on_host, parent = in_process(FORK.format(used=True)).splitlines()
+    assert error.startswith("cuda: this process was forked from one that had used CUDA")
+    assert error.endswith('"spawn"')
+    assert on_host == "3.0"
+    assert parent == "0 3.0"
+
+
+def test_a_fork_of_a_process_that_used_no_device() -> None:
+    assert in_process(FORK.format(used=False)).splitlines() == ["3.0", "3.0", "0 3.0"]
+
+
+def test_spawned_processes_use_the_device() -> None:
+    code = """
+import multiprocessing
+x = weft.ones(3, device="cuda")
+with multiprocessing.get_context("spawn").Pool(1) as pool:
+    print(pool.apply(eval, ("float(__import__('weft').ones(4, device='cuda').sum())",)))
+"""
+    assert in_process(code) == "4.0"
 
 
 # --- streams and events ---

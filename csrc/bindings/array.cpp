@@ -25,15 +25,38 @@ py::capsule to_dlpack(const Array& x) {
   out->managed.dl_tensor = {x.raw(),      {kind, x.device().index}, x.ndim(), dlpack_of_dtype(x.dtype()),
                             out->shape.v, out->strides.v,           0};
   out->managed.manager_ctx = out;
-  out->managed.deleter = [](DLManagedTensor* self) { delete static_cast<Export*>(self->manager_ctx); };
+  // The consumer's kernels may still be using the memory, on whatever streams.
+  out->managed.deleter = [](DLManagedTensor* self) {
+    const std::unique_ptr<Export> done(static_cast<Export*>(self->manager_ctx));
+    if (done->array.device().kind != Device::Kind::cpu) cuda::keep_until_idle(done->array.storage());
+  };
   return py::capsule(&out->managed, "dltensor", [](PyObject* capsule) {
     if (!PyCapsule_IsValid(capsule, "dltensor")) return;  // its consumer deletes it
     auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor"));
-    managed->deleter(managed);
+    delete static_cast<Export*>(managed->manager_ctx);
   });
 }
 
 namespace {
+
+// What an array's consumer queues on its stream from now on comes after all that was done to the array. The
+// argument is that of __dlpack__: None or 1 for CUDA's legacy default stream, 2 for the one of each thread,
+// -1 for no order at all, else a cudaStream_t.
+void order_consumer(const Array& x, const py::object& stream) {
+  constexpr std::int64_t legacy = 1, none = -1;
+  check_type(stream.is_none() || (py::isinstance<py::int_>(stream) && !PyBool_Check(stream.ptr())),
+             "__dlpack__: stream must be an int or None");
+  const std::int64_t given = stream.is_none() ? legacy : to_int64(stream);
+  if (x.device().kind == Device::Kind::cpu) {
+    check_value(stream.is_none() || given == none,
+                "__dlpack__: stream must be None for an array on the CPU, got ", given);
+    return;
+  }
+  check_value(given == none || given > 0, "__dlpack__: stream must be -1, 1, 2 or a cudaStream_t, got ",
+              given);
+  if (Stream* const last = x.storage()->stream; last && given != none)
+    cuda::order_foreign(*last, static_cast<std::uintptr_t>(given));
+}
 
 // One entry of x[...]; `axis` moves past what it used.
 Array apply_index(const Array& x, py::handle item, int& axis) {
@@ -176,14 +199,10 @@ void bind_exchange(py::class_<Array>& array) {
           "__dlpack__",
           [](const Array& x, const py::object& stream, const py::object&, const py::object&,
              const py::object& copy) {
-            // The consumer's stream cannot be made to wait without knowing its library: the host waits. -1:
-            // it wants no synchronization.
-            if (x.device().kind == Device::Kind::cuda &&
-                (stream.is_none() || stream.cast<long long>() != -1)) {
-              const py::gil_scoped_release release;
-              cuda::synchronize(current_stream(x.device()));
-            }
-            return to_dlpack(!copy.is_none() && copy.cast<bool>() ? weft::copy(x) : x);
+            const Array given = !copy.is_none() && copy.cast<bool>() ? weft::copy(x) : x;
+            const py::capsule capsule = to_dlpack(given);
+            order_consumer(given, stream);
+            return capsule;
           },
           py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
           py::arg("dl_device") = py::none(), py::arg("copy") = py::none())

@@ -86,11 +86,10 @@ Array from_dlpack(py::handle source) {
     if (place.first == kDLCUDA) device = {Device::Kind::cuda, place.second};
   }
   // A producer on a device makes what it queued come before what is queued on our stream from now on.
+  Stream* const queue = device.kind == Device::Kind::cpu ? nullptr : &current_stream(device);
   const py::object given =
-      device.kind == Device::Kind::cpu
-          ? source.attr("__dlpack__")()
-          : source.attr("__dlpack__")(py::arg("stream") =
-                                          reinterpret_cast<std::uintptr_t>(current_stream(device).native()));
+      queue ? source.attr("__dlpack__")(py::arg("stream") = reinterpret_cast<std::uintptr_t>(queue->native()))
+            : source.attr("__dlpack__")();
   py::capsule capsule = given;
   if (std::string(capsule.name()) != "dltensor") throw TypeError("array: not a fresh DLPack capsule");
   auto* managed = capsule.get_pointer<DLManagedTensor>();
@@ -108,6 +107,7 @@ Array from_dlpack(py::handle source) {
   auto storage = std::make_shared<Storage>();
   storage->data = static_cast<char*>(t.data) + t.byte_offset;
   storage->device = device;
+  if (queue) storage->stream = queue;  // who uses it on another one comes after the producer's work too
   storage->nbytes = static_cast<std::size_t>(product(shape)) * itemsize(*dtype);
   // From here on the tensor is ours to delete.
   capsule.set_name("used_dltensor");

@@ -45,8 +45,6 @@ Array pinned(const Array& given) {
   storage->data = block;
   storage->nbytes = x.nbytes();
   storage->pinned = true;
-  // A copy to the device may still be reading it: the device is waited for, which is what freeing does
-  // anyway.
   storage->release = [block] { cuda::free_pinned(block); };
   const Array out(std::move(storage), 0, x.shape(), contiguous_strides(x.shape()), x.dtype());
   copy_into(out, x);

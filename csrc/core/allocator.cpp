@@ -52,7 +52,7 @@ class CachingAllocator final : public Allocator {
     return block;
   }
 
-  void deallocate(void* block, std::size_t bytes) override {
+  void deallocate(void* block, std::size_t bytes) noexcept override {
     if (!block) return;
     const std::size_t size = size_class(bytes);
     const std::uint32_t thread = this_thread();

@@ -20,10 +20,11 @@ class Stream;
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  virtual void* allocate(std::size_t bytes) = 0;                // nullptr for 0 bytes; MemoryError when full
-  virtual void deallocate(void* block, std::size_t bytes) = 0;  // same `bytes` as asked for
+  virtual void* allocate(std::size_t bytes) = 0;  // nullptr for 0 bytes; MemoryError when full
+  // They are called by destructors, so they throw nothing. The same `bytes` as asked for.
+  virtual void deallocate(void* block, std::size_t bytes) noexcept = 0;
   // Where `last` is the stream of a device that used the block last: it is free for others once that is done.
-  virtual void deallocate_after(Stream* /*last*/, void* block, std::size_t bytes) {
+  virtual void deallocate_after(Stream* /*last*/, void* block, std::size_t bytes) noexcept {
     deallocate(block, bytes);
   }
   virtual MemoryStats stats() const = 0;

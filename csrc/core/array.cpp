@@ -1,6 +1,7 @@
 #include "core/array.h"
 
 #include "core/allocator.h"
+#include "core/cuda.h"
 #include "core/destinations.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -45,6 +46,12 @@ Array fresh(const Dims& shape, DType dtype, Device device) {
 }  // namespace
 
 void Storage::free_owned() { owner->deallocate_after(stream, data, nbytes); }
+
+void Storage::release_foreign() {
+  // A pool's blocks are used again in the order of its own steps; others may do with theirs what they like.
+  if (Stream* const last = stream; last && !pool) cuda::finish(*last);
+  release();
+}
 
 Array Array::constant(const Dims& shape, DType dtype, Device device) {
   const std::size_t bytes = checked_bytes(shape, dtype);

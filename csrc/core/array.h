@@ -1,5 +1,6 @@
 // Array: storage + shape + strides + dtype + device. Views share the storage. Knows no operation.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,18 +25,20 @@ struct Storage {
   bool pinned = false;         // host memory that a device can read by itself
   std::uint64_t version = 0;   // counts in-place updates, so that autograd sees a stale saved value
   Allocator* owner = nullptr;  // lives longer than any array
-  Stream* stream = nullptr;    // of a device: the one that used it last (Stream::use)
-  const Pool* pool = nullptr;  // of the recording that it was made in; `release` keeps it
-  std::function<void()> release;
+  // Of a device, or pinned: the stream that used it last (Stream::use).
+  std::atomic<Stream*> stream{nullptr};
+  const Pool* pool = nullptr;     // of the recording that it was made in; `release` keeps it
+  std::function<void()> release;  // may run on any thread; once no stream uses the memory any more
 
   Storage() = default;
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   ~Storage() {
     if (owner) free_owned();
-    if (release) release();
+    if (release) release_foreign();
   }
   void free_owned();
+  void release_foreign();
 };
 
 class Array {

@@ -12,6 +12,7 @@ namespace weft {
 
 class Allocator;
 class Stream;
+struct Storage;
 struct Backend;
 struct CopyBlocksArgs;
 struct FillBytesArgs;
@@ -37,10 +38,24 @@ struct Versions {
 };
 Versions versions();
 
-// All that follow: RuntimeError where that device cannot be used; the message says why.
+// All that follow: RuntimeError where that device cannot be used, also in a process forked from one that had
+// used CUDA; the message says why.
 DeviceInfo device_info(int device);
 const Backend& backend(int device);
 Allocator& allocator(int device);
+
+// While it lives, `device` is the thread's current one for CUDA itself. Then the one from before is again: it
+// may be another library's choice.
+class OnDevice {
+ public:
+  explicit OnDevice(int device);
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+ private:
+  int before_ = -1;  // what to go back to; -1: nothing
+};
 
 // Streams. A device has one by default, which all threads share; a thread may make another one its own. They
 // live as long as the process. Where arrays are used on several streams, they order these by themselves.
@@ -55,6 +70,10 @@ bool finished(Stream& stream);
 void launched(Stream& stream, const char* op);
 // `later` runs on after what `earlier` has been given so far.
 void order(Stream& earlier, Stream& later);
+// The same for another library's stream of that device: a cudaStream_t, or 1 or 2 for CUDA's default ones.
+void order_foreign(Stream& earlier, std::uintptr_t later);
+// For destructors: waits for all that the stream has been given. An error is told by the next wait that can.
+void finish(Stream& stream) noexcept;
 
 class Event {
  public:
@@ -67,10 +86,14 @@ class Event {
 };
 std::unique_ptr<Event> new_event(int device, bool timing);
 
+// Keeps memory that another library has used on streams nobody here knows of until the whole device has been
+// waited for: by synchronize(device), or before more memory is asked of the device.
+void keep_until_idle(std::shared_ptr<Storage> storage) noexcept;
+
 // Memory. Host memory that is not pinned goes through pinned staging, so `from` may change once to_device
 // returned; pinned memory is read when the stream gets there.
 void* allocate_pinned(std::size_t bytes);
-void free_pinned(void* block);
+void free_pinned(void* block) noexcept;  // nothing may be reading or writing it any more
 void to_device(Stream& stream, void* to, const void* from, std::size_t bytes, bool pinned);
 void to_host(Stream& stream, void* to, const void* from, std::size_t bytes);  // waits for it
 void between(Stream& to_stream, void* to, Stream& from_stream, const void* from, std::size_t bytes);

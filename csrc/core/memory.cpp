@@ -43,6 +43,7 @@ void transfer(const char* op, const Array& out, const Array& x) {
   Stream* const from = on_cpu(x) ? nullptr : &current_stream(x.device());
   if (to) to->use({&out});
   if (from) from->use({&x});
+  if (to && x.storage()->pinned) to->use({&x});  // it is read when the stream gets there
   if (to && from) return cuda::between(*to, out.raw(), *from, x.raw(), x.nbytes());
   host_read(op);
   if (to) return cuda::to_device(*to, out.raw(), x.raw(), x.nbytes(), x.storage()->pinned);

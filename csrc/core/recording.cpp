@@ -43,7 +43,7 @@ void* Pool::allocate(std::size_t bytes) {
   return block;
 }
 
-void Pool::deallocate(void* block, std::size_t) {
+void Pool::deallocate(void* block, std::size_t) noexcept {
   if (!block) return;
   std::lock_guard lock(mutex_);
   const std::size_t size = sizes_.at(block);

@@ -29,7 +29,7 @@ class Pool final : public Allocator {
   explicit Pool(Device device) : device_(device) {}
   ~Pool() override;
   void* allocate(std::size_t bytes) override;
-  void deallocate(void* block, std::size_t bytes) override;
+  void deallocate(void* block, std::size_t bytes) noexcept override;
   MemoryStats stats() const override;  // reserved: the size of all blocks; peak: the largest sum in use
   void reset_peak() override;
   void empty_cache() override {}  // addresses are recorded: nothing is ever given back

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/array.h"
+#include "core/cuda.h"
 #include "core/profile.h"
 #include "core/recording.h"
 
@@ -21,8 +22,8 @@ class Stream {
   Device device() const { return device_; }
   void* native() const { return native_; }
 
-  // To be called before the stream touches memory: where another stream did so last, this one first waits for
-  // it. So whoever uses several streams need not think of the order.
+  // To be called before the stream touches memory, its device's or pinned: where another stream did so last,
+  // this one first waits for it. So a thread that uses several streams need not think of the order.
   void use(std::initializer_list<const Array*> arrays);
   void use(const std::vector<std::shared_ptr<Storage>>& storages);
 
@@ -48,15 +49,27 @@ class Stream {
 
   template <class Args>
   void run(const char* name, void (*kernel)(Stream&, const Args&), const Args& args, int site) {
-    if (profiling.load(std::memory_order_relaxed)) {
-      if (device_.kind != Device::Kind::cpu) wait();
-      const ProfiledLaunch launch(name, reinterpret_cast<void (*)()>(kernel), &args, site);
-      kernel(*this, args);
-      if (device_.kind != Device::Kind::cpu) wait();  // the span is the device's time and that of one launch
+    const bool profiled = profiling.load(std::memory_order_relaxed);
+    if (device_.kind != Device::Kind::cpu) {
+      const cuda::OnDevice current(device_.index);
+      if (profiled)
+        run_profiled(name, kernel, args, site);
+      else
+        kernel(*this, args);
+      launched(name);
+    } else if (profiled) {
+      run_profiled(name, kernel, args, site);
     } else {
       kernel(*this, args);
     }
-    if (device_.kind != Device::Kind::cpu) launched(name);
+  }
+  template <class Args>
+  void run_profiled(const char* name, void (*kernel)(Stream&, const Args&), const Args& args, int site) {
+    const bool queued = device_.kind != Device::Kind::cpu;
+    if (queued) wait();
+    const ProfiledLaunch launch(name, reinterpret_cast<void (*)()>(kernel), &args, site);
+    kernel(*this, args);
+    if (queued) wait();  // the span is the device's time and that of one launch
   }
   void launched(const char* name);
   void wait();  // of a device

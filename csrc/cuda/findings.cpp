@@ -8,11 +8,6 @@ namespace weft::cuda {
 
 namespace {
 
-struct FreePinned {
-  void operator()(Finding* finding) const { free_pinned(finding); }
-};
-using PinnedFinding = std::unique_ptr<Finding, FreePinned>;
-
 PinnedFinding new_finding() {
   PinnedFinding finding(static_cast<Finding*>(allocate_pinned(sizeof(Finding))));
   *finding = {no_finding, 0, 0};
@@ -23,14 +18,16 @@ PinnedFinding new_finding() {
 
 Finding* begin_check(const CheckValuesArgs& args) {
   if (graph_build) {
-    graph_build->checks.push_back(
-        std::make_unique<WatchedCheck>(WatchedCheck{new_finding().release(), args}));
-    return graph_build->checks.back()->finding;
+    auto watched = std::make_unique<WatchedCheck>();
+    watched->finding = new_finding();
+    watched->args = args;
+    graph_build->checks.push_back(std::move(watched));
+    return graph_build->checks.back()->finding.get();
   }
   // One for each thread: a thread waits for its check before it makes another.
-  thread_local Finding* const finding = new_finding().release();
+  thread_local const PinnedFinding finding = new_finding();
   finding->position = no_finding;
-  return finding;
+  return finding.get();
 }
 
 void end_check(Stream& stream, const CheckValuesArgs& args, const Finding* finding) {
@@ -46,14 +43,19 @@ void check_values(Stream& stream, const CheckValuesArgs& args) {
   end_check(stream, args, finding);
 }
 
-void throw_findings(DeviceState& device) {
+void throw_findings(DeviceState& device, const Stream* stream) {
   const std::lock_guard lock(device.watched_mutex);
+  std::vector<LateFinding> found;
+  found.swap(device.late);
   for (const WatchedCheck* watched : device.watched) {
-    const Finding found = *watched->finding;
-    if (found.position == no_finding) continue;
-    for (const WatchedCheck* each : device.watched) each->finding->position = no_finding;
-    watched->args.fail(watched->args, static_cast<std::int64_t>(found.position), found.value, found.real);
+    // A graph on a stream that was not waited for may be writing.
+    if ((stream && watched->last != stream) || watched->finding->position == no_finding) continue;
+    found.push_back({*watched->finding, watched->args});
+    watched->finding->position = no_finding;
   }
+  if (found.empty()) return;
+  const auto& [finding, args] = found.front();
+  args.fail(args, static_cast<std::int64_t>(finding.position), finding.value, finding.real);
 }
 
 }  // namespace weft::cuda

@@ -19,28 +19,28 @@ class CudaGraph final : public Graph {
   CudaGraph(DeviceState& device, cudaGraph_t graph, std::vector<std::unique_ptr<WatchedCheck>> checks)
       : device_(device), checks_(std::move(checks)) {
     const cudaError_t counted = cudaGraphGetNodes(graph, nullptr, &nodes_);
-    const cudaError_t made = cudaGraphInstantiate(&executable_, graph, 0);
+    const cudaError_t made = counted == cudaSuccess ? cudaGraphInstantiate(&executable_, graph, 0) : counted;
     cudaGraphDestroy(graph);
-    check(counted, "cannot read the graph of a capture");
-    check(made, "cannot make a graph executable");
+    check(made, "cannot make a graph of a capture");
     const std::lock_guard lock(device_.watched_mutex);
     for (const auto& watched : checks_) device_.watched.push_back(watched.get());
   }
 
+  // While it runs it writes what it pinned, which is freed with `checks_`.
   ~CudaGraph() override {
-    {
-      const std::lock_guard lock(device_.watched_mutex);
-      std::erase_if(device_.watched, [&](const WatchedCheck* w) {
-        return std::any_of(checks_.begin(), checks_.end(), [&](const auto& own) { return own.get() == w; });
-      });
+    const bool usable = !forked();
+    const bool done = usable && (!last_ || cudaStreamSynchronize(handle(*last_)) == cudaSuccess);
+    if (usable) {
+      stop_watching(done);
+      if (cudaGraphExecDestroy(executable_) != cudaSuccess) cudaGetLastError();
     }
-    if (executable_) cudaGraphExecDestroy(executable_);
-    if (!checks_.empty()) cudaDeviceSynchronize();  // the graph may still be writing
-    for (const auto& watched : checks_) free_pinned(watched->finding);
+    if (!done) leave_all();  // the device is lost, and the next wait says so
   }
 
   void launch(Stream& stream) override {
-    use_device(device_.index);
+    const OnDevice current(device_.index);
+    last_ = &stream;
+    for (const auto& watched : checks_) watched->last = &stream;
     check(cudaGraphLaunch(executable_, handle(stream)), "cannot launch a graph");
     launched(stream, "replay");
   }
@@ -48,8 +48,21 @@ class CudaGraph final : public Graph {
   std::size_t nodes() const override { return nodes_; }
 
  private:
+  // What its last launches found is told by the next wait that looks at findings.
+  void stop_watching(bool done) {
+    const std::lock_guard lock(device_.watched_mutex);
+    for (const auto& own : checks_) {
+      std::erase(device_.watched, own.get());
+      if (done && own->finding->position != no_finding) device_.late.push_back({*own->finding, own->args});
+    }
+  }
+  void leave_all() noexcept {
+    for (const auto& own : checks_) own->finding.release();
+  }
+
   DeviceState& device_;
   cudaGraphExec_t executable_ = nullptr;
+  Stream* last_ = nullptr;  // CUDA runs the launches of one graph one after the other, on whatever streams
   std::size_t nodes_ = 0;
   std::vector<std::unique_ptr<WatchedCheck>> checks_;
 };
@@ -92,10 +105,11 @@ class StreamCapture {
 
 }  // namespace
 
-std::unique_ptr<Graph> make_graph(int index, const std::function<void(Stream&)>& launches,
-                                  Allocator& workspaces) {
-  DeviceState& device = use_device(index);
-  const std::lock_guard lock(device.capture_mutex);
+namespace {
+
+std::unique_ptr<Graph> capture_launches(DeviceState& device, const std::function<void(Stream&)>& launches,
+                                        Allocator& workspaces) {
+  const std::lock_guard lock(captures());
   Stream& stream = capture_stream(device);
   GraphBuild build{workspaces, {}};
   struct Building {
@@ -108,6 +122,20 @@ std::unique_ptr<Graph> make_graph(int index, const std::function<void(Stream&)>&
     launches(stream);
   }
   return std::make_unique<CudaGraph>(device, capture.finish(), std::move(build.checks));
+}
+
+}  // namespace
+
+std::unique_ptr<Graph> make_graph(int index, const std::function<void(Stream&)>& launches,
+                                  Allocator& workspaces) {
+  DeviceState& device = device_state(index);
+  const OnDevice current(index);
+  try {
+    return capture_launches(device, launches, workspaces);
+  } catch (const OutOfMemory&) {
+    device.allocator->empty_cache();  // which a capture cannot
+  }
+  return capture_launches(device, launches, workspaces);
 }
 
 }  // namespace weft::cuda

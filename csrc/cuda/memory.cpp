@@ -30,6 +30,14 @@ bool exact_blocks() {
   return exact;
 }
 
+// Gives a block back to the device, which waits for all that is queued there. False where it cannot be.
+bool free_block(void* block) noexcept {
+  const std::lock_guard lock(captures());
+  const bool done = cudaFree(block) == cudaSuccess;
+  if (!done) cudaGetLastError();
+  return done;
+}
+
 class DeviceAllocator final : public Allocator {
  public:
   explicit DeviceAllocator(int device) : device_(device) {}
@@ -37,8 +45,10 @@ class DeviceAllocator final : public Allocator {
   void* allocate(std::size_t bytes) override {
     if (bytes == 0) return nullptr;
     Stream& user = stream(device_);
+    const OnDevice current(device_);
     const std::size_t size = size_class(bytes, unit);
     Kept kept = take(size, user);
+    if (!kept.found && take_back()) kept = take(size, user);
     if (!kept.found) kept.block = from_device(size, bytes);
     if (kept.found && exact_blocks()) kept.block = request(bytes, bytes);
     if (kept.last && kept.last != &user) order(*kept.last, user);
@@ -48,19 +58,23 @@ class DeviceAllocator final : public Allocator {
   }
 
   // Of a user that is not known: behind all streams.
-  void deallocate(void* block, std::size_t bytes) override {
-    if (!block) return;
-    DeviceState& state = use_device(device_);
-    Stream& first = *state.streams.front();
-    for (std::size_t i = 1; i < state.streams.size(); ++i) order(*state.streams[i], first);
-    deallocate_after(&first, block, bytes);
+  void deallocate(void* block, std::size_t bytes) noexcept override {
+    if (!block || forked()) return;
+    try {
+      DeviceState& state = device_state(device_);
+      Stream& first = *state.default_stream;
+      for (Stream* each : more_streams(state)) order(*each, first);
+      deallocate_after(&first, block, bytes);
+    } catch (...) {
+      // Most likely the device is lost. The block is too: nobody knows whether a stream still uses it.
+    }
   }
 
-  void deallocate_after(Stream* last, void* block, std::size_t bytes) override {
-    if (!block) return;
+  // In a forked child another thread of the parent may have held the lock: it would never be free.
+  void deallocate_after(Stream* last, void* block, std::size_t bytes) noexcept override {
+    if (!block || forked()) return;
     if (exact_blocks()) {
-      use_device(device_);
-      cudaFree(block);
+      free_block(block);
       block = nullptr;
     }
     const std::size_t size = size_class(bytes, unit);
@@ -79,14 +93,16 @@ class DeviceAllocator final : public Allocator {
     stats_.peak = stats_.allocated;
   }
 
-  // cudaFree waits for the device, so nothing still uses the blocks.
+  // cudaFree waits for the device, so nothing still uses the blocks. The captures' lock comes first, as where
+  // a capture allocates.
   void empty_cache() override {
-    use_device(device_);
+    take_back();
+    const OnDevice current(device_);
+    const std::lock_guard outside(captures());
     const std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : free_) {
-      for (const Kept& kept : blocks) cudaFree(kept.block);
-      stats_.reserved -= static_cast<std::int64_t>(size * blocks.size());
-      blocks.clear();
+      const auto freed = std::erase_if(blocks, [](const Kept& kept) { return free_block(kept.block); });
+      stats_.reserved -= static_cast<std::int64_t>(size * freed);
     }
   }
 
@@ -112,10 +128,26 @@ class DeviceAllocator final : public Allocator {
     return kept;
   }
 
+  // Waits for the device and frees what other libraries gave back. False where there was nothing.
+  bool take_back() {
+    DeviceState& state = device_state(device_);
+    if (graph_build) return false;  // in a capture one cannot wait
+    std::vector<std::shared_ptr<Storage>> returned;
+    {
+      const std::lock_guard lock(state.returned_mutex);
+      returned.swap(state.returned);
+    }
+    if (returned.empty()) return false;
+    wait_for_device(state);
+    return true;
+  }
+
   void* request(std::size_t size, std::size_t asked) {
     void* block = nullptr;
     cudaError_t status = cudaMalloc(&block, size);
-    if (status == cudaErrorMemoryAllocation) {  // the kept blocks may be what fills the memory
+    // The kept blocks may be what fills the memory. While a capture is under way they can't be freed:
+    // make_graph() does and tries again.
+    if (status == cudaErrorMemoryAllocation && !graph_build) {
       cudaGetLastError();
       empty_cache();
       status = cudaMalloc(&block, size);
@@ -155,7 +187,7 @@ class DeviceAllocator final : public Allocator {
   MemoryStats stats_;
 };
 
-// After a wait for the stream: what its operations left behind.
+// Waits for the stream; throws what its operations left behind.
 void wait(cudaStream_t stream, DeviceState& state) {
   const cudaError_t status = cudaStreamSynchronize(stream);
   if (status != cudaSuccess) {
@@ -170,18 +202,30 @@ std::unique_ptr<Allocator> make_allocator(int device) { return std::make_unique<
 
 Workspace::Workspace(const Stream& stream, std::size_t bytes)
     : stream_(stream),
-      source_(graph_build ? graph_build->workspaces : *use_device(stream.device().index).allocator),
+      source_(graph_build ? graph_build->workspaces : *device_state(stream.device().index).allocator),
       data_(source_.allocate(bytes)),
       bytes_(bytes) {}
 
 Workspace::~Workspace() { source_.deallocate_after(const_cast<Stream*>(&stream_), data_, bytes_); }
 
+void keep_until_idle(std::shared_ptr<Storage> storage) noexcept {
+  if (forked()) return;
+  DeviceState& state = device_state(storage->device.index);
+  const std::lock_guard lock(state.returned_mutex);
+  state.returned.push_back(std::move(storage));
+}
+
 void* allocate_pinned(std::size_t bytes) {
+  refuse_after_fork();
   void* block = nullptr;
   check(cudaHostAlloc(&block, bytes > 0 ? bytes : 1, cudaHostAllocPortable), "cannot allocate pinned memory");
   return block;
 }
-void free_pinned(void* block) { cudaFreeHost(block); }
+void free_pinned(void* block) noexcept {
+  if (forked()) return;
+  const std::lock_guard lock(captures());
+  if (cudaFreeHost(block) != cudaSuccess) cudaGetLastError();
+}
 
 Staging::Chunk& Staging::next() {
   Chunk& chunk = chunks_[at_];
@@ -230,7 +274,8 @@ void Staging::to_host(cudaStream_t stream, char* to, const char* from, std::size
 }
 
 void to_device(Stream& stream, void* to, const void* from, std::size_t bytes, bool pinned) {
-  DeviceState& state = use_device(stream.device().index);
+  DeviceState& state = device_state(stream.device().index);
+  const OnDevice current(state.index);
   if (pinned)
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, handle(stream)),
           "cannot copy to the device");
@@ -239,15 +284,16 @@ void to_device(Stream& stream, void* to, const void* from, std::size_t bytes, bo
 }
 
 void to_host(Stream& stream, void* to, const void* from, std::size_t bytes) {
-  DeviceState& state = use_device(stream.device().index);
+  DeviceState& state = device_state(stream.device().index);
+  const OnDevice current(state.index);
   wait(handle(stream), state);  // first, so that an error is told as an operation's, not as the copy's
   state.staging->to_host(handle(stream), static_cast<char*>(to), static_cast<const char*>(from), bytes);
-  throw_findings(state);
+  throw_findings(state, &stream);
 }
 
 void between(Stream& to_stream, void* to, Stream& from_stream, const void* from, std::size_t bytes) {
   if (&to_stream != &from_stream) order(from_stream, to_stream);
-  use_device(to_stream.device().index);
+  const OnDevice current(to_stream.device().index);
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, handle(to_stream)),
         "cannot copy between devices");
   if (&to_stream != &from_stream) order(to_stream, from_stream);

@@ -1,6 +1,8 @@
 // Devices: which there are, which one a thread uses, and what their errors mean.
 #include "cuda/runtime.h"
 
+#include <pthread.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -15,6 +17,8 @@ struct Found {
   int count = 0;
   std::string reason;  // why there is none
 };
+
+std::atomic<bool> in_forked_child{false};
 
 std::string version(int number) { return str(number / 1000, ".", number % 1000 / 10); }
 
@@ -42,6 +46,8 @@ const Found& found() {
       cudaGetLastError();
     } else if (f.count == 0) {
       f.reason = missing(cudaErrorNoDevice);
+    } else {
+      pthread_atfork(nullptr, nullptr, [] { in_forked_child = true; });  // the driver has begun its work
     }
     return f;
   }();
@@ -70,8 +76,17 @@ std::unique_ptr<DeviceState> make_state(int index) {
   check(cudaEventCreateWithFlags(&state->order_event, cudaEventDisableTiming), "cannot make an event");
   cudaStream_t stream = nullptr;
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cannot make a stream");
-  state->streams.push_back(std::make_unique<Stream>(Device{Device::Kind::cuda, index}, stream));
+  state->default_stream = std::make_unique<Stream>(Device{Device::Kind::cuda, index}, stream);
   return state;
+}
+
+// Makes a device current; what was current before, or -1 where that is the same.
+int set_current(int device) {
+  int before = -1;
+  check(cudaGetDevice(&before), "cannot tell the current device");
+  if (before == device) return -1;
+  check(cudaSetDevice(device), "cannot use the device");
+  return before;
 }
 
 // What the architectures of the build are called, from CMake: "80,90".
@@ -126,26 +141,53 @@ Versions versions() {
   return v;
 }
 
-DeviceState& use_device(int index) {
+bool forked() noexcept { return in_forked_child.load(std::memory_order_relaxed); }
+
+void refuse_after_fork() {
+  check_state(
+      !forked(),
+      "cuda: this process was forked from one that had used CUDA, and CUDA does not work in both; start "
+      "processes by multiprocessing's method \"spawn\"");
+}
+
+std::recursive_mutex& captures() {
+  static auto* mutex = new std::recursive_mutex;
+  return *mutex;
+}
+
+DeviceState& device_state(int index) {
   static std::mutex mutex;
   static auto* states = new std::map<int, std::unique_ptr<DeviceState>>;  // never destroyed: arrays live on
-  thread_local DeviceState* current = nullptr;
-  if (current && current->index == index) return *current;
+  thread_local DeviceState* last = nullptr;
+  refuse_after_fork();
+  if (last && last->index == index) return *last;
   check_state(found().count > 0, "cuda:", index, " cannot be used: ", found().reason);
   check_state(index >= 0 && index < found().count, "cuda:", index, " does not exist: this machine has ",
               found().count, found().count == 1 ? " CUDA device" : " CUDA devices");
-  check(cudaSetDevice(index), "cannot use the device");
   const std::lock_guard lock(mutex);
   auto& state = (*states)[index];
-  if (!state) state = make_state(index);
-  current = state.get();
-  return *current;
+  if (!state) {
+    const int before = set_current(index);
+    state = make_state(index);
+    if (before >= 0) cudaSetDevice(before);
+  }
+  last = state.get();
+  return *last;
 }
 
-const Properties& properties(const Stream& stream) { return use_device(stream.device().index).properties; }
+OnDevice::OnDevice(int device) {
+  device_state(device);
+  before_ = set_current(device);
+}
+OnDevice::~OnDevice() {
+  if (before_ >= 0) cudaSetDevice(before_);
+}
+
+const Properties& properties(const Stream& stream) { return device_state(stream.device().index).properties; }
 
 DeviceInfo device_info(int device) {
-  const DeviceState& state = use_device(device);
+  const DeviceState& state = device_state(device);
+  const OnDevice current(device);
   DeviceInfo info;
   info.name = state.properties.name;
   info.major = state.properties.major;
@@ -159,6 +201,6 @@ DeviceInfo device_info(int device) {
   return info;
 }
 
-Allocator& allocator(int device) { return *use_device(device).allocator; }
+Allocator& allocator(int device) { return *device_state(device).allocator; }
 
 }  // namespace weft::cuda

@@ -1,6 +1,7 @@
 // The state of the CUDA backend that its own sources share: errors, devices, and what waits for a
 // synchronization.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -46,32 +47,69 @@ class Staging {
   int at_ = 0;
 };
 
-// A check inside of a graph, looked at after each synchronization for as long as the graph lives.
+struct FreePinned {
+  void operator()(Finding* finding) const noexcept { free_pinned(finding); }
+};
+using PinnedFinding = std::unique_ptr<Finding, FreePinned>;
+
+// A check inside of a graph, looked at after each wait for the stream that the graph was last launched on,
+// for as long as the graph lives.
 struct WatchedCheck {
-  Finding* finding;
+  PinnedFinding finding;
+  CheckValuesArgs args;
+  std::atomic<Stream*> last{nullptr};
+};
+// What a check found whose graph was gone before anybody waited.
+struct LateFinding {
+  Finding finding;
   CheckValuesArgs args;
 };
 
+// Streams and what lies here live as long as the process: arrays may outlive every static object.
 struct DeviceState {
   int index = 0;
   Properties properties{};
   std::unique_ptr<Allocator> allocator;
-  std::vector<std::unique_ptr<Stream>> streams;  // the first is everybody's; never destroyed
+  std::unique_ptr<Stream> default_stream;  // everybody's
+  Staging* staging = nullptr;
+
+  std::mutex mutex;  // guards what follows
+  std::vector<std::unique_ptr<Stream>> more_streams;
   unsigned next_stream = 0;
   cudaEvent_t order_event = nullptr;
-  Staging* staging = nullptr;
-  std::mutex mutex;                          // guards streams' creation, next_stream, order_event
-  std::mutex capture_mutex;                  // held while launches are captured
-  std::unique_ptr<Stream> capture_stream;    // on which; never destroyed
-  std::mutex watched_mutex;                  // guards `watched`
-  std::vector<const WatchedCheck*> watched;  // of all graphs alive
+
+  std::unique_ptr<Stream> capture_stream;  // guarded by captures()
+
+  std::mutex watched_mutex;            // guards what follows
+  std::vector<WatchedCheck*> watched;  // of all graphs alive
+  std::vector<LateFinding> late;
+
+  std::mutex returned_mutex;                       // guards what follows
+  std::vector<std::shared_ptr<Storage>> returned;  // by other libraries, which may still be using it
 };
 
-// The state of a device, which becomes the thread's current one. RuntimeError where it cannot be used.
-DeviceState& use_device(int device);
+// The state of a device. RuntimeError where it cannot be used.
+DeviceState& device_state(int device);
 
-// Throws what checks in graphs found on this device, the first one; after a synchronization.
-void throw_findings(DeviceState& device);
+// All streams of the device but the default one and that of captures.
+std::vector<Stream*> more_streams(DeviceState& device);
+
+// Whether this process was forked from one that had used CUDA: no call into CUDA works then.
+bool forked() noexcept;
+// RuntimeError if so.
+void refuse_after_fork();
+
+// Who captures holds this lock, and who does what would spoil the capture: CUDA refuses to wait for a device
+// one of whose streams is captured, in any mode of the capture, and invalidates it; memory is not freed
+// meanwhile either. Nothing that is done under it waits for Python's lock.
+std::recursive_mutex& captures();
+
+// Waits for all streams of the device, of other libraries too, and throws what went wrong there.
+void wait_for_device(DeviceState& device);
+
+// Throws what checks in graphs found on this device, the first one, after a wait for `stream`; null: for the
+// whole device.
+void throw_findings(DeviceState& device, const Stream* stream);
 
 // While a thread turns launches into a graph.
 struct GraphBuild {

@@ -8,7 +8,7 @@ WEFT_KERNELS(WEFT_DECLARE_KERNEL)
 
 const Backend& backend(int device) {
   static constexpr Backend table{WEFT_KERNELS(WEFT_TABLE_ENTRY)};
-  use_device(device);
+  device_state(device);
   return table;
 }
 

@@ -19,6 +19,8 @@ Versions versions() { return {}; }
 DeviceInfo device_info(int) { refuse(); }
 const Backend& backend(int) { refuse(); }
 Allocator& allocator(int) { refuse(); }
+OnDevice::OnDevice(int) { refuse(); }
+OnDevice::~OnDevice() = default;
 Stream& stream(int) { refuse(); }
 Stream& new_stream(int) { refuse(); }
 void set_stream(Stream&) { refuse(); }
@@ -27,9 +29,12 @@ void synchronize(Stream&) { refuse(); }
 bool finished(Stream&) { refuse(); }
 void launched(Stream&, const char*) { refuse(); }
 void order(Stream&, Stream&) { refuse(); }
+void order_foreign(Stream&, std::uintptr_t) { refuse(); }
+void finish(Stream&) noexcept {}
+void keep_until_idle(std::shared_ptr<Storage>) noexcept {}
 std::unique_ptr<Event> new_event(int, bool) { refuse(); }
 void* allocate_pinned(std::size_t) { refuse(); }
-void free_pinned(void*) {}
+void free_pinned(void*) noexcept {}
 void to_device(Stream&, void*, const void*, std::size_t, bool) { refuse(); }
 void to_host(Stream&, void*, const void*, std::size_t) { refuse(); }
 void between(Stream&, void*, Stream&, const void*, std::size_t) { refuse(); }

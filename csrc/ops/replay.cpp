@@ -81,6 +81,9 @@ std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outpu
                name(to.dtype()), " was recorded");
   }
   copy_all(inputs_, given, recording.device());
+  // Somebody may still be reading the last replay's results on another stream, or will read these there.
+  if (recording.device().kind != Device::Kind::cpu)
+    for (const Array& x : outputs_) current_stream(recording.device()).use({&x});
   recording.replay();
   if (!copy_outputs) return outputs_;
   std::vector<Array> results;
