@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--modes", help=f"PyTorch's modes, of {', '.join(torch_peer.MODES)} "
                         "(default: the first two); the best one counts")  # fmt: skip
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: the suites of bench/device.py")
-    parser.add_argument("--json", type=Path, help="write the rows there")
+    parser.add_argument("--budget", type=float, metavar="SECONDS",
+                        help="with --device cuda: begins no row after so many; the most important come first")  # fmt: skip
+    parser.add_argument("--json", type=Path, help="write the rows there, after each of them")
     parser.add_argument("--plot", type=Path, help="draw the operations under the machine's roofline there (PNG)")
     arguments = parser.parse_args(argv)
+    if arguments.budget is not None and arguments.device != "cuda":
+        parser.error("--budget is for --device cuda")
     default = list(SUITES) if arguments.vs else [suite for suite in SUITES if suite != "mnist"]
     arguments.suites = arguments.suites or default
     modes = torch_peer.MODES if arguments.vs else torch_peer.MODES[:2]
@@ -44,14 +50,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row]) -> None:
+def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row], **more: Any) -> None:
+    """The file is whole at every moment: it is written beside and then put in the place of the one before."""
     result: dict[str, Any] = {
         "machine": about,
         "limits": limits._asdict(),
+        **more,
         "rows": [{**asdict(row), "ratio": row.ratio(), "reached": row.reached()} for row in rows],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(json.dumps(result, indent=1) + "\n")
+    beside.replace(path)
 
 
 def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: Settings) -> list[Row]:
@@ -72,20 +82,31 @@ def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: S
 
 
 def run_on_device(arguments: argparse.Namespace) -> int:
-    """The rows of bench/device.py, in this process: a device has no heap that earlier rows could leave behind."""
+    """The rows of bench/device.py, in this process: a device has no heap that earlier rows could leave behind. They
+    come in the order of their importance, and each is kept at once: a run that ends early has what counts most."""
     from bench import device
 
+    deadline = time.monotonic() + (arguments.budget if arguments.budget is not None else float("inf"))
     about = {**machine.describe(), "device": weft.cuda.get_device_properties(), "cuda": weft.config()["cuda"]}
     limits = device.limits(arguments.quick)
     print(f"{about['device']['name']}, commit {about['commit']}")
     print(f"limits: {limits.flops / 1e12:.1f} TFLOP/s in registers, {limits.bandwidth / 1e12:.2f} TB/s copied")
-    rows = []
-    for case in device.cases(arguments.quick):
-        if re.search(arguments.filter, f"{case.row.suite} {case.row.name} {case.row.shape}"):
-            rows.append(device.run(case, arguments.quick, limits))
-            print(report.line(rows[-1]), flush=True)
-            if arguments.json:
-                save(arguments.json, about, limits, rows)
+    wanted = [
+        case for case in device.cases(arguments.quick)
+        if re.search(arguments.filter, f"{case.row.suite} {case.row.name} {case.row.shape}")
+    ]  # fmt: skip
+    rows: list[Row] = []
+    for case in wanted:
+        if time.monotonic() >= deadline:
+            break
+        rows.append(device.run(case, arguments.quick, limits))
+        print(report.line(rows[-1]), flush=True)
+        if arguments.json:
+            save(arguments.json, about, limits, rows, left_out=len(wanted) - len(rows))
+    if arguments.json:
+        save(arguments.json, about, limits, rows, left_out=len(wanted) - len(rows))
+    if len(rows) < len(wanted):
+        print(f"the budget of {arguments.budget:g} s is over: {len(wanted) - len(rows)} of {len(wanted)} rows left out")
     if arguments.vs:
         print("\n" + report.closing(rows))
     return 0

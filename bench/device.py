@@ -223,35 +223,56 @@ class device_default:
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    for n in (64,) if quick else (1024, 2048, 4096, 8192):
-        yield gemm(n)
-    layers = [(layer, 0.8) for layer in RESNET_50] + [(layer, None) for layer in OTHERS]
-    for layer, figure in layers:
-        small = layer._replace(batch=1, size=max(layer.kernel, layer.size // 14), c=min(layer.c, 8), k=min(layer.k, 8),
-                               groups=min(layer.groups, 8))  # fmt: skip
-        for way in ("forward", "dx", "dw"):
-            for channels_last in (False, True):
-                yield convolution(small if quick else layer, way, channels_last, figure)
-    yield from memory_bound(quick)
+    """In the order of their importance: what a short run shall have measured comes first."""
     for batch in (64, 512):
         yield step(4 if quick else batch)
+    for n in (64,) if quick else (1024, 2048, 4096, 8192):
+        yield gemm(n)
+    yield from convolutions(RESNET_50, quick, 0.8)
+    yield from memory_bound(quick)
+    yield from convolutions(OTHERS, quick, None)
     if not quick and (data_root(None) / "MNIST" / "raw").is_dir():
         yield mnist_training()
 
 
+def convolutions(layers: list[shapes.Conv], quick: bool, figure: float | None) -> Iterator[Case]:
+    """Every layer's forward before any gradient."""
+    for way in ("forward", "dx", "dw"):
+        for layer in layers:
+            small = layer._replace(batch=1, size=max(layer.kernel, layer.size // 14), c=min(layer.c, 8),
+                                   k=min(layer.k, 8), groups=min(layer.groups, 8))  # fmt: skip
+            for channels_last in (False, True):
+                yield convolution(small if quick else layer, way, channels_last, figure)
+
+
 def run(case: Case, quick: bool, found: Limits) -> Row:
-    """Measures one row, contestant by contestant: each has the device to itself."""
+    """Measures one row. What it raises becomes the row's error, so that the others go on."""
+    row = case.row
+    try:
+        measure(case, quick, found)
+    except Exception as error:  # whatever a kernel or a peer may raise: too little memory, a shape that it refuses
+        row.error = f"{type(error).__name__}: {error}"[:500]
+    return row
+
+
+def measure(case: Case, quick: bool, found: Limits) -> None:
+    """Contestant by contestant: each has the device to itself. Where a peer's fails, the row keeps the others."""
     row = case.row
     if case.measure is not None:
         row.values = case.measure([])
-        return row
+        return
     clock = weft_clock()
     for contestant in case.contestants([]):
-        own = clock if contestant.name.startswith("weft") else device_peer.clock(FLUSHED)
-        if row.suite == "step":
-            row.values[contestant.name] = host_seconds(contestant.run, own, 3 if quick else 300)
-        else:
-            row.values[contestant.name] = device_seconds(contestant.run, own, 3 if quick else 30)
+        ours = contestant.name.startswith("weft")
+        try:
+            own = clock if ours else device_peer.clock(FLUSHED)
+            if row.suite == "step":
+                row.values[contestant.name] = host_seconds(contestant.run, own, 3 if quick else 300)
+            else:
+                row.values[contestant.name] = device_seconds(contestant.run, own, 3 if quick else 30)
+        except Exception as error:
+            row.about.setdefault("failed", {})[contestant.name] = f"{type(error).__name__}: {error}"[:500]
+            if ours and row.ours == float("inf"):
+                raise
     if row.suite != "step":
         row.percent = 100 * found.seconds(row.flop, row.bytes) / row.ours
-    return row

@@ -47,6 +47,9 @@ def notes(row: Row) -> str:
 
 
 def line(row: Row) -> str:
+    """One row; where it failed, why."""
+    if row.error is not None:
+        return f"{row.name:46} {row.shape:13} failed: {row.error}"
     peer, ratio = row.best_peer(), row.ratio()
     beside = f"{amount(peer[1], row.unit):>10} {peer[0]:19} {ratio:6.2f}x" if peer else ""
     return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{notes(row)}"

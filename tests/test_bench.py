@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import weft
 import weft.kernels as K
 from bench import __main__ as command
-from bench import device_tables, mnist, overhead, peers, report, rows, tables
-from bench.measure import Contestant, Effort, Row, in_turn, measure
+from bench import device, device_tables, mnist, overhead, peers, report, rows, tables
+from bench.measure import Case, Contestant, Effort, Row, in_turn, measure
 from weft.limits import Limits, machine_limits
 
 SMALL = "gemm 64x120|conv2d 5x5 1->6|(relu|_pool2d 2x2|gelu, backward) 64|entropy.* 64x10|batch 1$|batch 4"
@@ -156,6 +160,79 @@ def test_the_table_of_a_device() -> None:
     assert lines["LeNet-5, training step, batch 64, beside PyTorch eager"] == ["10", "11.00", "yes"]
     assert lines["LeNet-5, training step, batch 512, beside PyTorch eager"] == ["10", "not measured", ""]
     assert lines["LeNet-5 on MNIST to 99.05%, training, data on the device"] == ["under 1 s", "500 ms", "yes"]
+
+
+def fake_device(monkeypatch: pytest.MonkeyPatch, made: list[Case]) -> None:
+    """A device whose rows are these."""
+    monkeypatch.setattr(weft.cuda, "get_device_properties", lambda: {"name": "a device"})
+    monkeypatch.setattr(device, "limits", lambda quick: Limits(1e12, 1e11))
+    monkeypatch.setattr(device, "cases", lambda quick: iter(made))
+
+
+def valued(value: Callable[[], float]) -> Case:
+    return Case(Row("fake", f"row {value.__name__}", "1"), measure=lambda modes: {"weft": value()})
+
+
+def test_a_run_on_a_device_ends_with_its_budget(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rows.json"
+    seen: list[dict[str, Any]] = []
+
+    def quick() -> float:
+        return 1.0
+
+    def slow() -> float:
+        seen.append(json.loads(out.read_text()))
+        time.sleep(0.5)
+        return 2.0
+
+    fake_device(monkeypatch, [valued(quick), valued(slow), valued(quick), valued(quick)])
+    assert command.main(["--device", "cuda", "--budget", "0.4", "--json", str(out)]) == 0
+    # The row before was written already while the second one ran; after it the budget is over.
+    assert [len(result["rows"]) for result in seen] == [1]
+    assert seen[0]["left_out"] == 3
+    result = json.loads(out.read_text())
+    assert [row["values"]["weft"] for row in result["rows"]] == [1.0, 2.0]
+    assert result["left_out"] == 2
+    assert "the budget of 0.4 s is over: 2 of 4 rows left out" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
+    with pytest.raises(SystemExit):
+        command.parse(["--budget", "1"])
+
+
+def test_a_row_of_a_device_that_fails_says_so_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> float:
+        raise MemoryError("no room for 1 TB")
+
+    def sound() -> float:
+        return 3.0
+
+    fake_device(monkeypatch, [valued(broken), valued(sound)])
+    out = tmp_path / "rows.json"
+    assert command.main(["--device", "cuda", "--vs", "torch", "--json", str(out)]) == 0
+    failed, fine = json.loads(out.read_text())["rows"]
+    assert (failed["error"], failed["ratio"], failed["reached"]) == ("MemoryError: no room for 1 TB", None, None)
+    assert (fine["error"], fine["values"]) == (None, {"weft": 3.0})
+    assert "failed: MemoryError: no room for 1 TB" in capsys.readouterr().out
+
+
+def test_the_file_of_rows_is_whole_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "rows.json"
+    command.save(out, {}, Limits(1.0, 1.0), [Row("fake", "a", "1", values={"weft": 1.0})])
+    before = out.read_text()
+
+    def full(self: Path, text: str) -> int:
+        with self.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        command.save(out, {}, Limits(1.0, 1.0), [Row("fake", "b", "1", values={"weft": 1.0})])
+    assert out.read_text() == before
 
 
 def test_limits_are_measured_and_kept(every_isa: str) -> None:
