@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.measure import Row
+from weft.limits import Limits
 
 
 def amount(value: float, unit: str) -> str:
@@ -42,6 +43,11 @@ def notes(row: Row) -> str:
     found += [f"({', '.join(f'{name} {amount(value, row.unit)}' for name, value in modes)})"] if modes else []
     epochs = row.about.get("epochs_to_accuracy", {})
     found += [f"({', '.join(f'{name} {n}' for name, n in epochs.items())} epochs)"] if epochs else []
+    found += [f"({name} failed: {why})" for name, why in row.about.get("failed", {}).items()]
+    late = [
+        name for name, timing in row.about.get("timing", {}).items() if 10 * timing.get("late", 0) > timing["samples"]
+    ]
+    found += [f"(with the host's time: {', '.join(late)})"] if late else []
     found += [f"(other programs kept {row.others:.1f} processors busy)"] if row.others > 0.2 else []
     return "  ".join(["", *found])
 
@@ -53,6 +59,15 @@ def line(row: Row) -> str:
     peer, ratio = row.best_peer(), row.ratio()
     beside = f"{amount(peer[1], row.unit):>10} {peer[0]:19} {ratio:6.2f}x" if peer else ""
     return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{notes(row)}"
+
+
+def device_lines(limits: Limits, launches: Mapping[str, Mapping[str, float]], without_peer: str) -> list[str]:
+    """What stands above the rows of a device."""
+    lines = [f"limits: {limits.flops / 1e12:.1f} TFLOP/s in registers, {limits.bandwidth / 1e12:.2f} TB/s copied"]
+    for name, times in launches.items():
+        device, host = (amount(times[clock], "s") for clock in ("device", "host"))
+        lines.append(f"a launch with nothing to do, {name}: {device} of the device, {host} of the host")
+    return lines + ([f"{without_peer}: weft alone"] if without_peer else [])
 
 
 def closing(rows: Sequence[Row]) -> str:

@@ -1,121 +1,142 @@
-"""PyTorch's side of device.py: cuBLAS, cuDNN and its own kernels in each mode that it has. Empty lists where it is not
-installed or sees no device."""
+"""PyTorch's side of a device: what all rows need of it, and its training steps and inferences in each mode it has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import gc
+import os
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from bench import shapes, torch_peer
-from bench.measure import Contestant
+import weft.kernels as K
+from bench import torch_peer
+from bench.device import arrays
+from bench.device.case import Entry
+from bench.device.clock import Clock
+from bench.measure import Run
 
 torch = torch_peer.torch
 
 
-def available() -> bool:
-    if torch is None or not torch.cuda.is_available():
-        return False
+@functools.cache
+def unavailable_reason() -> str:
+    """Why PyTorch takes no part; empty where it does. Then it is set up: float32 is float32, without TF32, and cuDNN
+    tries its methods for each shape and takes the quickest."""
+    if torch is None:
+        return "PyTorch is not installed"
+    if not torch.cuda.is_available():
+        return f"PyTorch {torch.__version__} sees no device"
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "8")  # more processes than that take longer to start
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = True  # cuDNN's best method for each shape
-    return True
+    torch.backends.cudnn.benchmark = True
+    return ""
 
 
-def clock(flushed: int) -> Any:
-    from bench.device import Clock
-
-    trash = torch.empty(flushed, dtype=torch.uint8, device="cuda")
+def clock(flushed: K.Array) -> Clock:
+    trash = view(flushed)
 
     def event() -> Any:
         made = torch.cuda.Event(enable_timing=True)
         made.record()
         return made
 
-    return Clock(event, lambda a, b: a.elapsed_time(b), trash.zero_, torch.cuda.synchronize)
+    def flush() -> object:
+        return torch.sum(trash)
+
+    return Clock(event, lambda e: e.query(), lambda a, b: a.elapsed_time(b), flush, torch.cuda.synchronize)
 
 
-def there(*given: np.ndarray) -> list[Any]:
-    return [torch.from_numpy(array).cuda() for array in given]
+def view(array: Any) -> Any:
+    """An array of ours as a tensor over the same memory; the host waits until it is there."""
+    return torch.from_dlpack(getattr(array, "array", array))
 
 
-def gemm(a: np.ndarray, b: np.ndarray) -> list[Contestant]:
-    if not available():
+def to_device(*given: np.ndarray) -> list[Any]:
+    return [torch.from_numpy(array).to(arrays.DEVICE) for array in given]
+
+
+def release(thorough: bool) -> None:
+    """Gives the memory of a contestant that is over back. Thorough: what lies in cycles, and a compiler's code, too,
+    which takes a tenth of a second."""
+    if thorough:
+        gc.collect()
+        if "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()
+    if torch is not None:
+        torch.cuda.empty_cache()
+
+
+def compiled(function: Callable[..., Any], mode: str = "default") -> Callable[..., Any]:
+    """For one shape. "default" where the time is the device's: reduce-overhead would copy the arguments, of half a
+    gigabyte each, to where its graph reads them. The max-autotune modes compile for minutes."""
+
+    def called(*given: Any) -> Any:  # a builtin has no code that could be compiled
+        return function(*given)
+
+    return torch.compile(called, dynamic=False, mode=mode)  # type: ignore[no-any-return]
+
+
+def tensors_of(result: Any) -> list[Any]:
+    """The floating-point arrays of a result, ours or PyTorch's, as tensors. Indices are left out: the libraries number
+    them in their own ways."""
+    if isinstance(result, (list, tuple)):
+        return [tensor for each in result for tensor in tensors_of(each)]
+    if result is None:
         return []
-    p, q = there(a, b)
-    return [Contestant("torch cuBLAS", lambda: torch.mm(p, q))]
+    tensor = result.detach() if isinstance(result, torch.Tensor) else view(result)
+    return [tensor] if tensor.is_floating_point() else []
 
 
-def convolution(layer: shapes.Conv, way: str) -> list[Contestant]:
-    """cuDNN in both memory orders."""
-    if not available():
-        return []
-    from bench.convolutions import arrays
-
-    return [_convolution(layer, way, order, *there(*arrays(layer))) for order in ("contiguous", "channels_last")]
+def copies_of(result: Any) -> list[Any]:
+    return [tensor.clone() for tensor in tensors_of(result)]
 
 
-def _convolution(layer: shapes.Conv, way: str, order: str, x: Any, w: Any, _: Any, dout: Any) -> Contestant:
-    if order == "channels_last":
-        x, w, dout = (t.contiguous(memory_format=torch.channels_last) for t in (x, w, dout))
-    stride, padding, groups = [layer.stride] * 2, [layer.padding] * 2, layer.groups
-
-    def backward(wanted: list[bool]) -> Callable[[], object]:
-        return lambda: torch.ops.aten.convolution_backward(
-            dout, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, wanted
-        )
-
-    run = {
-        "forward": lambda: torch.conv2d(x, w, None, stride, padding, 1, groups),
-        "dx": backward([True, False, False]),
-        "dw": backward([False, True, False]),
-    }[way]
-    return Contestant(f"torch cuDNN {order}", run)
+PIECE = 1 << 24
 
 
-def memory(name: str, given: tuple[np.ndarray, ...]) -> list[Contestant]:
-    """Eager and compiled."""
-    if not available():
-        return []
-    F = torch.nn.functional
-    columns = given[0].shape[-1]
-    function = {
-        "add": torch.add,
-        "add a row": torch.add,
-        "relu": torch.relu,
-        "gelu": F.gelu,
-        "softmax": lambda x: torch.softmax(x, -1),
-        "layer_norm": lambda x, w: F.layer_norm(x, (columns,), w, w),
-        "sum": torch.sum,
-        "sum, axis 0": lambda x: x.sum(0),
-        "sum, axis 1": lambda x: x.sum(1),
-        "transpose": lambda x: x.t().contiguous(),
-        "max_pool2d 2x2": lambda x: F.max_pool2d(x, 2, return_indices=True),
-        "avg_pool2d 2x2": lambda x: F.avg_pool2d(x, 2),
-    }[name]
-    tensors = there(*given)
-    found = [Contestant("torch eager", lambda: function(*tensors))]
-    compiled = torch_peer.compiled(function, *tensors)
-    if compiled is not None:
-        found.append(Contestant("torch compile", lambda: compiled(*tensors)))
-    return found
+def discrepancy(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
+    """The largest difference between two results, as a share of the largest element there; infinite for a NaN and for
+    results of different sizes. In pieces, because a difference in float64 takes twice the memory of both."""
+    if not ours or len(ours) > len(theirs):
+        return float("inf")
+    worst = 0.0
+    for a, b in zip(ours, theirs, strict=False):
+        if a.numel() != b.numel():
+            return float("inf")
+        largest = max(1e-30, float(b.abs().max()))
+        for p, q in zip(a.reshape(-1).split(PIECE), b.reshape(-1).split(PIECE), strict=True):
+            difference = float((p.double() - q.double()).abs().max()) / largest
+            if not difference < float("inf"):
+                return float("inf")
+            worst = max(worst, difference)
+    return worst
 
 
-def lenet_step(images: np.ndarray, labels: np.ndarray) -> list[Contestant]:
-    """Eager, compiled, and the whole step as a CUDA graph."""
-    if not available():
-        return []
-    x, y = there(images, labels)
-    return [
-        Contestant("torch eager", _step(x, y, lambda f: f)),
-        Contestant("torch compile", _step(x, y, lambda f: torch.compile(f, mode="max-autotune-no-cudagraphs"))),
-        Contestant("torch graph", _graphed(x, y)),
-    ]
+# --- training steps and inferences ---
 
 
-def _step(x: Any, y: Any, wrap: Callable[[Any], Any]) -> Callable[[], object]:
-    model = torch_peer.lenet().cuda()
+def load(model: Any, weights: Sequence[np.ndarray]) -> Any:
+    """The model on the device with our parameters, which come in the same order."""
+    with torch.no_grad():
+        for parameter, values in zip(model.parameters(), weights, strict=True):
+            if parameter.shape != values.shape:
+                raise ValueError(f"the models' parameters differ: {tuple(parameter.shape)} and {values.shape}")
+            parameter.copy_(torch.from_numpy(values))
+    return model.to(arrays.DEVICE)
+
+
+def laid_out(model: Any, x: Any, channels_last: bool) -> tuple[Any, Any]:
+    if not channels_last:
+        return model, x
+    return model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+
+
+def training_step(model: Any, x: Any, y: Any, wrap: Callable[[Any], Any] = lambda f: f) -> Run:
+    # Fused: one kernel for all parameters. A CPU, where the tests run this, has it as well.
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     loss_function = torch.nn.CrossEntropyLoss()
     forward = wrap(lambda x, y: loss_function(model(x), y))
@@ -130,16 +151,72 @@ def _step(x: Any, y: Any, wrap: Callable[[Any], Any]) -> Callable[[], object]:
     return step
 
 
-def _graphed(x: Any, y: Any) -> Callable[[], object]:
-    """Captured as PyTorch's notes on CUDA graphs say: some steps on another stream first."""
-    step = _step(x, y, lambda f: f)
+def inference(model: Any, x: Any, wrap: Callable[[Any], Any] = lambda f: f) -> Run:
+    model.eval()
+    forward = wrap(model)
+
+    def infer() -> object:
+        with torch.inference_mode():
+            return forward(x)
+
+    return infer
+
+
+def graphed(run: Run) -> Run:
+    """As one CUDA graph. Captured as PyTorch's notes on CUDA graphs say: some runs on another stream first."""
     other = torch.cuda.Stream()
     other.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(other):
         for _ in range(5):
-            step()
+            run()
     torch.cuda.current_stream().wait_stream(other)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step()
-    return graph.replay  # type: ignore[no-any-return]
+        result = run()
+
+    def replay() -> object:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def marked(run: Run) -> Run:
+    """Says where a step begins: reduce-overhead may then use the memory of the last step's results again."""
+
+    def step() -> object:
+        torch.compiler.cudagraph_mark_step_begin()
+        return run()
+
+    return step
+
+
+def modes(make: Callable[[Callable[[Any], Any], bool], Run], images: bool) -> list[Entry]:
+    """A step or an inference in all modes. `make` is given what wraps the function, and whether channels lie last.
+
+    Eager; the whole step as a CUDA graph; compiled; compiled with PyTorch's own graphs; compiled, and the whole step as
+    a graph. With `images`, where convolutions take most of the time, also with the channels last.
+    """
+
+    def plain(f: Any) -> Any:
+        return f
+
+    found = []
+    for last in (False, True) if images else (False,):
+        order = " channels_last" if last else ""
+        found += [
+            Entry(f"torch eager{order}", lambda last=last: make(plain, last)),
+            Entry(f"torch graph{order}", lambda last=last: graphed(make(plain, last)), compared=False),
+        ]
+    # Compiling takes long, so the order of memory is the one that suits the network.
+    order, last = (" channels_last", True) if images else ("", False)
+    found += [
+        Entry(f"torch compile{order}", lambda: make(compiled, last), compiles=True),
+        Entry(f"torch compile graph{order}", lambda: graphed(make(compiled, last)), compiles=True, compared=False),
+        Entry(
+            f"torch compile reduce-overhead{order}",
+            lambda: marked(make(functools.partial(compiled, mode="reduce-overhead"), last)),
+            compiles=True,
+        ),
+    ]
+    return found
