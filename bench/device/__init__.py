@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-import weft
 import weft.kernels as K
 from bench.device import arrays, clock, kernels, memory, networks, peer
 from bench.device.case import Case
@@ -57,7 +56,7 @@ def launches(session: Session) -> dict[str, dict[str, float]]:
     """What a launch costs each library, beside which the times of small kernels are to be seen."""
     x = K.zeros((1,), "float32", arrays.DEVICE)
     found = {"weft": clock.launch_times(partial(K.fill, x, 1.0), session.ours, session.quick)}
-    replay = weft.capture(partial(K.fill, x, 1.0))
+    replay = arrays.captured(partial(K.fill, x, 1.0))
     found["weft captured"] = clock.launch_times(replay, session.ours, session.quick)
     if session.theirs is not None:
         y = peer.view(x)

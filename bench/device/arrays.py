@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import weft
 import weft.kernels as K
+from bench.measure import Run
 
 DEVICE = "cuda"
 
@@ -42,3 +43,24 @@ def large(quick: bool) -> int:
     while 4 * elements * MOST_ARRAYS > free_memory() // 4:
         elements //= 2
     return elements
+
+
+class default_device:
+    """A context in which new arrays lie on the rows' device."""
+
+    def __enter__(self) -> None:
+        self._before = K.default_device()
+        K.set_default_device(DEVICE)
+
+    def __exit__(self, *_: object) -> None:
+        K.set_default_device(self._before)
+
+
+def captured(run: Run) -> Run:
+    """A run that takes no arguments, recorded. Without arguments a capture is of the default device, and from the third
+    call on it is a replay."""
+    made = weft.capture(run, copy_outputs=False)
+    with default_device():
+        for _ in range(2):
+            made()
+    return made

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import weft
 import weft.kernels as K
 from bench.device import arrays, peer
 from bench.device.arrays import filled, normal
@@ -58,7 +57,7 @@ def case(op: Op) -> Case:
 
         def ours() -> Run:
             run = partial(op.ours, *inputs)
-            return weft.capture(run, copy_outputs=False) if op.captured else run
+            return arrays.captured(run) if op.captured else run
 
         found = [Entry("weft", ours), Entry("torch eager", lambda: their_run(op, lambda f: f, inputs))]
         if op.compiles:

@@ -9,23 +9,12 @@ from typing import Any
 import numpy as np
 
 import weft
-import weft.kernels as K
 from bench import mnist, models, torch_peer
-from bench.device import arrays, peer
+from bench.device import peer
+from bench.device.arrays import default_device
 from bench.device.case import Case, Entry
 from bench.measure import Row, Run
 from bench.steps import data, weft_inference, weft_step
-
-
-class default_device:
-    """A context in which new arrays lie on the rows' device."""
-
-    def __enter__(self) -> None:
-        self._before = K.default_device()
-        K.set_default_device(arrays.DEVICE)
-
-    def __exit__(self, *_: object) -> None:
-        K.set_default_device(self._before)
 
 
 def model(net: models.Net) -> Any:
