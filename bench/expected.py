@@ -7,7 +7,7 @@ Expected before anything was measured, from counts: 4.3 TB/s for bytes that come
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.measure import Row
 from bench.report import amount
@@ -151,16 +151,35 @@ def all_expected() -> list[Expected]:
 HEAD = ["kernel", "row of the bench", "size", "expected", "measured", "why"]
 
 
-def lines(rows: Sequence[Row], limits: dict[str, float] | None) -> list[list[str]]:
-    """The cells of the table. limits: those of the device that was measured."""
+def of_device(result: dict[str, Any] | None) -> list[list[str]]:
+    """What the device does at most, and what a launch costs that has nothing to do."""
+    limits, launches = (result["limits"], result.get("launches", {})) if result else ({}, {})
 
-    def of_limit(name: str, digits: int) -> str:
-        return f"{limits[name] / 1e12:.{digits}f}" if limits else "not measured"
+    def rate(name: str, digits: int) -> str:
+        return f"{limits[name] / 1e12:.{digits}f}" if name in limits else "not measured"
 
-    found = [
-        ["limits", "multiply-adds in registers", "TFLOP/s", "60", of_limit("flops", 1), "132 SMs x 128 x 2 x 1.8 GHz"],
-        ["copy", "copy of 1 GiB", "TB/s", "4.3", of_limit("bandwidth", 2), "90% of 4.8"],
+    def launch(name: str, clock: str) -> str:
+        return amount(launches[name][clock], "s") if name in launches else "not measured"
+
+    return [
+        ["limits", "multiply-adds in registers", "TFLOP/s", "60", rate("flops", 1), "132 SMs x 128 x 2 x 1.8 GHz"],
+        ["copy", "copy of 1 GiB", "TB/s", "4.3", rate("bandwidth", 2), "90% of 4.8"],
+        *(
+            ["fill", f"launch with nothing to do, {name}", f"the {clock}'s time", least, launch(name, clock), why]
+            for name, clock, least, why in (
+                ("weft", "device", "2.00 us", "between two events"),
+                ("weft", "host", "", "one of many"),
+                ("weft captured", "device", "2.00 us", "a graph of one node"),
+                ("torch", "device", "", "beside it"),
+                ("torch", "host", "", "beside it"),
+            )
+        ),
     ]
+
+
+def lines(rows: Sequence[Row], result: dict[str, Any] | None) -> list[list[str]]:
+    """The cells of the table. result: what was measured on a device, None before."""
+    found = of_device(result)
     measured = {(row.name, row.shape): row for row in rows}
     for line in all_expected():
         row = measured.get((line.row, line.size))

@@ -103,7 +103,7 @@ def device_tables_of(result: dict[str, Any] | None) -> dict[str, str]:
 
 def expected_table(result: dict[str, Any] | None) -> dict[str, str]:
     rows = rows_of(result) if result else []
-    return {"expected": table(expected.HEAD, expected.lines(rows, result["limits"] if result else None))}
+    return {"expected": table(expected.HEAD, expected.lines(rows, result))}
 
 
 def write(text: str, made: dict[str, str]) -> str:

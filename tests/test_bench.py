@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +196,15 @@ def test_the_table_of_what_is_expected() -> None:
     failed = row_of("products", "gemm, float64", "4096x4096x4096")
     failed.error = "RuntimeError: lost"
     found = [row_of("gemm", "sgemm", "4096x4096x4096", weft=3.1e-3, torch_eager=3e-3), failed]
-    lines = {(line[1], line[2]): line[3:5] for line in expected.lines(found, {"flops": 5.9e13, "bandwidth": 4.1e12})}
+    result = {"limits": {"flops": 5.9e13, "bandwidth": 4.1e12}, "launches": {"weft": {"device": 3e-6, "host": 4e-6}}}
+    lines = {(line[1], line[2]): line[3:5] for line in expected.lines(found, result)}
     assert lines["sgemm", "4096x4096x4096"] == ["2.90 ms", "3.10 ms"]
     assert lines["sgemm", "1024x1024x1024"] == ["57.0 us", "not measured"]
     assert lines["gemm, float64", "4096x4096x4096"] == ["8.10 ms", "failed"]
     assert lines["multiply-adds in registers", "TFLOP/s"] == ["60", "59.0"]
     assert lines["copy of 1 GiB", "TB/s"] == ["4.3", "4.10"]
+    assert lines["launch with nothing to do, weft", "the device's time"] == ["2.00 us", "3.00 us"]
+    assert lines["launch with nothing to do, torch", "the host's time"] == ["", "not measured"]
     assert {line[4] for line in expected.lines([], None)} == {"not measured"}
 
 
@@ -349,9 +352,9 @@ def ticking(reached: Callable[[Any], bool] = lambda event: False) -> clock.Clock
 
 
 @pytest.fixture
-def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_the_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The rows of a device computed by the CPU, weft's kernels and PyTorch's alike, nothing compiled or captured."""
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     monkeypatch.setattr(arrays, "DEVICE", "cpu")
     monkeypatch.setattr(arrays, "free_memory", lambda: 8 << 30)
     monkeypatch.setattr(clock, "weft_clock", lambda flushed: ticking())
@@ -361,6 +364,10 @@ def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "graphed", lambda run: run)
     monkeypatch.setattr(peer, "marked", lambda run: run)
     monkeypatch.setattr(peer, "release", lambda thorough: None)  # looks for cycles, which takes a while
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for so little; more of them wait for each other
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("on_the_host")

@@ -28,7 +28,9 @@ def weights(net: models.Net) -> list[np.ndarray]:
         return [np.asarray(parameter.detach().array.numpy()) for parameter in model(net).parameters()]
 
 
-def entries(net: models.Net, images: np.ndarray, ours: Callable[..., Run], theirs: Callable[..., Run]) -> list[Entry]:
+def entries(
+    net: models.Net, images: np.ndarray, ours: Callable[..., Run], theirs: Callable[..., Run], trained: bool
+) -> list[Entry]:
     """`ours` of a model and whether it is captured; `theirs` of a model, the images, and what wraps its function."""
 
     def make(captured: bool) -> Run:
@@ -41,7 +43,7 @@ def entries(net: models.Net, images: np.ndarray, ours: Callable[..., Run], their
         return theirs(network, x, wrap)
 
     found = [Entry("weft captured", partial(make, True)), Entry("weft eager", partial(make, False))]
-    return [*found, *peer.modes(make_theirs, images=net.image[0] > 1)]
+    return [*found, *peer.modes(make_theirs, images=net.image[0] > 1, graphed_compiled=trained)]
 
 
 def training(net: models.Net, batch: int, figure: float | None = None) -> Case:
@@ -53,7 +55,7 @@ def training(net: models.Net, batch: int, figure: float | None = None) -> Case:
         def theirs(network: Any, x: Any, wrap: Callable[[Any], Any]) -> Run:
             return peer.training_step(network, x, peer.to_device(labels)[0], wrap)
 
-        return entries(net, images, partial(weft_step, images=images, labels=labels), theirs)
+        return entries(net, images, partial(weft_step, images=images, labels=labels), theirs, trained=True)
 
     row = Row("step", f"{net.name}, training step", f"batch {batch}", flop=net.step_flop * batch, figure=figure)
     return Case(row, made, tolerance=1e-3, host=True)
@@ -62,7 +64,7 @@ def training(net: models.Net, batch: int, figure: float | None = None) -> Case:
 def inference(net: models.Net, batch: int) -> Case:
     def made() -> list[Entry]:
         images, _ = data(batch, *net.image)
-        return entries(net, images, partial(weft_inference, images=images), peer.inference)
+        return entries(net, images, partial(weft_inference, images=images), peer.inference, trained=False)
 
     row = Row("inference", f"{net.name}, inference", f"batch {batch}", flop=net.forward_flop * batch)
     return Case(row, made, tolerance=1e-3, host=True)

@@ -191,11 +191,12 @@ def marked(run: Run) -> Run:
     return step
 
 
-def modes(make: Callable[[Callable[[Any], Any], bool], Run], images: bool) -> list[Entry]:
+def modes(make: Callable[[Callable[[Any], Any], bool], Run], images: bool, graphed_compiled: bool) -> list[Entry]:
     """A step or an inference in all modes. `make` is given what wraps the function, and whether channels lie last.
 
-    Eager; the whole step as a CUDA graph; compiled; compiled with PyTorch's own graphs; compiled, and the whole step as
-    a graph. With `images`, where convolutions take most of the time, also with the channels last.
+    Eager; as a CUDA graph made by hand; compiled with PyTorch's own graphs; with `graphed_compiled` compiled, and the
+    whole step with its optimizer a graph made by hand. With `images`, where convolutions take most of the time, also
+    with the channels last.
     """
 
     def plain(f: Any) -> Any:
@@ -208,15 +209,11 @@ def modes(make: Callable[[Callable[[Any], Any], bool], Run], images: bool) -> li
             Entry(f"torch eager{order}", lambda last=last: make(plain, last)),
             Entry(f"torch graph{order}", lambda last=last: graphed(make(plain, last)), compared=False),
         ]
-    # Compiling takes long, so the order of memory is the one that suits the network.
+    # Compiling takes long, so only in the order of memory that suits the network.
     order, last = (" channels_last", True) if images else ("", False)
-    found += [
-        Entry(f"torch compile{order}", lambda: make(compiled, last), compiles=True),
-        Entry(f"torch compile graph{order}", lambda: graphed(make(compiled, last)), compiles=True, compared=False),
-        Entry(
-            f"torch compile reduce-overhead{order}",
-            lambda: marked(make(functools.partial(compiled, mode="reduce-overhead"), last)),
-            compiles=True,
-        ),
-    ]
+    reduced = functools.partial(compiled, mode="reduce-overhead")
+    found.append(Entry(f"torch compile reduce-overhead{order}", lambda: marked(make(reduced, last)), compiles=True))
+    if graphed_compiled:
+        name = f"torch compile graph{order}"
+        found.append(Entry(name, lambda: graphed(make(compiled, last)), compiles=True, compared=False))
     return found

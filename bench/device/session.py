@@ -14,7 +14,7 @@ from bench.device.case import Case, Entry
 from bench.measure import Row
 from weft.limits import Limits
 
-COMPILING = 0.35  # the share of a budget that PyTorch's compiler may take
+COMPILING = 0.4  # the share of a budget that PyTorch's compiler may take
 
 
 def text(error: BaseException) -> str:
