@@ -36,6 +36,10 @@ def verdict(row: Row) -> str:
     return "" if reached is None else "yes" if reached else "no"
 
 
+def first_line(error: str) -> str:
+    return (error.splitlines() or [""])[0][:150]
+
+
 def notes(row: Row) -> str:
     """The figure to reach, our other modes, epochs of training, and what disturbed the measurement."""
     found = [f"figure: {target(row)} {verdict(row)}"] if row.reached() is not None else []
@@ -43,7 +47,7 @@ def notes(row: Row) -> str:
     found += [f"({', '.join(f'{name} {amount(value, row.unit)}' for name, value in modes)})"] if modes else []
     epochs = row.about.get("epochs_to_accuracy", {})
     found += [f"({', '.join(f'{name} {n}' for name, n in epochs.items())} epochs)"] if epochs else []
-    found += [f"({name} failed: {why})" for name, why in row.about.get("failed", {}).items()]
+    found += [f"({name} failed: {first_line(why)})" for name, why in row.about.get("failed", {}).items()]
     late = [
         name for name, timing in row.about.get("timing", {}).items() if 10 * timing.get("late", 0) > timing["samples"]
     ]
@@ -55,7 +59,7 @@ def notes(row: Row) -> str:
 def line(row: Row) -> str:
     """One row; where it failed, why."""
     if row.error is not None:
-        return f"{row.name:46} {row.shape:13} failed: {row.error}"
+        return f"{row.name:46} {row.shape:13} failed: {first_line(row.error)}"
     peer, ratio = row.best_peer(), row.ratio()
     beside = f"{amount(peer[1], row.unit):>10} {peer[0]:19} {ratio:6.2f}x" if peer else ""
     return f"{row.name:46} {row.shape:13} {amount(row.ours, row.unit):>10} {rate(row):>20} {beside}{notes(row)}"

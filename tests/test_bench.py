@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -468,7 +469,7 @@ def test_a_flush_reads_and_comes_before_each_sample() -> None:
     effort = clock.Effort(warm=0.0, device=0.0, fewest=3, most=3, rounds=2, host=0.0)
     timing = clock.device_time(lambda: happened.append("run"), fake, effort)
     assert happened == ["run"] * 3 + ["flush", "event", "run", "event"] * 3
-    assert timing == clock.Timing(2e-3, 0.0, 3, 0, timing.warm)
+    assert timing == clock.Timing(2e-3, 0.0, 3, 0)
     # Where the first event was over before the last was queued, the flush is made longer; what stays late is counted.
     happened.clear()
     timing = clock.device_time(lambda: happened.append("run"), fake._replace(reached=lambda e: True), effort)
@@ -483,6 +484,74 @@ def test_the_array_of_a_flush_is_larger_than_caches(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(weft.cuda, "get_device_properties", lambda total=total: {"total_memory": total})
         clock.flush_array(quick=False)
     assert asked == [(1 << 28,), (1 << 27,)]
+
+
+def test_where_pytorch_takes_no_part_one_line_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    unavailable = peer.unavailable_reason.__wrapped__
+    no_device = SimpleNamespace(__version__="9.9", cuda=SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setattr(peer, "torch", no_device)
+    assert unavailable() == "PyTorch 9.9 sees no device"
+    monkeypatch.setattr(peer, "torch", None)
+    assert unavailable() == "PyTorch is not installed"
+    flags = SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace()), cudnn=SimpleNamespace())
+    there = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True), backends=flags)
+    monkeypatch.setattr(peer, "torch", there)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    assert unavailable() == ""
+    assert (flags.cuda.matmul.allow_tf32, flags.cudnn.allow_tf32, flags.cudnn.benchmark) == (False, False, True)
+
+
+def test_a_graph_of_pytorch_is_captured_once_after_runs_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            happened.append(f"into {self.name}")
+
+        def __exit__(self, *_: object) -> None:
+            happened.append(f"out of {self.name}")
+
+        def wait_stream(self, other: Named) -> None:
+            happened.append(f"{self.name} waits for {other.name}")
+
+        def replay(self) -> None:
+            happened.append("replay")
+
+    cuda = SimpleNamespace(
+        Stream=lambda: Named("other"), current_stream=lambda: Named("current"), CUDAGraph=lambda: Named("graph"),
+        stream=lambda stream: stream, graph=lambda graph: graph,
+    )  # fmt: skip
+    monkeypatch.setattr(peer, "torch", SimpleNamespace(cuda=cuda))
+
+    def run() -> str:
+        happened.append("run")
+        return "result"
+
+    replay = peer.graphed(run)
+    warm = ["other waits for current", "into other", *["run"] * 5, "out of other", "current waits for other"]
+    assert happened == [*warm, "into graph", "run", "out of graph"]
+    happened.clear()
+    assert [replay(), replay()] == ["result", "result"]
+    assert happened == ["replay", "replay"]
+
+
+def test_a_discrepancy_is_the_largest_and_no_nan_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(peer, "PIECE", 2)
+    a = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    for place in range(4):
+        b = a.clone()
+        b[place] += 0.004
+        assert peer.discrepancy([a], [b]) == pytest.approx(1e-3, rel=2e-3)
+        assert peer.discrepancy([a, b], [a, a]) == pytest.approx(1e-3, rel=2e-3)
+        b[place] = float("nan")
+        assert peer.discrepancy([a], [b]) == peer.discrepancy([b], [a]) == float("inf")
+    last = a.reshape(1, 4, 1, 1).contiguous(memory_format=torch.channels_last)
+    assert peer.discrepancy([last], [a.reshape(1, 4, 1, 1)]) == 0
+    assert peer.discrepancy([], [a]) == peer.discrepancy([a], [a[:3]]) == peer.discrepancy([a, a], [a]) == float("inf")
 
 
 def test_clocks_of_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,7 +58,6 @@ class Timing(NamedTuple):
     spread: float  # between the quartiles, as a share of the median
     samples: int
     late: int = 0  # samples that may have the host's time in them
-    warm: float = 0.0  # seconds of the first runs, a compiler's work among them
 
 
 def flush_array(quick: bool) -> K.Array:
@@ -92,10 +91,10 @@ def warm_up(run: Run, clock: Clock, effort: Effort) -> float:
             return now - start
 
 
-def timing(samples: list[float], warm: float, late: int = 0) -> Timing:
+def timing(samples: list[float], late: int = 0) -> Timing:
     median = statistics.median(samples)
     quartiles = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [median] * 3
-    return Timing(median, (quartiles[2] - quartiles[0]) / median if median else 0.0, len(samples), late, warm)
+    return Timing(median, (quartiles[2] - quartiles[0]) / median if median else 0.0, len(samples), late)
 
 
 MOST_FLUSHES = 16
@@ -103,9 +102,7 @@ MOST_FLUSHES = 16
 
 def device_time(run: Run, clock: Clock, effort: Effort) -> Timing:
     """The median time of one run on the device, the cache flushed before each."""
-    begun = time.perf_counter()
     each = warm_up(run, clock, effort)
-    warm = time.perf_counter() - begun
     count = max(effort.fewest, min(effort.most, int(effort.device / max(each, 1e-9))))
     flushes = 1
     while True:
@@ -120,15 +117,13 @@ def device_time(run: Run, clock: Clock, effort: Effort) -> Timing:
             marks.append((begin, end))
         clock.synchronize()
         if 10 * late <= count or flushes >= MOST_FLUSHES:
-            return timing([1e-3 * clock.milliseconds(*mark) for mark in marks], warm, late)
+            return timing([1e-3 * clock.milliseconds(*mark) for mark in marks], late)
         flushes *= 4
 
 
 def host_time(run: Run, clock: Clock, effort: Effort) -> Timing:
     """The time of one of many runs, one after the other; the median of several rounds."""
-    begun = time.perf_counter()
     each = warm_up(run, clock, effort)
-    warm = time.perf_counter() - begun
     count = max(3, min(5000, math.ceil(effort.host / max(each, 1e-9))))
     rounds = []
     for _ in range(effort.rounds):
@@ -138,7 +133,7 @@ def host_time(run: Run, clock: Clock, effort: Effort) -> Timing:
             run()
         clock.synchronize()
         rounds.append((time.perf_counter() - start) / count)
-    return timing(rounds, warm)
+    return timing(rounds)
 
 
 def measure_limits(clock: Clock, quick: bool) -> Limits:

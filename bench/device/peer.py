@@ -92,7 +92,11 @@ def tensors_of(result: Any) -> list[Any]:
 
 
 def copies_of(result: Any) -> list[Any]:
-    return [tensor.clone() for tensor in tensors_of(result)]
+    """Waits for the copies: our next run, on another stream, may write to where they come from."""
+    made = [tensor.clone() for tensor in tensors_of(result)]
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return made
 
 
 PIECE = 1 << 24
