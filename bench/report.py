@@ -48,6 +48,9 @@ def notes(row: Row) -> str:
     epochs = row.about.get("epochs_to_accuracy", {})
     found += [f"({', '.join(f'{name} {n}' for name, n in epochs.items())} epochs)"] if epochs else []
     found += [f"({name} failed: {first_line(why)})" for name, why in row.about.get("failed", {}).items()]
+    again = row.about.get("again", {})
+    moved = [name for name, value in again.items() if abs(value / row.values[name] - 1) > 0.05]
+    found += [f"({name} again: {amount(again[name], row.unit)})" for name in moved]
     late = [
         name for name, timing in row.about.get("timing", {}).items() if 10 * timing.get("late", 0) > timing["samples"]
     ]

@@ -417,8 +417,22 @@ def test_a_contestant_that_fails_is_noted_and_the_row_keeps_the_others() -> None
     assert row.about["failed"] == {"torch a": "RuntimeError: out of memory"}
     assert row.about["discrepancy"]["torch b"] == pytest.approx(5e-4, rel=1e-2)
     assert "(torch a failed: RuntimeError: out of memory)" in report.line(row)
+    assert row.about["again"]["weft"] > 0
+    row.values["weft"], row.about["again"] = 1e-3, {"weft": 1.1e-3}
+    assert "(weft again: 1.10 ms)" in report.line(row)
+    row.about["again"] = {"weft": 1.04e-3}
+    assert "again" not in report.line(row)
     row = contest(case.Entry("weft", fails), case.Entry("torch", gives(1)))
     assert (row.error, set(row.values), row.ratio()) == ("RuntimeError: out of memory", {"torch"}, None)
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_a_limit_that_cannot_be_measured_costs_no_value() -> None:
+    entries = [case.Entry("weft", gives(1)), case.Entry("torch", gives(1))]
+    made = device.Case(Row("memory", "row", "1", bytes=8e18), lambda: entries, tolerance=1e-3, copied=True)
+    row = device.Session(quick=True).run(made)
+    assert (row.error, set(row.values), row.percent) == (None, {"weft", "torch"}, None)
+    assert set(row.about["failed"]) == {"limit or repetition"}
 
 
 @pytest.mark.usefixtures("on_the_host")
