@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from dataclasses import asdict
@@ -29,10 +30,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         "ends with the figures to reach")  # fmt: skip
     parser.add_argument("--modes", help=f"PyTorch's modes, of {', '.join(torch_peer.MODES)} "
                         "(default: the first two); the best one counts")  # fmt: skip
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: the suites of bench/device.py")
-    parser.add_argument("--json", type=Path, help="write the rows there")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: the rows of bench/device")
+    parser.add_argument("--budget", type=float, metavar="SECONDS",
+                        help="with --device cuda: begins no row after so many, the most important first")  # fmt: skip
+    parser.add_argument("--json", type=Path, help="write the rows there, after each of them")
     parser.add_argument("--plot", type=Path, help="draw the operations under the machine's roofline there (PNG)")
     arguments = parser.parse_args(argv)
+    if arguments.budget is not None and arguments.device != "cuda":
+        parser.error("--budget is for --device cuda")
     default = list(SUITES) if arguments.vs else [suite for suite in SUITES if suite != "mnist"]
     arguments.suites = arguments.suites or default
     modes = torch_peer.MODES if arguments.vs else torch_peer.MODES[:2]
@@ -44,14 +49,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row]) -> None:
+def save(path: Path, about: dict[str, Any], limits: Limits, rows: list[Row], **more: Any) -> None:
+    """The file is whole at every moment: it is written beside and then put in the place of the one before."""
     result: dict[str, Any] = {
         "machine": about,
         "limits": limits._asdict(),
+        **more,
         "rows": [{**asdict(row), "ratio": row.ratio(), "reached": row.reached()} for row in rows],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
+    beside.write_text(json.dumps(result, indent=1) + "\n")
+    beside.replace(path)
 
 
 def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: Settings) -> list[Row]:
@@ -72,23 +81,42 @@ def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: S
 
 
 def run_on_device(arguments: argparse.Namespace) -> int:
-    """The rows of bench/device.py, in this process: a device has no heap that earlier rows could leave behind."""
+    """The rows of bench/device, in this process: a device has no heap that earlier rows could leave behind. They come
+    in the order of their importance, and each is kept at once: a run that ends early has what counts most."""
     from bench import device
 
+    session = device.Session(arguments.quick, arguments.budget)
     about = {**machine.describe(), "device": weft.cuda.get_device_properties(), "cuda": weft.config()["cuda"]}
-    limits = device.limits(arguments.quick)
-    print(f"{about['device']['name']}, commit {about['commit']}")
-    print(f"limits: {limits.flops / 1e12:.1f} TFLOP/s in registers, {limits.bandwidth / 1e12:.2f} TB/s copied")
-    rows = []
-    for case in device.cases(arguments.quick):
-        if re.search(arguments.filter, f"{case.row.suite} {case.row.name} {case.row.shape}"):
-            rows.append(device.run(case, arguments.quick, limits))
-            print(report.line(rows[-1]), flush=True)
-            if arguments.json:
-                save(arguments.json, about, limits, rows)
+    about["clocks"] = {"before": machine.gpu_clocks()}
+    launches = device.launches(session)
+    print(f"{about['device']['name']}, commit {about['commit']}; {about['clocks']['before']}")
+    print("\n".join(report.device_lines(session.limits, launches, session.without_peer)))
+    wanted = [
+        case for case in device.cases(arguments.quick)
+        if re.search(arguments.filter, f"{case.row.suite} {case.row.name} {case.row.shape}")
+    ]  # fmt: skip
+    rows: list[Row] = []
+
+    def keep() -> None:
+        if arguments.json:
+            more = {"launches": launches, "without_peer": session.without_peer, "left_out": len(wanted) - len(rows)}
+            save(arguments.json, about, session.limits, rows, **more)
+
+    for case in wanted:
+        if session.over() or session.lost():
+            break
+        rows.append(session.run(case))
+        print(report.line(rows[-1]), flush=True)
+        keep()
+    about["clocks"]["after"] = machine.gpu_clocks()
+    keep()
+    print(f"clocks after: {about['clocks']['after']}")
+    if len(rows) < len(wanted):
+        why = "the device takes no more work" if session.lost() else f"the budget of {arguments.budget:g} s is over"
+        print(f"{why}: {len(wanted) - len(rows)} of {len(wanted)} rows left out")
     if arguments.vs:
         print("\n" + report.closing(rows))
-    return 0
+    return int(session.lost())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -62,6 +62,20 @@ class Others:
         return own.elapsed, ticks / os.sysconf("SC_CLK_TCK"), sum(own[:4])
 
 
+CLOCKS = "name,clocks.sm,clocks.mem,clocks.max.sm,clocks.max.mem,power.limit,power.draw,temperature.gpu"
+
+
+def gpu_clocks() -> dict[str, str] | str:
+    """What nvidia-smi says of the first device: clocks in MHz, power in W, degrees; why not where it says nothing."""
+    try:
+        command = ["nvidia-smi", f"--query-gpu={CLOCKS}", "--format=csv,noheader,nounits"]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nvidia-smi: {error}"[:200]
+    lines = answer.strip().splitlines()
+    return dict(zip(CLOCKS.split(","), lines[0].split(", "), strict=False)) if lines else "nvidia-smi: no device"
+
+
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("weft", "numpy", "torch", "jax"):

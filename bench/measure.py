@@ -40,10 +40,12 @@ class Row:
     percent: float | None = None  # of the machine's limit
     others: float = 0.0  # processors that other programs kept busy meanwhile
     about: dict[str, Any] = field(default_factory=dict)  # what else the measurement gave
+    error: str | None = None  # why there is no value of ours
 
     @property
     def ours(self) -> float:
-        return min(value for name, value in self.values.items() if name.startswith("weft"))
+        """The best of our values; infinite where the row failed."""
+        return min((value for name, value in self.values.items() if name.startswith("weft")), default=float("inf"))
 
     def best_peer(self, name: str = "") -> tuple[str, float] | None:
         """The best contestant that is not weft; with a name, of that peer's modes."""
@@ -53,11 +55,11 @@ class Row:
     def ratio(self, name: str = "") -> float | None:
         """How many times better than the best peer."""
         peer = self.best_peer(name)
-        return peer[1] / self.ours if peer else None
+        return peer[1] / self.ours if peer and self.ours < float("inf") else None
 
     def reached(self) -> bool | None:
         """Whether the row's figure, a ratio to PyTorch, is reached; None where it has none or PyTorch did not run."""
-        if self.at_most is not None:
+        if self.at_most is not None and self.error is None:
             return self.ours <= self.at_most
         ratio = self.ratio("torch")
         return ratio >= self.figure if self.figure is not None and ratio is not None else None

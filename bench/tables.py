@@ -1,4 +1,4 @@
-"""Writes the README's tables from bench/results, between markers; --check only compares.
+"""Writes the tables of README.md and docs/cuda.md from bench/results, between markers; --check only compares.
 
 cpu.json gives the CPU's; each other file there is of a GPU, and the latest counts.
 
@@ -15,12 +15,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench import device_tables, report
+from bench import device_tables, expected, report
 from bench.measure import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu.json"
 README = ROOT / "README.md"
+CUDA = ROOT / "docs" / "cuda.md"
 
 
 def rows_of(result: dict[str, Any]) -> list[Row]:
@@ -36,8 +37,9 @@ def cells(row: Row, peer_name: str = "") -> list[str]:
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Columns of numbers, all from the third on, are aligned right."""
-    rule = ["---" if i < 2 or name in ("", "reached") else "---:" for i, name in enumerate(head)]
+    """Columns of numbers, from the third on, are aligned right."""
+    words = ("", "reached", "size", "why")
+    rule = ["---" if i < 2 or name in words else "---:" for i, name in enumerate(head)]
     return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *lines])
 
 
@@ -93,10 +95,15 @@ def device_result() -> dict[str, Any] | None:
 
 
 def device_tables_of(result: dict[str, Any] | None) -> dict[str, str]:
-    lines = device_tables.lines(rows_of(result) if result else [])
-    made = {"device": table(["what", "figure", "measured", "reached"], lines)}
-    made["gpu"] = device_tables.about(result["machine"], result["limits"]) if result else "No GPU was measured yet."
+    rows = rows_of(result) if result else []
+    made = {"device": table(["what", "figure", "measured", "reached"], device_tables.lines(rows))}
+    made["gpu"] = device_tables.about(result) if result else "No GPU was measured yet."
     return made
+
+
+def expected_table(result: dict[str, Any] | None) -> dict[str, str]:
+    rows = rows_of(result) if result else []
+    return {"expected": table(expected.HEAD, expected.lines(rows, result))}
 
 
 def write(text: str, made: dict[str, str]) -> str:
@@ -107,14 +114,20 @@ def write(text: str, made: dict[str, str]) -> str:
 
 
 def main() -> int:
-    before = README.read_text()
-    made = {**tables(json.loads(RESULTS.read_text())), **device_tables_of(device_result())}
-    after = write(before, made)
+    device = device_result()
+    made = {
+        README: {**tables(json.loads(RESULTS.read_text())), **device_tables_of(device)},
+        CUDA: expected_table(device),
+    }
+    old = {path: path.read_text() for path in made}
+    new = {path: write(text, made[path]) for path, text in old.items()}
+    changed = [path for path in made if old[path] != new[path]]
     if "--check" in sys.argv:
-        if before != after:
-            print("README.md's tables are not those of bench/results: run `make tables`")
-        return int(before != after)
-    README.write_text(after)
+        for path in changed:
+            print(f"{path.relative_to(ROOT)}'s tables are not those of bench/results: run `make tables`")
+        return int(bool(changed))
+    for path in changed:
+        path.write_text(new[path])
     return 0
 
 

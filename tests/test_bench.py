@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import weft
 import weft.kernels as K
 from bench import __main__ as command
-from bench import device_tables, mnist, overhead, peers, report, rows, tables
+from bench import device, device_tables, expected, machine, mnist, overhead, peers, report, rows, tables
+from bench.device import arrays, case, clock, peer, session
 from bench.measure import Contestant, Effort, Row, in_turn, measure
 from weft.limits import Limits, machine_limits
 
@@ -129,33 +135,448 @@ def test_the_readme_has_the_tables_of_the_committed_results() -> None:
     for made in (tables.tables(result), tables.device_tables_of(tables.device_result())):
         assert all(f"<!-- bench:{name} -->" in readme for name in made)
         assert tables.write(readme, made) == readme
+    text = tables.CUDA.read_text()
+    assert "<!-- bench:expected -->" in text
+    assert tables.write(text, tables.expected_table(tables.device_result())) == text
+
+
+def row_of(suite: str, name: str, shape: str, figure: float | None = None, **values: float) -> Row:
+    return Row(suite, name, shape, figure=figure, values={key.replace("_", " "): v for key, v in values.items()})
 
 
 def test_the_table_of_a_device() -> None:
-    def row(suite: str, name: str, shape: str, figure: float | None = None, **values: float) -> Row:
-        return Row(suite, name, shape, figure=figure, values={key.replace("_", " "): v for key, v in values.items()})
-
-    slow = row("memory", "add", "4x4", weft=1.0)
+    slow = row_of("memory", "add", "4x4", weft=1.0)
     slow.percent = 89.0
+    failed = row_of("conv2d", "b, dw", "1", 0.8)
+    failed.error = "MemoryError: no room"
     found = [
-        row("gemm", "sgemm", "1024", 0.9, weft=1.0, torch_cuBLAS=0.95),
-        row("gemm", "sgemm", "2048", 0.9, weft=1.0, torch_cuBLAS=1.2),
-        row("conv2d", "a, dx", "1", 0.8, weft=2.0, torch_cuDNN=1.0),
-        row("conv2d", "a, dx, channels last", "1", 0.8, weft=1.0, torch_cuDNN=1.0),  # the better order counts
-        row("conv2d", "small, dx", "1", None, weft=9.0, torch_cuDNN=1.0),
+        row_of("gemm", "sgemm", "1024", 0.9, weft=1.0, torch_cuBLAS=0.95),
+        row_of("gemm", "sgemm", "2048", 0.9, weft=1.0, torch_cuBLAS=1.2),
+        row_of("conv2d", "a, dx", "1", 0.8, weft_contiguous=2.0, weft_channels_last=1.0, torch_cuDNN=1.0),
+        row_of("conv2d", "small, dx", "1", None, weft=9.0, torch_cuDNN=1.0),
+        row_of("conv2d", "a, dw", "1", 0.8, weft=1.0, torch_cuDNN=1.0),
+        failed,
         slow,
-        row("step", "LeNet-5", "batch 64", 2.0, weft_captured=1.0, torch_graph=1.9, torch_eager=11.0),
-        row("mnist", "LeNet-5", "training alone", weft=0.5),
+        row_of("step", "LeNet-5, training step", "batch 64", 2.0, weft_captured=1.0, torch_graph=1.9, torch_eager=11.0),
+        row_of("step", "ResNet-18 224x224, training step", "batch 64", weft=1.0, torch_graph=0.5),
+        row_of("mnist", "LeNet-5", "training alone", weft=0.5),
     ]
     lines = {line[0]: line[1:] for line in device_tables.lines(found)}
     assert lines["SGEMM, 1024 to 8192, beside cuBLAS"] == ["0.9", "0.95 to 1.20", "yes"]
+    assert lines["ResNet-50's convolutions, forward, beside cuDNN"] == ["0.8", "not measured", ""]
     assert lines["ResNet-50's convolutions, dx, beside cuDNN"] == ["0.8", "1.00", "yes"]
-    assert lines["ResNet-50's convolutions, dw, beside cuDNN"] == ["0.8", "not measured", ""]
-    assert lines["memory-bound kernels of 64 MB and more, of a copy's bandwidth"] == ["90%", "89%", "no"]
-    assert lines["LeNet-5, training step, batch 64, beside PyTorch as a CUDA graph"] == ["2", "1.90", "no"]
+    assert lines["ResNet-50's convolutions, dw, beside cuDNN"] == ["0.8", "failed to 1.00", "no"]
+    assert lines["memory-bound kernels of 512 MB arrays, of a copy's bandwidth"] == ["90%", "89%", "no"]
+    assert lines["LeNet-5, training step, batch 64, beside PyTorch in its best mode"] == ["2", "1.90", "no"]
     assert lines["LeNet-5, training step, batch 64, beside PyTorch eager"] == ["10", "11.00", "yes"]
     assert lines["LeNet-5, training step, batch 512, beside PyTorch eager"] == ["10", "not measured", ""]
+    assert lines["ResNet-18, training step, 224x224, batch 64, beside PyTorch in its best mode"] == ["", "0.50", ""]
     assert lines["LeNet-5 on MNIST to 99.05%, training, data on the device"] == ["under 1 s", "500 ms", "yes"]
+
+
+def test_what_is_said_about_a_device() -> None:
+    clocks = {"clocks.sm": "1980", "power.draw": "120", "power.limit": "700", "temperature.gpu": "35"}
+    result: dict[str, Any] = {
+        "machine": {
+            "device": {"name": "H200"}, "versions": {"torch": "2.13"}, "date": "2030-01-01", "commit": "abc",
+            "clocks": {"before": clocks, "after": "nvidia-smi: gone"},
+        },
+        "limits": {"flops": 6e13, "bandwidth": 4.3e12},
+        "launches": {"weft": {"device": 2e-6, "host": 3e-6}},
+        "left_out": 7,
+    }  # fmt: skip
+    assert device_tables.about(result) == (
+        "H200: 60.0 TFLOP/s of multiply-adds in registers, 4.30 TB/s copied. PyTorch 2.13; 2030-01-01, commit abc. "
+        "Clocks: before 1980 MHz, 120 of 700 W, 35 degrees. A launch with nothing to do takes weft 2.00 us of the "
+        "device and 3.00 us of the host. 7 rows were left out."
+    )
+
+
+def test_the_table_of_what_is_expected() -> None:
+    """Every expected time that names a row names one that there is, with the size that a large device gives it."""
+    failed = row_of("products", "gemm, float64", "4096x4096x4096")
+    failed.error = "RuntimeError: lost"
+    found = [row_of("gemm", "sgemm", "4096x4096x4096", weft=3.1e-3, torch_eager=3e-3), failed]
+    result = {"limits": {"flops": 5.9e13, "bandwidth": 4.1e12}, "launches": {"weft": {"device": 3e-6, "host": 4e-6}}}
+    lines = {(line[1], line[2]): line[3:5] for line in expected.lines(found, result)}
+    assert lines["sgemm", "4096x4096x4096"] == ["2.90 ms", "3.10 ms"]
+    assert lines["sgemm", "1024x1024x1024"] == ["57.0 us", "not measured"]
+    assert lines["gemm, float64", "4096x4096x4096"] == ["8.10 ms", "failed"]
+    assert lines["multiply-adds in registers", "TFLOP/s"] == ["60", "59.0"]
+    assert lines["copy of 1 GiB", "TB/s"] == ["4.3", "4.10"]
+    assert lines["launch with nothing to do, weft", "the device's time"] == ["2.00 us", "3.00 us"]
+    assert lines["launch with nothing to do, torch", "the host's time"] == ["", "not measured"]
+    assert {line[4] for line in expected.lines([], None)} == {"not measured"}
+
+
+def test_what_is_expected_has_rows_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "DEVICE", "cpu")
+    monkeypatch.setattr(arrays, "free_memory", lambda: 139 << 30)
+    there = {(case.row.name, case.row.shape) for case in device.cases(quick=False)}
+    assert [line for line in expected.all_expected() if line.row and (line.row, line.size) not in there] == []
+
+
+def test_the_rows_of_a_device_come_in_the_order_of_their_importance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "DEVICE", "cpu")
+    monkeypatch.setattr(arrays, "free_memory", lambda: 139 << 30)
+    rows = [case.row for case in device.cases(quick=False)]
+    assert len({(row.suite, row.name, row.shape) for row in rows}) == len(rows)
+    assert [f"{row.name}, {row.shape}" for row in rows[:2]] == [f"LeNet-5, training step, batch {n}" for n in (64, 512)]
+    order = [next(i for i, row in enumerate(rows) if part in f"{row.suite} {row.name} {row.shape}") for part in (
+        "LeNet-5, training step", "sgemm", "bfloat16", "ResNet-18 32", "ResNet-18 224", "LeNet-5, inference",
+        "3x3 s1 64->64, forward", "7x7 s2 3->64, forward", "3x3 s1 64->64, dx", "3x3 s1 64->64, dw", "memory add",
+        "small",
+    )]  # fmt: skip
+    assert order == sorted(order)
+    # On a small device all arrays of a row lie in a quarter of the memory.
+    assert arrays.large(quick=False) == 1 << 27
+    monkeypatch.setattr(arrays, "free_memory", lambda: 8 << 30)
+    assert arrays.large(quick=False) == 1 << 26
+
+
+class Nothing:
+    """A session of a device without one: its rows measure themselves."""
+
+    without_peer = "PyTorch is not installed"
+    limits = Limits(1e12, 1e11)
+    run = session.Session.run
+    over = session.Session.over
+    breaks = False
+
+    def __init__(self, quick: bool, budget: float | None) -> None:
+        self.deadline = time.monotonic() + (budget if budget is not None else float("inf"))
+
+    def lost(self) -> bool:
+        return self.breaks
+
+    def release(self, thorough: bool) -> None:
+        pass
+
+
+def fake_device(monkeypatch: pytest.MonkeyPatch, made: list[device.Case]) -> None:
+    """A device whose rows are these."""
+    monkeypatch.setattr(weft.cuda, "get_device_properties", lambda: {"name": "a device"})
+    monkeypatch.setattr(device, "Session", Nothing)
+    monkeypatch.setattr(device, "launches", lambda session: {"weft": {"device": 2e-6, "host": 3e-6}})
+    monkeypatch.setattr(device, "cases", lambda quick: iter(made))
+
+
+def valued(value: Callable[[], float]) -> device.Case:
+    return device.Case(Row("fake", f"row {value.__name__}", "1"), measure=lambda: {"weft": value()})
+
+
+def test_a_run_on_a_device_ends_with_its_budget(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rows.json"
+    seen: list[dict[str, Any]] = []
+
+    def quick() -> float:
+        return 1.0
+
+    def slow() -> float:
+        seen.append(json.loads(out.read_text()))
+        time.sleep(0.5)
+        return 2.0
+
+    fake_device(monkeypatch, [valued(quick), valued(slow), valued(quick), valued(quick)])
+    assert command.main(["--device", "cuda", "--budget", "0.4", "--json", str(out)]) == 0
+    # The row before was written already while the second one ran; after it the budget is over.
+    assert [len(result["rows"]) for result in seen] == [1]
+    assert seen[0]["left_out"] == 3
+    result = json.loads(out.read_text())
+    assert [row["values"]["weft"] for row in result["rows"]] == [1.0, 2.0]
+    assert result["left_out"] == 2
+    assert "the budget of 0.4 s is over: 2 of 4 rows left out" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
+    with pytest.raises(SystemExit):
+        command.parse(["--budget", "1"])
+
+
+def test_a_row_of_a_device_that_fails_says_so_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> float:
+        raise MemoryError("no room for 1 TB")
+
+    def sound() -> float:
+        return 3.0
+
+    fake_device(monkeypatch, [valued(broken), valued(sound)])
+    monkeypatch.setattr(machine, "CLOCKS", "no such thing")
+    out = tmp_path / "rows.json"
+    assert command.main(["--device", "cuda", "--vs", "torch", "--json", str(out)]) == 0
+    failed, fine = json.loads(out.read_text())["rows"]
+    assert (failed["error"], failed["ratio"], failed["reached"]) == ("MemoryError: no room for 1 TB", None, None)
+    assert (fine["error"], fine["values"]) == (None, {"weft": 3.0})
+    printed = capsys.readouterr().out
+    assert "failed: MemoryError: no room for 1 TB" in printed
+    assert "PyTorch is not installed: weft alone" in printed
+    assert "a launch with nothing to do, weft: 2.00 us of the device, 3.00 us of the host" in printed
+    result = json.loads(out.read_text())
+    assert result["launches"] == {"weft": {"device": 2e-6, "host": 3e-6}}
+    assert set(result["machine"]["clocks"]) == {"before", "after"}
+
+
+def test_a_run_ends_where_the_device_is_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def wild() -> float:
+        monkeypatch.setattr(Nothing, "breaks", True)
+        raise RuntimeError("an illegal memory access")
+
+    fake_device(monkeypatch, [valued(wild), valued(wild)])
+    out = tmp_path / "rows.json"
+    assert command.main(["--device", "cuda", "--json", str(out)]) == 1
+    result = json.loads(out.read_text())
+    assert [row["error"] for row in result["rows"]] == ["RuntimeError: an illegal memory access"]
+    assert result["left_out"] == 1
+
+
+def test_the_file_of_rows_is_whole_when_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "rows.json"
+    command.save(out, {}, Limits(1.0, 1.0), [Row("fake", "a", "1", values={"weft": 1.0})])
+    before = out.read_text()
+
+    def full(self: Path, text: str) -> int:
+        with self.open("w") as file:
+            file.write(text[: len(text) // 2])
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="no space left"):
+        command.save(out, {}, Limits(1.0, 1.0), [Row("fake", "b", "1", values={"weft": 1.0})])
+    assert out.read_text() == before
+
+
+def ticking(reached: Callable[[Any], bool] = lambda event: False) -> clock.Clock:
+    """The host's clock in a device's place."""
+    return clock.Clock(time.perf_counter, reached, lambda a, b: 1e3 * (b - a) + 1e-6, lambda: None, lambda: None)
+
+
+@pytest.fixture
+def on_the_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The rows of a device computed by the CPU, weft's kernels and PyTorch's alike, nothing compiled or captured."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(arrays, "DEVICE", "cpu")
+    monkeypatch.setattr(arrays, "free_memory", lambda: 8 << 30)
+    monkeypatch.setattr(clock, "weft_clock", lambda flushed: ticking())
+    monkeypatch.setattr(peer, "clock", lambda flushed: ticking())
+    monkeypatch.setattr(peer, "unavailable_reason", lambda: "")
+    monkeypatch.setattr(peer, "compiled", lambda function, mode="default": function)
+    monkeypatch.setattr(peer, "graphed", lambda run: run)
+    monkeypatch.setattr(peer, "marked", lambda run: run)
+    monkeypatch.setattr(peer, "release", lambda thorough: None)  # looks for cycles, which takes a while
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for so little; more of them wait for each other
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_the_contestants_of_every_row_compute_the_same() -> None:
+    measured = [(made, device.Session(quick=True).run(made)) for made in device.cases(quick=True)]
+    assert len(measured) > 80
+    for made, row in measured:
+        assert (row.error, row.about.get("failed"), row.about.get("left_out")) == (None, None, None), row
+        assert row.ratio("torch") is not None
+        wanted = {entry.name for entry in made.entries()}
+        assert set(row.values) == wanted
+        if made.tolerance is not None:
+            assert any(name.startswith("torch") for name in row.about["discrepancy"]), row
+        if row.suite == "memory":
+            assert set(row.about["copy"]) == {"weft", "torch"}
+            assert row.percent is not None
+        json.dumps(row.about)
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_what_a_launch_costs_is_measured() -> None:
+    found = device.launches(device.Session(quick=True))
+    assert set(found) == {"weft", "weft captured", "torch", "torch graph"}
+    assert all(times["device"] > 0 and times["host"] > 0 for times in found.values())
+
+
+def contest(*entries: case.Entry, budget: float | None = None) -> Row:
+    made = device.Case(Row("fake", "row", "1", flop=1.0), lambda: entries, tolerance=1e-3)
+    return device.Session(quick=True, budget=budget).run(made)
+
+
+def gives(*values: float) -> Callable[[], Callable[[], object]]:
+    """What makes a run with this result."""
+    return lambda: lambda: K.asarray(np.array(values, np.float32), device="cpu")
+
+
+def fails() -> Callable[[], object]:
+    raise RuntimeError("out of memory")
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_a_contestant_that_fails_is_noted_and_the_row_keeps_the_others() -> None:
+    row = contest(case.Entry("weft", gives(1, 2)), case.Entry("torch a", fails), case.Entry("torch b", gives(1, 2.001)))
+    assert row.error is None
+    assert set(row.values) == {"weft", "torch b"}
+    assert row.about["failed"] == {"torch a": "RuntimeError: out of memory"}
+    assert row.about["discrepancy"]["torch b"] == pytest.approx(5e-4, rel=1e-2)
+    assert "(torch a failed: RuntimeError: out of memory)" in report.line(row)
+    assert row.about["again"]["weft"] > 0
+    row.values["weft"], row.about["again"] = 1e-3, {"weft": 1.1e-3}
+    assert "(weft again: 1.10 ms)" in report.line(row)
+    row.about["again"] = {"weft": 1.04e-3}
+    assert "again" not in report.line(row)
+    row = contest(case.Entry("weft", fails), case.Entry("torch", gives(1)))
+    assert (row.error, set(row.values), row.ratio()) == ("RuntimeError: out of memory", {"torch"}, None)
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_a_limit_that_cannot_be_measured_costs_no_value() -> None:
+    entries = [case.Entry("weft", gives(1)), case.Entry("torch", gives(1))]
+    made = device.Case(Row("memory", "row", "1", bytes=8e18), lambda: entries, tolerance=1e-3, copied=True)
+    row = device.Session(quick=True).run(made)
+    assert (row.error, set(row.values), row.percent) == (None, {"weft", "torch"}, None)
+    assert set(row.about["failed"]) == {"limit or repetition"}
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_no_time_is_kept_of_a_wrong_result() -> None:
+    weft_entries = case.Entry("weft", gives(1, 2)), case.Entry("weft captured", gives(1, 2))
+    row = contest(*weft_entries, case.Entry("torch", gives(1, 3)))
+    assert row.error == row.about["failed"]["weft"]
+    assert row.values == {}
+    assert "of torch and of weft differ by 0.33" in row.about["failed"]["weft"]
+    # A peer that agrees has shown that ours is right: then it is the other peer that is not.
+    row = contest(*weft_entries, case.Entry("torch a", gives(1, 2)), case.Entry("torch b", gives(float("nan"), 2)))
+    assert set(row.values) == {"weft", "weft captured", "torch a"}
+    assert "differ by inf" in row.about["failed"]["torch b"]
+    row = contest(weft_entries[0], case.Entry("weft captured", gives(1, 2, 3)), case.Entry("torch", gives(1, 2)))
+    assert set(row.values) == {"weft", "torch"}
+
+
+@pytest.mark.usefixtures("on_the_host")
+def test_a_budget_leaves_out_compilers_first_and_then_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiling() -> Callable[[], object]:
+        time.sleep(0.05)
+        return gives(1)()
+
+    entries = [case.Entry("weft", gives(1)), *(case.Entry(f"torch {i}", compiling, compiles=True) for i in range(2))]
+    monkeypatch.setattr(session, "COMPILING", 1e-4)
+    row = contest(*entries, case.Entry("torch", gives(1)), budget=100)
+    assert set(row.values) == {"weft", "torch 0", "torch"}
+    assert row.about["left_out"] == ["torch 1"]
+    row = contest(*entries, case.Entry("torch", gives(1)), budget=0)
+    assert set(row.values) == {"weft"}
+    assert row.about["left_out"] == ["torch 0", "torch 1", "torch"]
+
+
+def test_a_flush_reads_and_comes_before_each_sample() -> None:
+    flushed = K.zeros((1 << 12,), "float32", "cpu")
+    before = flushed.version
+    clock.weft_clock(flushed).flush()
+    assert flushed.version == before
+    happened: list[str] = []
+
+    def event() -> int:
+        happened.append("event")
+        return len(happened)
+
+    fake = clock.Clock(
+        event, lambda e: False, lambda a, b: float(b - a), lambda: happened.append("flush"), lambda: None
+    )
+    effort = clock.Effort(warm=0.0, device=0.0, fewest=3, most=3, rounds=2, host=0.0)
+    timing = clock.device_time(lambda: happened.append("run"), fake, effort)
+    assert happened == ["run"] * 3 + ["flush", "event", "run", "event"] * 3
+    assert timing == clock.Timing(2e-3, 0.0, 3, 0)
+    # Where the first event was over before the last was queued, the flush is made longer; what stays late is counted.
+    happened.clear()
+    timing = clock.device_time(lambda: happened.append("run"), fake._replace(reached=lambda e: True), effort)
+    assert happened.count("flush") == 3 * (1 + 4 + 16)
+    assert timing.late == 3
+
+
+def test_the_array_of_a_flush_is_larger_than_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(K, "zeros", lambda shape, dtype, device: asked.append(shape))
+    for total in (139 << 30, 8 << 30):
+        monkeypatch.setattr(weft.cuda, "get_device_properties", lambda total=total: {"total_memory": total})
+        clock.flush_array(quick=False)
+    assert asked == [(1 << 28,), (1 << 27,)]
+
+
+def test_where_pytorch_takes_no_part_one_line_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    unavailable = peer.unavailable_reason.__wrapped__
+    no_device = SimpleNamespace(__version__="9.9", cuda=SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setattr(peer, "torch", no_device)
+    assert unavailable() == "PyTorch 9.9 sees no device"
+    monkeypatch.setattr(peer, "torch", None)
+    assert unavailable() == "PyTorch is not installed"
+    flags = SimpleNamespace(cuda=SimpleNamespace(matmul=SimpleNamespace()), cudnn=SimpleNamespace())
+    there = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: True), backends=flags)
+    monkeypatch.setattr(peer, "torch", there)
+    monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", "1")
+    assert unavailable() == ""
+    assert (flags.cuda.matmul.allow_tf32, flags.cudnn.allow_tf32, flags.cudnn.benchmark) == (False, False, True)
+
+
+def test_a_graph_of_pytorch_is_captured_once_after_runs_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            happened.append(f"into {self.name}")
+
+        def __exit__(self, *_: object) -> None:
+            happened.append(f"out of {self.name}")
+
+        def wait_stream(self, other: Named) -> None:
+            happened.append(f"{self.name} waits for {other.name}")
+
+        def replay(self) -> None:
+            happened.append("replay")
+
+    cuda = SimpleNamespace(
+        Stream=lambda: Named("other"), current_stream=lambda: Named("current"), CUDAGraph=lambda: Named("graph"),
+        stream=lambda stream: stream, graph=lambda graph: graph,
+    )  # fmt: skip
+    monkeypatch.setattr(peer, "torch", SimpleNamespace(cuda=cuda))
+
+    def run() -> str:
+        happened.append("run")
+        return "result"
+
+    replay = peer.graphed(run)
+    warm = ["other waits for current", "into other", *["run"] * 5, "out of other", "current waits for other"]
+    assert happened == [*warm, "into graph", "run", "out of graph"]
+    happened.clear()
+    assert [replay(), replay()] == ["result", "result"]
+    assert happened == ["replay", "replay"]
+
+
+def test_a_discrepancy_is_the_largest_and_no_nan_hides(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(peer, "PIECE", 2)
+    a = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    for place in range(4):
+        b = a.clone()
+        b[place] += 0.004
+        assert peer.discrepancy([a], [b]) == pytest.approx(1e-3, rel=2e-3)
+        assert peer.discrepancy([a, b], [a, a]) == pytest.approx(1e-3, rel=2e-3)
+        b[place] = float("nan")
+        assert peer.discrepancy([a], [b]) == peer.discrepancy([b], [a]) == float("inf")
+    last = a.reshape(1, 4, 1, 1).contiguous(memory_format=torch.channels_last)
+    assert peer.discrepancy([last], [a.reshape(1, 4, 1, 1)]) == 0
+    assert peer.discrepancy([], [a]) == peer.discrepancy([a], [a[:3]]) == peer.discrepancy([a, a], [a]) == float("inf")
+
+
+def test_clocks_of_a_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "nvidia-smi" in str(machine.gpu_clocks())
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'H200, 1980, 3201, 1980, 3201, 700.00, 120.5, 35'\n")
+    program.chmod(0o755)
+    found = machine.gpu_clocks()
+    assert isinstance(found, dict)
+    assert (found["clocks.sm"], found["power.limit"], found["temperature.gpu"]) == ("1980", "700.00", "35")
 
 
 def test_limits_are_measured_and_kept(every_isa: str) -> None:

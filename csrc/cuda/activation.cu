@@ -4,9 +4,8 @@
 // The function is chosen once for all elements of a thread, and those with an exponential have kernels of
 // their own, so that ReLU does with few registers.
 //
-// Bytes: forward reads x and writes out, backward reads two and writes one. float32, 64 MB each, at 4.3 TB/s:
-// 31 us and 47 us. gelu's erfc is about 40 instructions: of the 53 that fit into the time of an element's 8
-// bytes.
+// Bytes: forward reads x and writes out, backward reads two and writes one. gelu's erfc is about 40
+// instructions: of the 53 that fit into the time of an element's 8 bytes on an H200.
 #include "cuda/device/activation.h"
 #include "cuda/device/nest.h"
 #include "cuda/kernels.h"

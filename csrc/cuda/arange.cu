@@ -1,4 +1,4 @@
-// out[i] = start + i step; see ops/elementwise.h. Writes each element once: 64 MB at 4.3 TB/s take 16 us.
+// out[i] = start + i step; see ops/elementwise.h. Writes each element once.
 #include "cuda/device/arithmetic.h"
 #include "cuda/kernels.h"
 

@@ -14,8 +14,8 @@
 // in shared memory as [c][r][s][KB].
 //
 // Cost: 92% of the loop's instructions are multiply-adds. The stem, 3 -> 64 channels, 7x7 by 2, 224x224: 236
-// MFLOP an image, 5 us at 50 TFLOP/s; its 3.8 MB take 0.9. LeNet's two at batch 64 (15 and 31 MFLOP) take the
-// time of a launch and of one thread's loop, about 2 us each.
+// MFLOP and 3.8 MB an image. LeNet's two at batch 64 (15 and 31 MFLOP) take the time of a launch and of one
+// thread's loop.
 #include "cuda/conv2d.h"
 #include "cuda/device/divisor.h"
 #include "cuda/device/vec.h"

@@ -11,9 +11,8 @@
 // adds the pieces in order. The warps of a block have the same positions and several (c, r), so dout comes
 // from the first-level cache.
 //
-// Cost: for KB = 16, S = 5: 21 loads, some 30 other instructions, 80 multiply-adds: 60%, 36 TFLOP/s. LeNet's
-// two at batch 64 (15 and 31 MFLOP) take the time of two launches, about 4 us each; the stem's 236 MFLOP an
-// image 6 us.
+// Cost: for KB = 16, S = 5: 21 loads, some 30 other instructions, 80 multiply-adds: 60%. LeNet's two at batch
+// 64 (15 and 31 MFLOP) take the time of two launches.
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
 #include "cuda/device/reduce.h"

@@ -19,12 +19,12 @@
 // Method: cuda/device/tile.h. A group is a product of its own. Where there are fewer tiles than the device
 // has SMs, the taps are split, and a second launch adds the parts in order (conv2d_plan.h chooses).
 //
-// Cost, for 2 N P Q K C/G R S floating-point operations at 60 TFLOP/s: per stage of 16 taps a thread of the
+// Cost, for 2 N P Q K C/G R S floating-point operations: per stage of 16 taps a thread of the
 // 128 x 128 tile issues 1024 FFMA, 64 loads of shared memory, 8 copies with some 14 instructions each for
 // their address and the padding, and 2 copies of the weight: by the machine code 79% are FFMA, 84% where
-// pixels go by fours, 73% with 64 channels. So 44 to 50 TFLOP/s where the tiles fill the device. ResNet-50's
-// 3x3 of 64 channels at 56x56, batch 32: 7.4 GFLOP, 0.17 ms; its bytes, 51 MB, take 0.012. Source: Chetlur et
-// al., "cuDNN: efficient primitives for deep learning", 2014 (the product that is never stored).
+// pixels go by fours, 73% with 64 channels. ResNet-50's 3x3 of 64 channels at 56x56, batch 32, has 7.4 GFLOP
+// and 51 MB, whose way to and from the memory takes a tenth of the time. Source: Chetlur et al., "cuDNN:
+// efficient primitives for deep learning", 2014 (the product that is never stored).
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
 #include "cuda/conv2d_plan.h"

@@ -10,9 +10,9 @@
 //   tile    [C][rows][pitch], the padded image from the chunk's first row on
 //   taps    [C][R][S][Ks], Ks >= Kb channels, those beyond K are 0
 //
-// Expected on an H200: C R S 4 KT multiply-adds a thread, and a quarter as many instructions more. LeNet's
-// layers are 118k and 240k multiply-adds an image, with 196 of 224 and 25 of 32 lanes in use: 0.9 and 1.5 us
-// at batch 64, where an SM scheduler has one or two warps, 3.0 and 5.4 us at batch 512.
+// C R S 4 KT multiply-adds a thread, and a quarter as many instructions more. LeNet's layers are 118k and
+// 240k multiply-adds an image, with 196 of 224 and 25 of 32 lanes in use; at batch 64 an SM's scheduler has
+// one or two warps.
 #include "cuda/conv2d_relu_max_pool2d_tiled.h"
 #include "cuda/device/vec.h"
 

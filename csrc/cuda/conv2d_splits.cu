@@ -5,7 +5,7 @@
 //   many parts   of 32 elements a block of 8 warps; each warp adds every eighth part, then these sums are
 //   added
 //
-// Bound by memory: 4 (splits + 1) bytes an element / 4.3 TB/s; and at least the latency of a block's chain of
+// Bound by memory: 4 (splits + 1) bytes an element; and at least the latency of a block's chain of
 // loads, which is why many parts are shared among warps.
 #include "cuda/conv2d_implicit_gemm.h"
 #include "cuda/kernels.h"

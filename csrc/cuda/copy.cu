@@ -5,7 +5,7 @@
 // NHWC), square tiles of both go through shared memory, so that both sides are read and written in whole
 // rows; else device/nest.h's loop.
 //
-// Bytes: each element read and written once. 64 MB copied at 4.3 TB/s: 31 us.
+// Bytes: each element read and written once.
 #include "cuda/copy_cast.h"
 #include "cuda/device/nest.h"
 #include "cuda/device/words.h"

@@ -1,8 +1,8 @@
 // Several blocks of memory copied by one launch: the arguments of a replay, where a launch for each would
 // cost more than the bytes. A column of the grid for each; 16 bytes an access where both ends allow it.
 //
-// Bytes: read and written once, 400 KB (images of 28 x 28 at batch 64, and their labels) in less than the 2
-// us of the launch itself.
+// Bytes: read and written once. 400 KB (images of 28 x 28 at batch 64, and their labels) take less than the
+// launch itself.
 #include "core/memory.h"
 #include "cuda/device/vec.h"
 #include "cuda/kernels.h"

@@ -13,8 +13,8 @@
 // a last kernel; one block writes the loss itself, so that a small batch is one launch.
 //
 // A label out of range counts as ignored: no weight and no logit is read for it. Of few targets the first
-// block finds the first such one, else launches of their own do. Expected on an H200,
-// float32, logits of 64 MB with the gradient: 128 MB at 4.3 TB/s, 30 us.
+// block finds the first such one, else launches of their own do. Bytes of a float32 logit: 4, with the
+// gradient 8.
 #include "cuda/check_elements.h"
 #include "cuda/device/columns.h"
 #include "cuda/kernels.h"

@@ -2,8 +2,8 @@
 // transformation that the checks in ops/ refuse may get here before they are heard of: such an index is never
 // read from, its image becomes NaN.
 //
-// gather_images is bound by memory, 1 byte in and 4 out for each pixel: a batch of 512 MNIST images, 2 MB, is
-// 0.5 us at 4.3 TB/s, less than a launch; and so is warp_images with its 40 operations in double a pixel.
+// gather_images is bound by memory, 1 byte in and 4 out for each pixel: a batch of 512 MNIST images, 2 MB,
+// takes less than a launch; and so does warp_images with its 40 operations in double a pixel.
 #include "cuda/device/vec.h"
 #include "cuda/kernels.h"
 

@@ -10,11 +10,10 @@
 //
 // Of the instructions that a warp issues for a stage, FFMA are (sm_90; operands of 16 bytes a copy, or turned
 // with an element a copy): huge 2048 of 2228 or 2295, large 1024 of 1163 or 1210. So at most 92% and 88% of
-// the FMA peak of 60 TFLOP/s on an H200. Loads of 16 bytes from shared memory, in two passes each, keep it
+// the FMA peak. Loads of 16 bytes from shared memory, in two passes each, keep it
 // busy 37% of that time in the huge tile, 50% in the large one, 75% in the middle one. Full rounds: 4096^3
-// has 512 huge tiles in 3.9 rounds of 132, 97%. With some stalls at barriers 80% of the peak is expected: 48
-// TFLOP/s, 2.9 ms, and 35 to 40 at 1024^3. A is read from L2 N / 128 times and B M / 256 times: 3.2 GB at
-// 4096^3, a tenth of what the L2 can give.
+// has 512 huge tiles in 3.9 rounds of an H200's 132 SMs, 97%. A is read from L2 N / 128 times and B M / 256
+// times: 3.2 GB at 4096^3, a tenth of what the L2 can give.
 #include "cuda/gemm_parts.h"
 #include "cuda/gemm_plan.h"
 #include "cuda/gemm_products.h"

@@ -1,6 +1,6 @@
 // Matrix products in float64 by tiles of 64 x 64, 8 x 4 sums a thread (gemm_tiles.h), with K in parts where C
-// alone has too few tiles. An SM of an H200 does 64 multiply-adds a cycle: 34 TFLOP/s at most; expected is
-// half of it, because a warp's loads from shared memory are twice as long as those of float.
+// alone has too few tiles. An SM of an H200 does 64 multiply-adds a cycle, half of float's, and a warp's
+// loads from shared memory are twice as long.
 #include "cuda/gemm_parts.h"
 #include "cuda/gemm_plan.h"
 #include "cuda/gemm_products.h"

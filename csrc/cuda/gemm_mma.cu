@@ -8,9 +8,9 @@
 // reads 6 x 512 bytes for its 16 mma. The sums then go through shared memory, so that rows of C are written
 // in whole sectors.
 //
-// H200: mma.sync reaches about two thirds of the 990 TFLOP/s that wgmma has. Shared memory: 8 warps x 12
-// loads of 512 bytes a stage are 384 cycles of 128 bytes; the 256 mma of a stage take 512 cycles. Expected:
-// 450 to 500 TFLOP/s at 4096^3, 0.3 ms. Stages are 20 KB, the ring 80 KB, two blocks an SM.
+// mma.sync reaches about two thirds of what wgmma has on an H200. Shared memory: 8 warps x 12 loads of 512
+// bytes a stage are 384 cycles of 128 bytes; the 256 mma of a stage take 512 cycles. Stages are 20 KB, the
+// ring 80 KB, two blocks an SM.
 #include "cuda/device/tile.h"
 #include "cuda/gemm_parts.h"
 #include "cuda/gemm_plan.h"

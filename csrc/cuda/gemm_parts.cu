@@ -1,5 +1,5 @@
 // The second pass of a product in parts (gemm_parts.h): a thread an element of C. It reads (parts + 1) M N
-// numbers, mostly out of the L2, where the first pass left them: 1 us for 8 parts of 256 x 256.
+// numbers, mostly out of the L2, where the first pass left them.
 #include "cuda/gemm_parts.h"
 
 namespace weft::cuda {

@@ -8,9 +8,9 @@
 //   a block
 //          every eighth k; their sums are added through shared memory
 //
-// A comes from the caches: a warp reads each of its elements for two columns, or for 128. 4 N K bytes at 4.3
-// TB/s on an H200: 16 us for 4096 x 4096. For that 20 KB an SM must be on their way: so K is cut into parts
-// until there are 16 warps an SM, of four loads each.
+// A comes from the caches: a warp reads each of its elements for two columns, or for 128. For the 4 N K bytes
+// of B at the memory's speed 20 KB an SM must be on their way: so K is cut into parts until there are 16
+// warps an SM, of four loads each.
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"
 #include "cuda/gemm_parts.h"

@@ -13,8 +13,7 @@
 // An index that is out of range is passed over (a check has reported it, or will).
 //
 // Bytes: x and index once, what is touched of out read and written once (columns: once for each i). An
-// embedding's gradient, 8192 rows of 256 floats, 8 MB: 3 us of memory at 4.3 TB/s; with the launches of 2
-// passes of the sort about 15.
+// embedding's gradient of 8192 rows of 256 floats, 8 MB, takes less than the launches of the sort's 2 passes.
 #include "cuda/device/divisor.h"
 #include "cuda/device/words.h"
 #include "cuda/kernels.h"

@@ -1,5 +1,4 @@
-// Multiply-adds in registers; see ops/limits.h. 132 SMs x 128 lanes x 2 x 1.8 GHz: about 60 TFLOP/s on an
-// H200.
+// Multiply-adds in registers; see ops/limits.h.
 //
 // flop has an element for each of the host's threads, here for each of as many shares of the device: block b
 // counts for share b % threads. A share has whole blocks; each is as large as an SM wants it, with 8 chains a

@@ -1,8 +1,8 @@
 // Pointwise losses; the formulas are in ops/loss.h.
 //
 // Each in the precision of its dtype, sums in double: blocks of `piece` elements, then their sums in order.
-// Two arrays in (three with a weight), one out where there is no reduction: float32, 64 MB each, at 4.3 TB/s
-// on an H200 30 us for a mean, 45 us without reduction, 45 us backward (60 us with both gradients).
+// Bytes: two arrays in (three with a weight), one out where there is no reduction; backward two in and one
+// out, or two with both gradients.
 #include "cuda/device/math.h"
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"

@@ -5,8 +5,7 @@
 // of neighbouring channels, so all accesses are whole; row by row neighbouring threads take neighbouring
 // columns and the overlap of windows comes out of the L1 cache.
 //
-// All are bound by memory: an element of x, of out, of the index and of their gradients is moved once. At 4.3
-// TB/s, 64 MB of x pooled 2x2 (16 MB out, 16 MB index): 22 us forward and 22 us backward.
+// All are bound by memory: an element of x, of out, of the index and of their gradients is moved once.
 #include "cuda/pool2d_fast.h"
 #include "cuda/pool2d_windows.h"
 

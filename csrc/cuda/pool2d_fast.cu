@@ -8,9 +8,8 @@
 //           share out, so that dout and the index are read with 9 comparisons for 4 elements
 //   whole   the average of each plane: a warp a plane; backward, a thread writes 16 bytes
 //
-// All are bound by memory. At 64 MB of x and 4.3 TB/s: 2x2 max forward 64 + 16 + 16 MB, 22 us, backward the
-// same; average forward and backward 80 MB, 19 us; whole planes 64 MB, 15 us. The arithmetic of indices is a
-// division or two for 16 bytes.
+// All are bound by memory. Bytes of an element of x: 2x2 max 4 + 1 + 1 forward, backward the same; average 5
+// forward and backward; whole planes 4. The arithmetic of indices is a division or two for 16 bytes.
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"
 #include "cuda/pool2d_fast.h"

@@ -6,8 +6,7 @@
 //   longer rows             a row is a channel of (1, rows, n) for channel_sums.h; then one pass that writes.
 //   dgamma, dbeta           sums over the channels of (rows / groups, groups channels, L), by channel_sums.h.
 //
-// Sums are double. Expected on an H200, float32, x of 64 MB at 4.3 TB/s: forward 128 MB, 30 us; dx 192 MB, 45
-// us; dgamma and dbeta 128 MB, 30 us.
+// Sums are double. Bytes of a float32 element: forward 8, dx 12, dgamma and dbeta 8.
 #include "cuda/channel_sums.h"
 #include "cuda/device/math.h"
 #include "cuda/device/row.h"

@@ -9,7 +9,7 @@
 // so that they only cost instructions, about 10 for each dimension beyond the first. Offsets are 32-bit: a
 // larger problem is cut in two along the dimension that reaches farthest, again and again.
 //
-// Bytes: each operand once. A float32 sum of 64 MB each at 4.3 TB/s: 47 us; a unary function: 31 us.
+// Bytes: each operand once.
 //
 // A function is a struct that goes to the kernel by value:
 //
