@@ -1,0 +1,69 @@
+"""python -m bench on the device, beside PyTorch where there is one."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from gpu import machine
+from gpu.part import Part
+from gpu.results import read
+
+TORCH = """
+import json, torch
+print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+                  "available": torch.cuda.is_available()}))
+"""
+CLOSING = 20.0  # seconds of the part's time for the row in work and what is printed at the end
+
+
+def torch_words(part: Part) -> str:
+    """What is to be said of PyTorch, in one line; empty where it can use the device."""
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed: weft's rows alone"
+    text = machine.printed([sys.executable, "-c", TORCH], min(90.0, part.left()))
+    part.report(torch=text or "its import fails")
+    return "" if '"available": true' in text else f"PyTorch has no device: weft's rows alone ({text or 'no answer'})"
+
+
+def benchmark(part: Part) -> dict[str, Any]:
+    part.need_device()
+    words = torch_words(part)
+    if words:
+        print(words, flush=True)
+    file = part.scratch / "rows.json"
+    command = [sys.executable, "-m", "bench", "--device", "cuda", "--json", str(file)]
+    if importlib.util.find_spec("torch"):
+        command += ["--vs", "torch"]
+    if part.settings.quick:
+        command.append("--quick")
+    known = part.run([sys.executable, "-m", "bench", "--help"], seconds=120, environment=part.environment())
+    if any("--budget" in line for line in known.tail):
+        command += ["--budget", str(int(max(part.left() - CLOSING, 1)))]
+    done = part.run(
+        command,
+        environment={**part.environment(), "TORCHINDUCTOR_CACHE_DIR": str(part.scratch / "inductor")},
+        shown=lambda line: True,
+        tick=lambda: take(part, file),
+    )
+    count = take(part, file)
+    reason = f"{count} rows" + (f"; {words}" if words else "")
+    if done.status is None:
+        return {"status": "out of time", "reason": reason}
+    if done.status != 0:
+        error = next((line for line in reversed(done.tail) if re.match(r"\w+(Error|Exception)\b", line)), done.last())
+        return {"status": "failed", "reason": f"{error} ({done.how()}, after {reason})", "output": done.tail[-60:]}
+    return {"status": "passed" if count else "failed", "reason": reason}
+
+
+def take(part: Part, file: Path) -> int:
+    """Brings the rows that are finished into the results; how many there are."""
+    measured = read(file)
+    if not {"machine", "limits", "rows"} <= set(measured):
+        return 0
+    part.results.add_rows(measured, part.settings.quick)
+    part.report(rows=len(measured["rows"]))
+    return len(measured["rows"])
