@@ -10,9 +10,9 @@
 stand in one JSON, OUT/<device>.json, which is whole at every moment and to which a later part adds; the logs lie beside
 it. `make tables` reads it from bench/results.
 
-Needs nvcc, CMake, ninja or make, pybind11, NumPy, pytest, pytest-xdist, hypothesis and, for the comparison, PyTorch, all
-installed already: nothing is fetched. Where there is no .git, WEFT_COMMIT says which commit this is. `--emulated` tries
-the same on a machine without a GPU, on the emulated device.
+Needs nvcc, CMake, ninja or make, pybind11, NumPy, pytest, pytest-xdist, hypothesis and, for the comparison, PyTorch,
+all installed already: nothing is fetched. Where there is no .git, WEFT_COMMIT says which commit this is. `--emulated`
+tries the same on a machine without a GPU, on the emulated device.
 """
 
 from __future__ import annotations

@@ -49,21 +49,26 @@ def benchmark(part: Part) -> dict[str, Any]:
         shown=lambda line: True,
         tick=lambda: take(part, file),
     )
-    count = take(part, file)
-    reason = f"{count} rows" + (f"; {words}" if words else "")
+    measured = take(part, file)
+    rows = measured.get("rows", [])
+    failed, left_out = [row for row in rows if row.get("error")], measured.get("left_out", 0)
+    reason = f"{len(rows)} rows" + (f", {left_out} left out" if left_out else "") + (f"; {words}" if words else "")
     if done.status is None:
         return {"status": "out of time", "reason": reason}
     if done.status != 0:
         error = next((line for line in reversed(done.tail) if re.match(r"\w+(Error|Exception)\b", line)), done.last())
         return {"status": "failed", "reason": f"{error} ({done.how()}, after {reason})", "output": done.tail[-60:]}
-    return {"status": "passed" if count else "failed", "reason": reason}
+    if failed:
+        first = f"{failed[0]['name']} {failed[0]['shape']}: {failed[0]['error']}"
+        return {"status": "failed", "reason": f"{reason}; {len(failed)} of them failed, the first: {first}"}
+    return {"status": "out of time" if left_out else "passed" if rows else "failed", "reason": reason}
 
 
-def take(part: Part, file: Path) -> int:
-    """Brings the rows that are finished into the results; how many there are."""
+def take(part: Part, file: Path) -> dict[str, Any]:
+    """Brings the rows that are finished into the results; what the benchmarks wrote, or nothing yet."""
     measured = read(file)
     if not {"machine", "limits", "rows"} <= set(measured):
-        return 0
+        return {}
     part.results.add_rows(measured, part.settings.quick)
     part.report(rows=len(measured["rows"]))
-    return len(measured["rows"])
+    return measured

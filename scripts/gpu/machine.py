@@ -17,7 +17,7 @@ from typing import Any
 from gpu.child import ROOT
 
 PACKAGES = ("numpy", "torch", "pytest", "pytest-xdist", "hypothesis", "pybind11", "cmake", "ninja")
-FIELDS = ("name", "compute_cap", "driver_version", "memory.total", "clocks.max.sm", "clocks.max.memory")
+FIELDS = ("name", "compute_cap", "driver_version", "memory.total")
 TORCH = """
 import torch
 for i in range(torch.cuda.device_count()):

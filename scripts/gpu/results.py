@@ -31,7 +31,7 @@ class Results:
         return self.folder / f"{self.name}.json"
 
     def save(self) -> None:
-        """Replaces the file as a whole; where that fails, the old one stays, and another folder is taken from now on."""
+        """Replaces the file as a whole; where that fails, the old one stays and another folder is taken from now on."""
         content = (json.dumps(self.data, indent=1) + "\n").encode()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
