@@ -30,7 +30,7 @@ from typing import Any
 from gpu import machine
 from gpu.benchmark import benchmark
 from gpu.build import build
-from gpu.child import ROOT
+from gpu.child import ROOT, say
 from gpu.part import NotPossible, Part
 from gpu.results import Results
 from gpu.sanitizer import sanitizer
@@ -71,7 +71,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def begin(settings: argparse.Namespace) -> Results:
     """The results, with what is known of the machine."""
-    about, devices = machine.describe(), machine.devices()
+    about, devices = machine.describe(), [] if settings.emulated else machine.devices()
     name = "emulated" if settings.emulated else machine.slug(devices[0]["name"] if devices else "")
     results = Results(settings.out.resolve(), name)
     # The machine of rows that were measured earlier stays theirs.
@@ -79,14 +79,15 @@ def begin(settings: argparse.Namespace) -> Results:
     results.data["machine"] = {**about, **before, "versions": {**about["versions"], **before.get("versions", {})}}
     results.data["device"].update({"nvidia-smi": devices} if devices else {})
     results.save()
-    print(f"{devices[0]['name'] if devices else 'no device answers'}, commit {about['commit']} -> {results.path}")
+    named = devices[0]["name"] if devices else "the emulated device" if settings.emulated else "no device answers"
+    say(f"{named}, commit {about['commit']} -> {results.path}")
     return results
 
 
 def run_part(name: str, settings: argparse.Namespace, results: Results) -> str:
     """The part's status. Whatever happens in it, the results say so and are written."""
     start, seconds = time.monotonic(), settings.seconds[name]
-    print(f"\n== {name} ({seconds:.0f} s at most)", flush=True)
+    say(f"\n== {name} ({seconds:.0f} s at most)")
     part = Part(name, seconds, settings, results)
     results.log(name)
     part.report(commit=machine.commit())
@@ -100,20 +101,21 @@ def run_part(name: str, settings: argparse.Namespace, results: Results) -> str:
     finally:
         part.report(**found, seconds=round(time.monotonic() - start, 1))
         shutil.rmtree(part.scratch, ignore_errors=True)
-        print(f"== {name}: {found['status']} in {part.found['seconds']:.0f} s: {found['reason']}", flush=True)
+        say(f"== {name}: {found['status']} in {part.found['seconds']:.0f} s: {found['reason']}")
     return str(found["status"])
 
 
 def main(argv: list[str] | None = None) -> int:
     settings = parse(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that no child is left and the results are written
-        signal.signal(number, lambda *_: sys.exit("test_gpu.py was stopped"))
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda *_: sys.exit("test_gpu.py was stopped"))
     start = time.monotonic()
     results = begin(settings)
     states = {name: run_part(name, settings, results) for name in PARTS if not settings.only or name in settings.only}
     # A sanitizer that cannot attach says nothing of weft.
     bad = [name for name, state in states.items() if state != "passed" and (name, state) != ("sanitizer", "not run")]
-    print(f"\n== done in {time.monotonic() - start:.0f} s; not passed: {', '.join(bad) or 'none'}; {results.path}")
+    say(f"\n== done in {time.monotonic() - start:.0f} s; not passed: {', '.join(bad) or 'none'}; {results.path}")
     return 1 if bad else 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu import machine
+from gpu.child import say
 from gpu.part import Part
 from gpu.results import read
 
@@ -17,7 +18,7 @@ import json, torch
 print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
                   "available": torch.cuda.is_available()}))
 """
-CLOSING = 20.0  # seconds of the part's time for the row in work and what is printed at the end
+CLOSING = 40.0  # seconds of the part's time for imports, the row in work and what is printed at the end
 
 
 def torch_words(part: Part) -> str:
@@ -33,7 +34,7 @@ def benchmark(part: Part) -> dict[str, Any]:
     part.need_device()
     words = torch_words(part)
     if words:
-        print(words, flush=True)
+        say(words)
     file = part.scratch / "rows.json"
     command = [sys.executable, "-m", "bench", "--device", "cuda", "--json", str(file)]
     if importlib.util.find_spec("torch"):

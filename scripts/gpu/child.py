@@ -37,6 +37,12 @@ class Finished(NamedTuple):
         return f"exit status {self.status}"
 
 
+def say(text: str) -> None:
+    """Prints; a terminal that has gone away stops nothing."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
+
+
 def run(
     command: Sequence[str],
     log: Path,
@@ -98,16 +104,16 @@ def _read(stream: IO[str], log: Path, shown: Callable[[str], bool], tail: deque[
         try:
             out = stack.enter_context(log.open("a", buffering=1))
         except OSError as error:
-            print(f"{log} is not written: {error}", flush=True)
+            say(f"{log} is not written: {error}")
         for line in stream:
             tail.append(line.rstrip("\n"))
             if shown(tail[-1]):
-                print(tail[-1], flush=True)
+                say(tail[-1])
             if out is not None:
                 try:
                     out.write(line)
                 except OSError as error:
-                    print(f"{log} is not written any more: {error}", flush=True)
+                    say(f"{log} is not written any more: {error}")
                     with contextlib.suppress(OSError):
                         stack.close()
                     out = None

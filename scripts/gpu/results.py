@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpu.child import say
+
 
 class Results:
     """`machine`, `limits` and `rows` as `python -m bench --json` writes them, and `device`, `parts`.
@@ -38,7 +40,7 @@ class Results:
             replace(self.path, content)
         except OSError as error:
             other = Path(tempfile.mkdtemp(prefix="weft-test-gpu-"))
-            print(f"{self.path} cannot be written ({error}): the results go to {other}", flush=True)
+            say(f"{self.path} cannot be written ({error}): the results go to {other}")
             self.folder = other
             with contextlib.suppress(OSError):  # no place at all: what is printed has to do
                 replace(self.path, content)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpu import machine
+from gpu.child import say
 from gpu.part import PROBE, Part, jobs
 from gpu.suite import environment, files, in_words, pytest_command, summary
 
@@ -45,7 +46,7 @@ def sanitizer(part: Part) -> dict[str, Any]:
         part.report(tools=tools)
         tools[tool] = one_tool(part, path, tool, tests, share)
         tools[tool]["seconds"] = round(time.monotonic() - start, 1)
-        print(f"-- {tool}: {tools[tool]['status']}: {tools[tool]['reason']}", flush=True)
+        say(f"-- {tool}: {tools[tool]['status']}: {tools[tool]['reason']}")
         part.report(tools=tools)
     states = [tool["status"] for tool in tools.values()]
     status = next((s for s in ("failed", "out of time", "passed") if s in states), "not run")
@@ -55,7 +56,7 @@ def sanitizer(part: Part) -> dict[str, Any]:
 
 def one_tool(part: Part, path: str, tool: str, tests: Sequence[str], seconds: float) -> dict[str, Any]:
     end = time.monotonic() + seconds
-    command = [path, "--tool", tool, "--target-processes", "all", "--error-exitcode", "9"]
+    command = [path, "--tool", tool, "--target-processes", "all", "--launch-timeout", "60", "--error-exitcode", "9"]
     if tool == "memcheck":  # weft itself looks at what calls of the runtime give; some tests let them fail
         command += ["--report-api-errors", "no"]
     log = part.results.log(tool)
