@@ -17,7 +17,7 @@ import emulate_cuda
 from gpu.part import NotPossible, Part, jobs
 
 PLUGIN = Path(__file__).resolve().parent / "plugin"
-MOST_FAILURES = 50
+MOST_FAILURES = 100  # a build that is wrong everywhere need not fail four thousand times
 # What matters most last: a test that failed and then took its process with it counts as the latter.
 ORDER = ("skipped", "xfailed", "passed", "failed", "error", "crashed", "device lost", "hanging")
 GOOD = ("skipped", "xfailed", "passed")
@@ -63,6 +63,8 @@ def suite(part: Part) -> dict[str, Any]:
     bad = sum(found["counts"].get(outcome, 0) for outcome in ORDER if outcome not in GOOD)
     status = "out of time" if done.status is None else "passed" if done.status == 0 and not bad else "failed"
     reason = in_words(found)
+    if any("stopping after" in line for line in done.tail):
+        reason += f"; stopped after {MOST_FAILURES} failures"
     if done.status not in (0, 1, None):
         reason += f"; pytest: {done.how()}: {done.last()}"
     return {"status": status, "reason": reason, **found}
