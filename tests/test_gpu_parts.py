@@ -247,6 +247,11 @@ def test_a_compile_error_is_shown_and_kept(
     assert "\ny.cu(3): error: no such thing\n" in capsys.readouterr().out
 
 
+def test_an_error_of_cmake_is_told_whole(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands(monkeypatch, "print('CMake Error in CMakeLists.txt:\\n  no such\\n  dialect\\n\\nlast words'); exit(1)")
+    assert run("--only", "build")[1]["parts"]["build"]["reason"] == "CMake Error in CMakeLists.txt: no such dialect"
+
+
 def test_a_build_that_takes_too_long(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     commands(monkeypatch, "import time; print('[7/90] x.o', flush=True); time.sleep(600)")
     part = run("--only", "build", "--budget", "5")[1]["parts"]["build"]

@@ -22,9 +22,11 @@ class Output:
         self.errors: list[str] = []
         self.progress = ""
         self._shown = 0.0
+        self._inside = False  # what CMake has to say of an error follows indented
 
     def __call__(self, line: str) -> bool:
-        if instrumented.is_error(line):
+        self._inside = line.startswith("CMake Error") or (self._inside and line.startswith("  "))
+        if self._inside or instrumented.is_error(line):
             self.errors.append(line)
             return len(self.errors) <= 60
         if PROGRESS.match(line):
@@ -33,6 +35,14 @@ class Output:
                 self._shown = time.monotonic()
                 return True
         return False
+
+    def first(self) -> str:
+        """The first error in one line; empty where none was recognized."""
+        found = [line for line in self.errors if not line.startswith("FAILED")] or self.errors
+        if found and found[0].startswith("CMake Error"):
+            following = [line.strip() for line in found[1:4] if line.startswith("  ")]
+            return " ".join([found[0], *following])
+        return found[0] if found else ""
 
 
 def options(part: Part) -> list[str]:
@@ -63,7 +73,7 @@ def build(part: Part) -> dict[str, Any]:
             return {"status": "out of time", "reason": f"at {output.progress or 'the configuration'}; "
                     "another run of this part goes on from there"}  # fmt: skip
         if done.status != 0:
-            text = next((line for line in output.errors if "error" in line.lower()), done.last())
+            text = output.first() or done.last()
             return {"status": "failed", "reason": text, "errors": output.errors[-60:] or done.tail[-20:]}
     instrumented.install(instrumented.module(folder))
     return {"status": "passed", "reason": f"{folder / 'python'}"}
