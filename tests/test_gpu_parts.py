@@ -240,9 +240,10 @@ def test_a_compile_error_is_shown_and_kept(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands(monkeypatch, "print('[1/2] x.o\\nFAILED: y.o\\ny.cu(3): error: no such thing\\n[2/2] z.o'); exit(1)")
-    status, found = run("--only", "build")
+    status, found = run("--only", "build", "--only", "suite")
     part = found["parts"]["build"]
     assert (status, part["status"], part["reason"]) == (1, "failed", "y.cu(3): error: no such thing")
+    assert "the part build has to run first" in found["parts"]["suite"]["reason"]  # not with the module of before
     assert part["errors"] == ["FAILED: y.o", "y.cu(3): error: no such thing"]
     assert "\ny.cu(3): error: no such thing\n" in capsys.readouterr().out
 

@@ -44,12 +44,7 @@ def benchmark(part: Part) -> dict[str, Any]:
     known = part.run([sys.executable, "-m", "bench", "--help"], seconds=120, environment=part.environment())
     if any("--budget" in line for line in known.tail):
         command += ["--budget", str(int(max(part.left() - CLOSING, 1)))]
-    done = part.run(
-        command,
-        environment={**part.environment(), "TORCHINDUCTOR_CACHE_DIR": str(part.scratch / "inductor")},
-        shown=lambda line: True,
-        tick=lambda: take(part, file),
-    )
+    done = part.run(command, environment=part.environment(), shown=lambda line: True, tick=lambda: take(part, file))
     measured = take(part, file)
     rows = measured.get("rows", [])
     failed, left_out = [row for row in rows if row.get("error")], measured.get("left_out", 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from typing import Any
 
@@ -67,6 +68,7 @@ def build(part: Part) -> dict[str, Any]:
         configure = instrumented.configure_command(folder, *options(part))
     except (ImportError, FileNotFoundError) as error:
         raise NotPossible(f"{error}") from error
+    shutil.rmtree(folder / "python", ignore_errors=True)  # so that no part takes a module of other sources
     for command in (lambda: configure, lambda: instrumented.build_command(folder)):
         done = part.run(command(), shown=output, tick=report)
         if done.status is None:

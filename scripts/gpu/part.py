@@ -40,7 +40,10 @@ class Part:
         self.name, self.settings, self.results = name, settings, results
         self._end = time.monotonic() + seconds
         self.found: dict[str, Any] = {"status": "running"}
-        self.scratch = Path(tempfile.mkdtemp(prefix=f"weft-{name}-"))  # not on the results' disk, which may be full
+        try:  # not on the results' disk, which may be full
+            self.scratch = Path(tempfile.mkdtemp(prefix=f"weft-{name}-"))
+        except OSError:
+            self.scratch = Path(tempfile.mkdtemp(prefix=f"weft-{name}-", dir=results.folder))
 
     def left(self) -> float:
         """Seconds for the next child."""

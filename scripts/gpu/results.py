@@ -39,10 +39,10 @@ class Results:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace(self.path, content)
         except OSError as error:
-            other = Path(tempfile.mkdtemp(prefix="weft-test-gpu-"))
-            say(f"{self.path} cannot be written ({error}): the results go to {other}")
-            self.folder = other
             with contextlib.suppress(OSError):  # no place at all: what is printed has to do
+                other = Path(tempfile.mkdtemp(prefix="weft-test-gpu-"))
+                say(f"{self.path} cannot be written ({error}): the results go to {other}")
+                self.folder = other
                 replace(self.path, content)
 
     def log(self, name: str) -> Path:
