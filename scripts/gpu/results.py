@@ -53,15 +53,15 @@ class Results:
         return path
 
     def add_rows(self, measured: dict[str, Any], quick: bool) -> None:
-        """What `python -m bench --json` wrote. Rows of the same commit that it does not have stay."""
+        """What `python -m bench --json` wrote. Rows of the same commit that it does not have stay behind its own."""
         before, now = self.data["machine"], measured["machine"]
         same = before.get("commit") == now.get("commit") and bool(before.get("quick")) == quick
-        rows = {key(row): row for row in self.data["rows"]} if same else {}
-        rows.update((key(row), row) for row in measured["rows"])
+        new = {key(row) for row in measured["rows"]}
+        kept = [row for row in self.data["rows"] if same and key(row) not in new]
         self.data["machine"] = {**before, **now, "quick": quick}
         self.data["machine"]["versions"] = {**before.get("versions", {}), **now.get("versions", {})}
         others = {name: value for name, value in measured.items() if name != "machine"}
-        self.data.update({**others, "rows": list(rows.values())})
+        self.data.update({**others, "rows": [*measured["rows"], *kept]})
 
 
 def key(row: dict[str, Any]) -> Sequence[Any]:
