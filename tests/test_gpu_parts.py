@@ -33,6 +33,7 @@ sys.path.remove(str(SCRIPTS))  # its files have the names of packages
 
 PYTHON = sys.executable
 FOUND = 'print(\'{"cuda": {"driver": 13000}, "emulated": false, "device": {"name": "Fake 1"}}\')'
+TORCH = 'print(\'{"version": "2", "available": true}\')'
 Run = Callable[..., tuple[int, dict[str, Any]]]
 
 
@@ -43,7 +44,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "build" / "python" / "weft" / "kernels.so").touch()
     monkeypatch.setattr(part_module, "PROBE", FOUND)
     monkeypatch.setattr(sanitizer, "PROBE", FOUND)
-    monkeypatch.setattr(benchmark, "TORCH", "print('{\"available\": true}')")
+    monkeypatch.setattr(benchmark, "TORCH", TORCH)
     monkeypatch.setattr(child, "ROOT", tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(child, "TICK", 0.2)
@@ -425,6 +426,21 @@ def test_benchmarks_that_do_not_end_well(run: Run, tmp_path: Path, end: str, sta
     assert found["parts"]["bench"]["status"] == status
     assert found["parts"]["bench"]["reason"].startswith(reason)
     assert len(found["rows"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("probe", "words"),
+    [
+        ("raise ImportError('libcudart is missing')", "PyTorch cannot be imported: weft's rows alone"),
+        (TORCH.replace("true", "false"), "PyTorch 2 has no device: weft's rows alone"),
+    ],
+)
+def test_a_pytorch_without_a_device(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probe: str, words: str
+) -> None:
+    fake_bench(tmp_path)
+    monkeypatch.setattr(benchmark, "TORCH", probe)
+    assert run("--only", "bench")[1]["parts"]["bench"]["reason"] == f"1 rows; {words}"
 
 
 def test_the_tables_read_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -26,8 +27,11 @@ def torch_words(part: Part) -> str:
     if importlib.util.find_spec("torch") is None:
         return "PyTorch is not installed: weft's rows alone"
     text = machine.printed([sys.executable, "-c", TORCH], min(90.0, part.left()))
-    part.report(torch=text or "its import fails")
-    return "" if '"available": true' in text else f"PyTorch has no device: weft's rows alone ({text or 'no answer'})"
+    if not text.startswith("{"):
+        return "PyTorch cannot be imported: weft's rows alone"
+    about = json.loads(text)
+    part.report(torch=about)
+    return "" if about["available"] else f"PyTorch {about['version']} has no device: weft's rows alone"
 
 
 def benchmark(part: Part) -> dict[str, Any]:
