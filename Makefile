@@ -25,7 +25,7 @@ help:
 	@echo "make emulated  the test suite on the CUDA backend, emulated on the CPU: no GPU is needed"
 	@echo "make emulated-checked  the same, each access of a kernel checked, and under the sanitizers"
 	@echo "make cuda-build  the CUDA backend with nvcc: no warning, no spilled register; no GPU is needed"
-	@echo "make test-gpu  on a machine with a GPU: suite, compute-sanitizer, benchmarks (PYTHON=one with PyTorch)"
+	@echo "make test-gpu  on a machine with a GPU: suite, benchmarks, compute-sanitizer (PYTHON=one with PyTorch, ARGS='--only suite')"
 	@echo "make coverage  which lines of the CPU's kernels the test suite never reaches"
 	@echo "make lint      formatting, ruff, mypy, the stub of weft.kernels"
 	@echo "make format    put C++ and Python into the house's format"
@@ -78,7 +78,7 @@ emulated-checked: $(VENV)/.test
 cuda-build: $(VENV)/.test
 	$(BIN)/python scripts/check_cuda_build.py $(ARGS)
 
-# With what is installed: such machines often have no network.
+# With what is installed: such machines often have no network. Results: runs/gpu.
 test-gpu:
 	$(PYTHON) scripts/test_gpu.py $(ARGS)
 

@@ -26,14 +26,17 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout, with a + where files were changed since."""
+    """The commit of the checkout, with a + where files were changed since; WEFT_COMMIT's where there is no .git."""
+    given = os.environ.get("WEFT_COMMIT", "unknown")
+    if not (ROOT / ".git").exists():  # git would look in the folders above
+        return given
     try:
         name = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=10"],
             cwd=ROOT, check=True, capture_output=True, text=True,
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return given
     return name
 
 

@@ -7,12 +7,14 @@
     python examples/train_lenet.py --resume              # go on from the checkpoint in --output
 
 Writes to the output folder: checkpoint.safetensors (to resume), model.safetensors (weights for examples/predict.py),
-log.csv, result.json, and pictures: curves.png, filters.png, features.png, mistakes.png.
+log.csv, result.json, and pictures: curves.png, filters.png, features.png, mistakes.png. Without safetensors the first
+two are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
 import time
@@ -104,7 +106,15 @@ def print_confusion(counts: np.ndarray, names: list[str]) -> None:
         print(f"{name:>{width}}" + "".join(f"{n:>{width}}" if n else f"{'.':>{width}}" for n in row))
 
 
-def make_trainer(arguments: argparse.Namespace, model: nn.Module, batches: int) -> Trainer:
+def can_save() -> bool:
+    """Whether weights can be written; where not, a line says so."""
+    if importlib.util.find_spec("safetensors"):
+        return True
+    print("safetensors is not installed: no checkpoint and no weights are written (pip install safetensors)")
+    return False
+
+
+def make_trainer(arguments: argparse.Namespace, model: nn.Module, batches: int, save: bool) -> Trainer:
     optimizer = OPTIMIZERS[arguments.optimizer](list(model.parameters()), arguments.lr)
     scheduler = weft.optim.lr_scheduler.OneCycleLR(
         optimizer, arguments.lr, total_steps=arguments.epochs * batches, cycle_momentum=False
@@ -120,7 +130,7 @@ def make_trainer(arguments: argparse.Namespace, model: nn.Module, batches: int) 
             ProgressBar(),
             PrintEpochs(),
             CSVLogger(arguments.output / "log.csv"),
-            Checkpoint(arguments.output / "checkpoint.safetensors"),
+            *([Checkpoint(arguments.output / "checkpoint.safetensors")] if save else []),
         ],
     )
 
@@ -147,7 +157,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         train_set, arguments.batch_size, shuffle=True, seed=arguments.seed, transform=transform, device=arguments.device
     )
     test_loader = DataLoader(test_set, 1000, device=arguments.device)
-    trainer = make_trainer(arguments, model, len(loader))
+    save = can_save()
+    trainer = make_trainer(arguments, model, len(loader), save)
     if arguments.resume:
         trainer.resume(arguments.output / "checkpoint.safetensors")
         print(f"resumed after epoch {trainer.epoch}")
@@ -171,7 +182,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "mean": float(test_set.mean[0]),
         "std": float(test_set.std[0]),
     }
-    weft.save(model.state_dict(), arguments.output / "model.safetensors", {"lenet": json.dumps(about_model)})
+    if save:
+        weft.save(model.state_dict(), arguments.output / "model.safetensors", {"lenet": json.dumps(about_model)})
     result = {
         "dataset": name,
         "variant": arguments.variant,

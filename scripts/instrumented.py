@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,32 +34,61 @@ def sanitizer_environment() -> dict[str, str]:
     }
 
 
-def configure(folder: Path, *options: str, source: Path = ROOT) -> str:
-    """Configures a build of `source` in `folder`; returns where cmake is."""
+def _tool(name: str) -> str | None:
+    """Where a program is: beside this Python, else by PATH."""
+    return shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+
+
+def configure_command(folder: Path, *options: str, source: Path = ROOT) -> list[str]:
+    """The command that configures a build of `source` in `folder`. ImportError without pybind11, FileNotFoundError
+    without CMake."""
     import pybind11
 
-    places = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    cmake, ninja = shutil.which("cmake", path=places), shutil.which("ninja", path=places)
-    assert cmake, "cmake is missing"
+    cmake, ninja = _tool("cmake"), _tool("ninja")
+    if cmake is None:
+        raise FileNotFoundError("cmake is not installed")
     # Ninja keeps all cores busy, make waits at the end of each library; but a folder keeps what it began with.
     if ninja and not (folder / "Makefile").exists():
         options = ("-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}", *options)
-    subprocess.run(
-        [cmake, "-S", str(source), "-B", str(folder), *options,
-         f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    return cmake
+    return [cmake, "-S", str(source), "-B", str(folder), *options,
+            f"-DPython_EXECUTABLE={sys.executable}", f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]  # fmt: skip
+
+
+def configure(folder: Path, *options: str, source: Path = ROOT) -> str:
+    """Configures a build of `source` in `folder`; returns where cmake is."""
+    command = configure_command(folder, *options, source=source)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return command[0]
+
+
+def build_command(folder: Path) -> list[str]:
+    """Builds what is configured, on all processors; goes on after an error, so that one run shows all of them."""
+    cmake = _tool("cmake")
+    assert cmake is not None
+    keep_going = ["-k", "0"] if (folder / "build.ninja").exists() else ["-k"]
+    return [cmake, "--build", str(folder), "--parallel", str(os.cpu_count()), "--", *keep_going]
+
+
+def is_error(line: str) -> bool:
+    """Whether a line of a build's output says what went wrong."""
+    return re.search(r"\b(error|fatal)\b|^FAILED|undefined reference|CMake Error", line, re.IGNORECASE) is not None
+
+
+def module(folder: Path) -> Path:
+    """What a build in `folder` makes."""
+    return folder / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
 def build(name: str, *options: str) -> Path:
     """Configures and builds in build/<name>, with all instruction sets unless the options say otherwise; returns the
     module."""
     folder = ROOT / "build" / name
-    cmake = configure(folder, "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
-    subprocess.run([cmake, "--build", str(folder), "--parallel", str(os.cpu_count())], check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
-    return folder / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+    configure(folder, "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
+    done = subprocess.run(build_command(folder), stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:  # ninja prints the compiler's errors on its standard output
+        print("\n".join(line for line in done.stdout.splitlines() if is_error(line))[-8000:])
+        sys.exit(f"the build of {folder} failed")
+    return module(folder)
 
 
 def install(module: Path) -> Path:

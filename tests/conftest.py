@@ -32,7 +32,14 @@ hypothesis.settings.load_profile("weft")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cpu: concerns the CPU's implementation; left out on other devices")
     config.addinivalue_line("markers", "emulated: needs circumstances that only the emulator makes; left out on a GPU")
+    config.addinivalue_line("markers", "needs(package, ...): skipped, with a reason that names it, without a package")
     K.set_default_device(DEVICE)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for package in marker.args:
+            pytest.importorskip(package)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

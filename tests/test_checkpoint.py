@@ -20,6 +20,8 @@ from weft.optim import lr_scheduler
 from weft.train import Checkpoint, CSVLogger, EarlyStopping, ProgressBar, Trainer, accuracy, save_checkpoint
 from weft.train.checkpoint import model_state, read_checkpoint
 
+pytestmark = pytest.mark.needs("safetensors")
+
 IMAGES = np.random.default_rng(1).integers(0, 256, (45, 1, 6, 6)).astype(np.uint8)
 LABELS = IMAGES[:, 0, 0, 0].astype(np.int64) % 3
 EPOCHS, BATCHES = 5, 4

@@ -126,7 +126,7 @@ def test_files_that_do_not_fit(tmp_path: Path, small: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["MNIST", "FashionMNIST", "CIFAR10"])
 def test_what_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    import pooch
+    pooch = pytest.importorskip("pooch")
 
     def unreachable(url: str, **options: Any) -> None:
         raise ConnectionError("no route")
@@ -147,7 +147,7 @@ def test_what_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kin
 
 
 def test_without_download_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pooch
+    pooch = pytest.importorskip("pooch")
 
     monkeypatch.setattr(pooch, "retrieve", lambda *a, **k: pytest.fail("tried to download"))
     with pytest.raises(data.DatasetNotFoundError, match=r"MNIST is not in .*\.\nGet these files"):
@@ -155,7 +155,7 @@ def test_without_download_nothing_is_tried(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_second_mirror_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
-    import pooch
+    pooch = pytest.importorskip("pooch")
 
     asked = []
 

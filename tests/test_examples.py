@@ -53,7 +53,7 @@ def test_tc_problem(seed: str) -> None:
 
 # --- LeNet ---
 
-pytest.importorskip("sklearn")
+lenet = pytest.mark.needs("sklearn", "safetensors")
 DIGITS = ["--dataset", "digits", "--epochs", "8", "--no-pictures"]
 
 
@@ -70,6 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.needs("PIL", "sklearn", "safetensors")
 def test_pictures(trained: Path) -> None:
     from PIL import Image
 
@@ -80,6 +81,7 @@ def test_pictures(trained: Path) -> None:
         assert pixels.std() > 5, f"{name}.png is blank"
 
 
+@lenet
 def test_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     files = []
     for threads in ("1", "2"):
@@ -90,6 +92,7 @@ def test_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     assert files[0] == files[1]
 
 
+@lenet
 def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("train_lenet", *DIGITS, "--output", str(tmp_path))
     whole = (tmp_path / "log.csv").read_text().splitlines()
@@ -98,16 +101,18 @@ def test_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (tmp_path / "log.csv").read_text().splitlines() == whole
 
 
+@lenet
 @pytest.mark.parametrize("extra", [["--variant", "1998"], ["--augment"], ["--optimizer", "adam"]], ids=str)
 def test_other_ways(tmp_path: Path, extra: list[str]) -> None:
     result = run("train_lenet", *DIGITS, "--output", str(tmp_path), *extra)
     assert result["test_accuracy"] > 0.8
 
 
+@lenet
 def test_digits_where_mnist_cannot_be_had(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import pooch
+    pooch = pytest.importorskip("pooch")
 
     def unreachable(*arguments: Any, **options: Any) -> None:
         raise ConnectionError("no route")
@@ -142,6 +147,7 @@ def picture(digit: np.ndarray, style: str) -> Any:
     return page
 
 
+@pytest.mark.needs("PIL", "sklearn", "safetensors")
 @pytest.mark.parametrize("style", ["light on dark", "dark on light", "transparent", "page"])
 def test_predict(trained: Path, tmp_path: Path, style: str) -> None:
     test_set = weft.data.Digits(train=False, size=28)
@@ -156,6 +162,7 @@ def test_predict(trained: Path, tmp_path: Path, style: str) -> None:
     assert right >= 18
 
 
+@pytest.mark.needs("PIL", "sklearn", "safetensors")
 def test_predict_errors(trained: Path, tmp_path: Path) -> None:
     from PIL import Image
 

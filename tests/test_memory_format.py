@@ -490,6 +490,7 @@ def test_capture_tells_the_orders_apart() -> None:
     assert len(double.report()) == 2
 
 
+@pytest.mark.needs("safetensors")
 def test_state_goes_from_one_order_to_the_other(tmp_path: Any) -> None:
     a, b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3).to(memory_format=LAST)
     b.load_state_dict(a.state_dict())

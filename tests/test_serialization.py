@@ -30,6 +30,7 @@ def handmade(path: Path, dtype: str) -> Path:
     return path
 
 
+@pytest.mark.needs("safetensors")
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8", "bool"])
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (3, 0, 2), (2, 3, 5)])
 def test_round_trip(dtype: str, shape: tuple[int, ...], rng: np.random.Generator, tmp_path: Path) -> None:
@@ -42,12 +43,14 @@ def test_round_trip(dtype: str, shape: tuple[int, ...], rng: np.random.Generator
         assert (array.dtype, array.shape, array.tobytes()) == (values.dtype, shape, values.tobytes())
 
 
+@pytest.mark.needs("safetensors")
 def test_every_bit_survives(tmp_path: Path) -> None:
     bits = np.array([0x7FC00001, 0xFF800000, 0x80000000, 1], np.uint32)
     weft.save({"x": bits.view(np.float32)}, tmp_path / "x")
     assert weft.load(tmp_path / "x")["x"].numpy().view(np.uint32).tolist() == bits.tolist()
 
 
+@pytest.mark.needs("safetensors")
 def test_views_and_metadata(tmp_path: Path) -> None:
     x = weft.arange(12).reshape(3, 4)
     weft.save({"t": x.T, "row": x[1]}, str(tmp_path / "x"), {"note": "größer"})
@@ -57,6 +60,7 @@ def test_views_and_metadata(tmp_path: Path) -> None:
     assert tensors["row"].tolist() == [4, 5, 6, 7]
 
 
+@pytest.mark.needs("safetensors")
 def test_other_programs_read_it(tmp_path: Path) -> None:
     torch_reader = pytest.importorskip("safetensors.torch")
     model = nn.Linear(3, 2)
@@ -69,6 +73,7 @@ def test_other_programs_read_it(tmp_path: Path) -> None:
     assert other.bias.tolist() == model.bias.tolist()
 
 
+@pytest.mark.needs("safetensors")
 def test_files_that_are_not_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     weft.save({"x": np.arange(100.0)}, path)
@@ -85,6 +90,7 @@ def test_files_that_are_not_whole(tmp_path: Path) -> None:
         weft.load(tmp_path / "none")
 
 
+@pytest.mark.needs("safetensors")
 def test_dtypes_that_weft_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="x has dtype F16, which weft does not have"):
         weft.load(handmade(tmp_path / "F16", "F16"))
@@ -94,6 +100,7 @@ def test_dtypes_that_weft_does_not_have(tmp_path: Path) -> None:
     assert not (tmp_path / "y").exists()
 
 
+@pytest.mark.needs("safetensors")
 @pytest.mark.parametrize("where", ["fsync", "replace"])
 def test_a_full_disk_keeps_the_old_file(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.safetensors"
@@ -123,6 +130,7 @@ def test_the_file_has_the_usual_permissions(tmp_path: Path) -> None:
     assert modes[0] == modes[1]
 
 
+@pytest.mark.needs("safetensors")
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         weft.save({"x": np.zeros(3)}, tmp_path / "none" / "x")

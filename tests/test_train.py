@@ -259,6 +259,7 @@ def test_csv_log(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 2
 
 
+@pytest.mark.needs("tqdm")
 def test_progress_bar(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     trainer(callbacks=[ProgressBar()]).fit(loader(), epochs=2)
     assert capfd.readouterr() == ("", "")

@@ -85,6 +85,7 @@ def test_lenet_has_the_same_bits(threads: int) -> None:
     assert trained(True, threads) == trained(False, 1)
 
 
+@pytest.mark.needs("safetensors")
 def test_resuming_gives_the_same_bits(tmp_path: Path) -> None:
     whole = trainer(True)
     whole.fit(loader(), epochs=4)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._optional import require
 from weft.tensor import Tensor
 
 
@@ -22,10 +23,9 @@ def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Map
 
     The file is written beside `path` under a temporary name, flushed to the disk and renamed: whatever happens, `path`
     holds the old content or the new one. OSError (a full disk) leaves the old file and no temporary one. TypeError for
-    a dtype that weft does not have.
+    a dtype that weft does not have. ImportError without safetensors.
     """
-    from safetensors.numpy import save as to_bytes
-
+    to_bytes = require("safetensors.numpy", "save").save
     arrays, halves = {}, []
     for name, value in tensors.items():
         array = value.array if isinstance(value, Tensor) else value
@@ -83,20 +83,20 @@ def write_atomically(path: Path, content: bytes) -> None:
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The named tensors of a safetensors file.
 
-    ValueError for a file that is no whole safetensors file, or for tensors of a dtype that weft does not have.
+    ValueError for a file that is no whole safetensors file, or for tensors of a dtype that weft does not have;
+    ImportError without safetensors.
     """
     return read(path)[0]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The named tensors and the metadata; errors as for `load`."""
-    from safetensors import SafetensorError, safe_open
-
+    safetensors = require("safetensors", "load")
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
+        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
             tensors = {name: _tensor(file, name, path) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
-    except SafetensorError as error:
+    except safetensors.SafetensorError as error:
         size = Path(path).stat().st_size
         raise ValueError(
             f"load: {os.fspath(path)} ({size} bytes) is no whole safetensors file; it may be truncated: {error}"

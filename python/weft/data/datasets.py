@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from weft._optional import require
 from weft.data.dataset import Dataset
 from weft.data.sources import DatasetNotFoundError, Source, data_root, find, read_idx
 from weft.serialization import write_atomically
@@ -173,10 +174,7 @@ class Digits(Dataset):
     """
 
     def __init__(self, train: bool = True, size: int = 8) -> None:
-        try:
-            from sklearn.datasets import load_digits
-        except ImportError as error:
-            raise ImportError("Digits: needs scikit-learn: pip install scikit-learn") from error
+        load_digits = require("sklearn.datasets", "Digits", "scikit-learn").load_digits
         if size < 8:
             raise ValueError(f"Digits: size must be 8 at least, got {size}")
         bunch = load_digits()

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from weft._optional import require
+
 TIMEOUT = 10  # seconds without an answer
 
 
@@ -36,22 +38,29 @@ def data_root(root: str | os.PathLike[str] | None) -> Path:
         return Path(root)
     if os.environ.get("WEFT_DATA_DIR"):
         return Path(os.environ["WEFT_DATA_DIR"])
-    import pooch
-
+    try:
+        import pooch
+    except ImportError:  # only downloads need it; the folder is the one that it names on Linux
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weft"
     return Path(pooch.os_cache("weft"))
 
 
 def find(folder: Path, sources: Sequence[Source], what: str, download: bool) -> list[Path]:
     """The paths of all files, each as named or unpacked (without .gz); missing ones are downloaded.
 
-    DatasetNotFoundError where one is missing and cannot be had. Nothing half-downloaded stays.
+    DatasetNotFoundError where one is missing and cannot be had; ImportError where pooch would be needed for it and is
+    not installed. Nothing half-downloaded stays.
     """
     missing = [s for s in sources if _present(folder, s) is None]
-    errors = []
+    errors: list[str] = []
     for source in missing if download else ():
-        error = _fetch(folder, source)
-        if error is not None:
-            errors.append(error)
+        try:
+            pooch = require("pooch", f"{what}: the download")
+        except ImportError as error:
+            raise ImportError(f"{error}\n{_help(folder, missing, what, [])}") from error
+        reason = _fetch(pooch, folder, source)
+        if reason is not None:
+            errors.append(reason)
             break  # without a network the others would only wait as long again
     missing = [s for s in sources if _present(folder, s) is None]
     if missing:
@@ -66,10 +75,8 @@ def _present(folder: Path, source: Source) -> Path | None:
     return None
 
 
-def _fetch(folder: Path, source: Source) -> str | None:
+def _fetch(pooch: Any, folder: Path, source: Source) -> str | None:
     """Downloads one file; what went wrong, or None."""
-    import pooch
-
     folder.mkdir(parents=True, exist_ok=True)
     for url in source.urls:
         try:

@@ -46,7 +46,7 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """A bar for each epoch on standard error by tqdm; nothing where that is no terminal."""
+    """A bar for each epoch on standard error by tqdm; nothing where that is no terminal or tqdm is not installed."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -54,8 +54,10 @@ class ProgressBar(Callback):
     def on_epoch_begin(self, trainer: Trainer) -> None:
         if not sys.stderr.isatty():
             return
-        from tqdm import tqdm
-
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return
         total = len(trainer.train_loader) if hasattr(trainer.train_loader, "__len__") else None
         title = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
         self._bar = tqdm(total=total, desc=title, unit="batch", leave=False, dynamic_ncols=True)
