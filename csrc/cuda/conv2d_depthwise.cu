@@ -324,8 +324,7 @@ void set_threads(Args& a, const Conv2dParams& p, std::int64_t rows, std::int64_t
 
 void launch_strips(Stream& stream, const Conv2dParams& p, const Args& a, std::int64_t stride, bool four) {
   choose(p, stride, four, [&]<int Size, int Stride, int V, bool Last>() {
-    launch(strip_kernel<Size, Stride, V, Last>, dim3(grid_for(stream, a.threads, block)), dim3(block), 0,
-           handle(stream), a);
+    launch_over<block>(stream, strip_kernel<Size, Stride, V, Last>, a.threads, a);
   });
 }
 
@@ -383,9 +382,7 @@ bool conv2d_depthwise_backward_input(Stream& stream, const Conv2dBackwardInputAr
   set_threads(a, p, (p.H - 1 + p.pad_top) / 2 - p.pad_top / 2 + 1,
               (p.W - 1 + p.pad_left) / 2 - p.pad_left / 2 + 1, four);
   choose(p, 2, four, [&]<int Size, int Stride, int V, bool Last>() {
-    if constexpr (Stride == 2)
-      launch(spread_kernel<Size, V, Last>, dim3(grid_for(stream, a.threads, block)), dim3(block), 0,
-             handle(stream), a);
+    if constexpr (Stride == 2) launch_over<block>(stream, spread_kernel<Size, V, Last>, a.threads, a);
   });
   return true;
 }
@@ -426,9 +423,9 @@ bool conv2d_depthwise_backward_weight(Stream& stream, const Conv2dBackwardWeight
   const dim3 grid(static_cast<unsigned>(columns * a.pieces));
   choose(p, p.stride_h, four, [&]<int Size, int Stride, int V, bool Last>() {
     if constexpr (Last)
-      launch(columns_weight_kernel<Size, Stride, V>, grid, dim3(block), 0, handle(stream), a);
+      launch_grid<block>(stream, columns_weight_kernel<Size, Stride, V>, grid, a);
     else
-      launch(rows_weight_kernel<Size, Stride>, grid, dim3(block), 0, handle(stream), a);
+      launch_grid<block>(stream, rows_weight_kernel<Size, Stride>, grid, a);
   });
   if (a.pieces > 1) sum_splits(stream, {dw, a.partial, nullptr, count, a.pieces, 1, 1, false});
   return true;

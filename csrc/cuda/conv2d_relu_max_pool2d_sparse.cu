@@ -338,9 +338,9 @@ Conv2dReluMaxPool2dBackwardArgs run(Stream& stream, const Conv2dReluMaxPool2dBac
          static_cast<float*>(mine.dx), parts.data<float>(), static_cast<const float*>(args.dout), args.winner,
          static_cast<const float*>(args.x), static_cast<const float*>(args.weight));
   if (a.weight_blocks)
-    launch(parts_kernel, dim3(static_cast<unsigned>(ceil_div(elements, warp_size))), dim3(block), 0,
-           handle(stream), static_cast<float*>(mine.dw), static_cast<float*>(mine.db), parts.data<float>(),
-           a.parts, a.taps, elements);
+    launch_grid<block>(stream, parts_kernel, static_cast<unsigned>(ceil_div(elements, warp_size)),
+                       static_cast<float*>(mine.dw), static_cast<float*>(mine.db), parts.data<float>(),
+                       a.parts, a.taps, elements);
   return rest;
 }
 

@@ -200,9 +200,9 @@ void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(forward_kernel<T>, dim3(grid_for(stream, p.N * p.K * p.P * p.Q, block)), dim3(block), 0,
-           handle(stream), p, static_cast<T*>(a.out), static_cast<const T*>(a.x),
-           static_cast<const T*>(a.weight), static_cast<const T*>(a.bias), a.activation == Activation::relu);
+    launch_over<block>(stream, forward_kernel<T>, p.N * p.K * p.P * p.Q, p, static_cast<T*>(a.out),
+                       static_cast<const T*>(a.x), static_cast<const T*>(a.weight),
+                       static_cast<const T*>(a.bias), a.activation == Activation::relu);
   });
 }
 
@@ -210,9 +210,8 @@ void conv2d_simple_backward_input(Stream& stream, const Conv2dBackwardInputArgs&
   const Conv2dParams& p = a.p;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(backward_input_kernel<T>, dim3(grid_for(stream, p.N * p.C * p.H * p.W, block)), dim3(block), 0,
-           handle(stream), p, static_cast<T*>(a.dx), static_cast<const T*>(a.dout),
-           static_cast<const T*>(a.weight));
+    launch_over<block>(stream, backward_input_kernel<T>, p.N * p.C * p.H * p.W, p, static_cast<T*>(a.dx),
+                       static_cast<const T*>(a.dout), static_cast<const T*>(a.weight));
   });
 }
 
@@ -224,9 +223,9 @@ void conv2d_simple_backward_weight(Stream& stream, const Conv2dBackwardWeightArg
     using T = typename decltype(type)::type;
     // Warps where there are too few elements to fill the device with threads, and sums worth sharing.
     const bool warps = count < 1 << 14 && p.N * p.P * p.Q > 2 * warp_size;
-    launch(warps ? backward_weight_kernel<T, warp_size> : backward_weight_kernel<T, 1>,
-           dim3(grid_for(stream, warps ? count * warp_size : count, block)), dim3(block), 0, handle(stream),
-           p, count, static_cast<T*>(a.dw), static_cast<const T*>(a.dout), static_cast<const T*>(a.x));
+    launch_over<block>(stream, warps ? backward_weight_kernel<T, warp_size> : backward_weight_kernel<T, 1>,
+                       warps ? count * warp_size : count, p, count, static_cast<T*>(a.dw),
+                       static_cast<const T*>(a.dout), static_cast<const T*>(a.x));
   });
 }
 
@@ -241,13 +240,13 @@ void conv2d_bias_gradient(Stream& stream, const Conv2dBackwardWeightArgs& a) {
     using T = typename decltype(type)::type;
     const auto* dout = static_cast<const T*>(a.dout);
     if (b.channels_last)
-      launch(bias_columns_kernel<T>, dim3(grid_of(ceil_div(b.channels, wide) * b.pieces)), dim3(block), 0,
-             handle(stream), b, partial.data<double>(), dout);
+      launch_grid<block>(stream, bias_columns_kernel<T>, grid_of(ceil_div(b.channels, wide) * b.pieces), b,
+                         partial.data<double>(), dout);
     else
-      launch(bias_rows_kernel<T>, dim3(grid_of(b.channels * b.pieces)), dim3(block), 0, handle(stream), b,
-             partial.data<double>(), dout);
-    launch(bias_sum_kernel<T>, dim3(grid_for(stream, b.channels, block)), dim3(block), 0, handle(stream), b,
-           static_cast<T*>(a.db), partial.data<const double>());
+      launch_grid<block>(stream, bias_rows_kernel<T>, grid_of(b.channels * b.pieces), b,
+                         partial.data<double>(), dout);
+    launch_over<block>(stream, bias_sum_kernel<T>, b.channels, b, static_cast<T*>(a.db),
+                       partial.data<const double>());
   });
 }
 

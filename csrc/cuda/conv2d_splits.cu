@@ -57,9 +57,9 @@ __global__ void __launch_bounds__(block) many_kernel(SumOfSplits a) {
 
 void sum_splits(Stream& stream, const SumOfSplits& a) {
   if (a.splits < 2 * rows)
-    launch(few_kernel, dim3(grid_for(stream, a.count, block)), dim3(block), 0, handle(stream), a);
+    launch_over<block>(stream, few_kernel, a.count, a);
   else
-    launch(many_kernel, dim3(grid_for(stream, a.count, columns)), dim3(block), 0, handle(stream), a);
+    launch_grid<block>(stream, many_kernel, grid_for(stream, a.count, columns), a);
 }
 
 }  // namespace weft::cuda

@@ -23,8 +23,7 @@ __global__ void __launch_bounds__(block) sum_parts_kernel(P p, const typename P:
 
 template <class In, class Out>
 void sum_parts(Stream& stream, const Product<In, Out>& p, const Wide<In>* sums, int parts) {
-  launch(sum_parts_kernel<Product<In, Out>>, dim3(grid_for(stream, p.batch * p.M * p.N, block)), dim3(block),
-         0, handle(stream), p, sums, parts);
+  launch_over<block>(stream, sum_parts_kernel<Product<In, Out>>, p.batch * p.M * p.N, p, sums, parts);
 }
 template void sum_parts(Stream&, const Product<float, float>&, const float*, int);
 template void sum_parts(Stream&, const Product<double, double>&, const double*, int);
