@@ -17,7 +17,7 @@
 // microseconds.
 //
 // Method: cuda/device/tile.h. A group is a product of its own. Where there are fewer tiles than the device
-// has SMs, the taps are split, and a second launch adds the parts in order (conv2d_plan.h chooses).
+// has SMs, the taps are split, and a second launch adds the parts in order (tile_plan.h chooses).
 //
 // Cost, for 2 N P Q K C/G R S floating-point operations at 60 TFLOP/s: per stage of 16 taps a thread of the
 // 128 x 128 tile issues 1024 FFMA, 64 loads of shared memory, 8 copies with some 14 instructions each for
@@ -27,7 +27,7 @@
 // al., "cuDNN: efficient primitives for deep learning", 2014 (the product that is never stored).
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
-#include "cuda/conv2d_plan.h"
+#include "cuda/tile_plan.h"
 
 namespace weft::cuda {
 
@@ -262,8 +262,11 @@ Steps steps_of(bool channels_last, std::int64_t channels, std::int64_t height, s
   return {c * h * w, h * w, w, 1};
 }
 
-// In the order of channels_tile: 128 pixels x 128 channels, 128 x 64, 64 x 64, 128 x 32.
-constexpr TileShape shapes[] = {{128, 128, 8, 1}, {128, 64, 4, 0.95}, {64, 64, 4, 0.8}, {128, 32, 4, 0.75}};
+// Pixels x channels, in the order of launch_shape. 79% of the first one's instructions are multiply-adds.
+constexpr TileShape shapes[] = {{128, 128, depth_step, 8, 2, 0.79},
+                                {128, 64, depth_step, 4, 3, 0.75},
+                                {64, 64, depth_step, 4, 3, 0.63},
+                                {128, 32, depth_step, 4, 4, 0.59}};
 
 // Blocks: on an SM; 128 registers a thread, but 168 where 128 threads gather 16 numbers each in a stage.
 template <int Pixels, int Channels, int WarpsP, int WarpsC, Order order>
@@ -354,26 +357,26 @@ void multiply(Stream& stream, Product& p, const Conv2dParams& c, const float* we
     pixels += p.phase[i].pixels;
     depth += p.phase[i].depth;
   }
-  const ProductShape shape{ceil_div(pixels, p.phases), p.channels_out, ceil_div(depth, p.phases),
-                           std::int64_t{p.groups} * p.phases};
-  const Plan plan = plan_tiles(properties(stream).multiprocessors, shapes, 4, shape, depth_step);
+  const TilePlan plan = plan_tiles(properties(stream).multiprocessors, 128, shapes, 4,
+                                   {ceil_div(pixels, p.phases), p.channels_out, ceil_div(depth, p.phases),
+                                    std::int64_t{p.groups} * p.phases, sizeof(float)});
   const std::int64_t count = pixels * p.groups * p.channels_out;
-  p.splits = plan.splits;
+  p.splits = plan.parts;
   p.in_channels = Divisor(p.channels_in);
 
   const bool packs =
       forward || c.R * c.S > 1 || p.phases > 1 || p.pitch != p.channels_out || !aligned(weight);
-  const std::int64_t numbers = (packs ? packed : 0) + (plan.splits > 1 ? plan.splits * count : 0);
+  const std::int64_t numbers = (packs ? packed : 0) + (plan.parts > 1 ? plan.parts * count : 0);
   const Workspace workspace(stream, static_cast<std::size_t>(numbers) * sizeof(float));
   p.weight = packs && packed > 0 ? pack(stream, p, c, weight, forward, workspace.data<float>()) : weight;
-  if (plan.splits == 1) return launch_order(stream, p, order, plan.tile);
+  if (plan.parts == 1) return launch_order(stream, p, order, plan.tile);
 
   auto* const parts = workspace.data<float>() + (packs ? packed : 0);
   const SumOfSplits sum{p.out,
                         parts,
                         p.bias,
                         count,
-                        plan.splits,
+                        plan.parts,
                         c.channels_last ? 1 : count / (c.N * p.groups * p.channels_out),
                         std::int64_t{p.groups} * p.channels_out,
                         p.relu};

@@ -2,8 +2,17 @@
 // workspace, and a second pass adds them, in their order, and finishes C.
 #pragma once
 #include "cuda/gemm_problem.h"
+#include "cuda/tile_plan.h"
 
 namespace weft::cuda {
+
+// multiply_adds: of an SM in a cycle.
+template <class In, class Out>
+TilePlan plan_product(const Stream& stream, const Product<In, Out>& p, double multiply_adds,
+                      const TileShape* tiles, int count) {
+  return plan_tiles(properties(stream).multiprocessors, multiply_adds, tiles, count,
+                    {p.M, p.N, p.K, p.batch, sizeof(Wide<In>)});
+}
 
 // The product that writes sums as they are, to `sums`: (parts, batch, M, N).
 template <class In, class Out>
