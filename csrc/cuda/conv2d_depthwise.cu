@@ -23,8 +23,10 @@
 // could serve at the memory's pace. Bytes: x and out once, each 4 / 4.3 TB/s; 128 channels 56x56, batch 8: 26
 // MB, 6 us (L2: less).
 #include "cuda/conv2d.h"
-#include "cuda/conv2d_implicit_gemm.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/reduce.h"
+#include "cuda/device/vec.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -427,7 +429,7 @@ bool conv2d_depthwise_backward_weight(Stream& stream, const Conv2dBackwardWeight
     else
       launch_grid<block>(stream, rows_weight_kernel<Size, Stride>, grid, a);
   });
-  if (a.pieces > 1) sum_splits(stream, {dw, a.partial, nullptr, count, a.pieces, 1, 1, false});
+  if (a.pieces > 1) sum_parts(stream, a.partial, count, a.pieces, StoreSum<float>{dw});
   return true;
 }
 

@@ -15,8 +15,9 @@
 // two at batch 64 (15 and 31 MFLOP) take the time of two launches, about 4 us each; the stem's 236 MFLOP an
 // image 6 us.
 #include "cuda/conv2d.h"
-#include "cuda/conv2d_implicit_gemm.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/reduce.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -113,7 +114,7 @@ void launch_pieces(Stream& stream, Args& a, float* dw) {
       direct_weight_kernel<S, KB>,
       dim3(static_cast<unsigned>(pieces), static_cast<unsigned>(blocks_y), static_cast<unsigned>(blocks_z)),
       dim3(static_cast<unsigned>(warps * warp_size)), 0, handle(stream), a);
-  if (pieces > 1) sum_splits(stream, {dw, a.partial, nullptr, count, pieces, 1, 1, false});
+  if (pieces > 1) sum_parts(stream, a.partial, count, pieces, StoreSum<float>{dw});
 }
 
 Steps steps_of(bool last, int c, int h, int w) {

@@ -27,6 +27,7 @@
 // al., "cuDNN: efficient primitives for deep learning", 2014 (the product that is never stored).
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
+#include "cuda/sum_parts.h"
 #include "cuda/tile_plan.h"
 
 namespace weft::cuda {
@@ -171,6 +172,18 @@ __global__ void __launch_bounds__(Config::Tile::threads, Config::Tile::blocks)
                                if (i < pixels_left) store(pixels[i], row, sum);
                              });
 }
+
+// An element of the images from its parts' sum: bias of channel i / inner % channels, and ReLU.
+struct FinishImages {
+  float* out;
+  const float* bias;  // may be null
+  std::int64_t inner, channels;
+  bool relu;
+  __device__ __forceinline__ void operator()(std::int64_t i, float sum) const {
+    if (bias) sum += bias[i / inner % channels];
+    out[i] = relu && sum <= 0 ? 0.f : sum;
+  }
+};
 
 // The weight of one phase and group as [tap][channel], by squares of 32 x 32 that are read along the taps and
 // written along the channels.
@@ -372,20 +385,14 @@ void multiply(Stream& stream, Product& p, const Conv2dParams& c, const float* we
   if (plan.parts == 1) return launch_order(stream, p, order, plan.tile);
 
   auto* const parts = workspace.data<float>() + (packs ? packed : 0);
-  const SumOfSplits sum{p.out,
-                        parts,
-                        p.bias,
-                        count,
-                        plan.parts,
-                        c.channels_last ? 1 : count / (c.N * p.groups * p.channels_out),
-                        std::int64_t{p.groups} * p.channels_out,
-                        p.relu};
+  const FinishImages finish{p.out, p.bias, c.channels_last ? 1 : count / (c.N * p.groups * p.channels_out),
+                            std::int64_t{p.groups} * p.channels_out, p.relu};
   p.out = parts;
   p.part = count;
   p.bias = nullptr;
   p.relu = false;
   launch_order(stream, p, order, plan.tile);
-  sum_splits(stream, sum);
+  sum_parts(stream, parts, count, plan.parts, finish);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 // the tiled methods do. db reads dout once: 4 bytes / 4.3 TB/s per element.
 #include "cuda/conv2d.h"
 #include "cuda/device/reduce.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -182,16 +183,6 @@ __global__ void __launch_bounds__(block) bias_columns_kernel(BiasShape b, double
   }
 }
 
-template <class T>
-__global__ void __launch_bounds__(block) bias_sum_kernel(BiasShape b, T* db, const double* partial) {
-  for (std::int64_t k = std::int64_t{blockIdx.x} * block + threadIdx.x; k < b.channels;
-       k += std::int64_t{gridDim.x} * block) {
-    double sum = 0;
-    for (int i = 0; i < b.pieces; ++i) sum += partial[i * b.channels + k];
-    db[k] = static_cast<T>(sum);
-  }
-}
-
 unsigned grid_of(std::int64_t blocks) { return static_cast<unsigned>(blocks < 1 << 20 ? blocks : 1 << 20); }
 
 }  // namespace
@@ -245,8 +236,7 @@ void conv2d_bias_gradient(Stream& stream, const Conv2dBackwardWeightArgs& a) {
     else
       launch_grid<block>(stream, bias_rows_kernel<T>, grid_of(b.channels * b.pieces), b,
                          partial.data<double>(), dout);
-    launch_over<block>(stream, bias_sum_kernel<T>, b.channels, b, static_cast<T*>(a.db),
-                       partial.data<const double>());
+    sum_parts(stream, partial.data<double>(), b.channels, b.pieces, StoreSum<T>{static_cast<T*>(a.db)});
   });
 }
 
