@@ -34,10 +34,11 @@ namespace {
 
 constexpr int block = 256, strip = 4;
 
-// An image, gathered from and written to: (n, c, h, w) at n n_step + c c_step + h h_step + w w_step.
+// An image, gathered from and written to. In this order: behind the steps the sizes cost some kernels six
+// registers a thread.
 struct Shape {
   int channels, height, width;
-  int n, c, h, w;
+  int n, c, h, w;  // as ImageSteps
 };
 
 struct Args {
@@ -281,8 +282,8 @@ __global__ void __launch_bounds__(block) columns_weight_kernel(const __grid_cons
 
 Shape shape_of(bool last, std::int64_t channels, std::int64_t height, std::int64_t width) {
   const int c = static_cast<int>(channels), h = static_cast<int>(height), w = static_cast<int>(width);
-  if (last) return {c, h, w, h * w * c, 1, w * c, c};
-  return {c, h, w, c * h * w, h * w, w, 1};
+  const ImageSteps<int> step = image_steps<int>(last, c, h, w);
+  return {c, h, w, step.n, step.c, step.h, step.w};
 }
 
 bool takes(const Conv2dParams& p, DType dtype) {

@@ -25,14 +25,10 @@ namespace {
 
 constexpr int most_warps = 8;  // of a block, each with a (c, r)
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Args {
   float* partial;  // [piece][k][c][r][s]
   const float *x, *dout;
-  Steps in, to;
+  ImageSteps<int> in, to;
   int C, H, W, K, R, stride_h, stride_w, pad_top, pad_left;
   int pixels, each;  // N P Q; of a piece
   int rows;          // C R: what warps have
@@ -117,11 +113,6 @@ void launch_pieces(Stream& stream, Args& a, float* dw) {
   if (pieces > 1) sum_parts(stream, a.partial, count, pieces, StoreSum<float>{dw});
 }
 
-Steps steps_of(bool last, int c, int h, int w) {
-  if (last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
-}
-
 }  // namespace
 
 bool conv2d_direct_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& c) {
@@ -133,8 +124,8 @@ bool conv2d_direct_backward_weight(Stream& stream, const Conv2dBackwardWeightArg
   a.C = narrow(p.C), a.H = narrow(p.H), a.W = narrow(p.W), a.K = narrow(p.K), a.R = narrow(p.R);
   a.stride_h = narrow(p.stride_h), a.stride_w = narrow(p.stride_w);
   a.pad_top = narrow(p.pad_top), a.pad_left = narrow(p.pad_left);
-  a.in = steps_of(p.channels_last, a.C, a.H, a.W);
-  a.to = steps_of(p.channels_last, a.K, narrow(p.P), narrow(p.Q));
+  a.in = image_steps<int>(p.channels_last, a.C, a.H, a.W);
+  a.to = image_steps<int>(p.channels_last, a.K, p.P, p.Q);
   a.pixels = narrow(p.N * p.P * p.Q);
   a.rows = a.C * a.R;
   a.P = Divisor(p.P), a.Q = Divisor(p.Q), a.by_R = Divisor(p.R);

@@ -51,17 +51,13 @@ struct Phase {
   Divisor taps, taps_w;    // h.taps w.taps, w.taps
 };
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Product {
   GatherImage image;
   const float* weight;  // packed: [phase][group][tap][pitch]
   const float* bias;
-  float* out;         // or the parts' sums
-  std::int64_t part;  // elements of out; 0 without parts
-  Steps in, to;       // of the image, of the output
+  float* out;              // or the parts' sums
+  std::int64_t part;       // elements of out; 0 without parts
+  ImageSteps<int> in, to;  // of the image, of the output
   int channels_in, channels_out, pitch, groups, splits, channel_tiles, phases;
   Divisor in_channels;
   bool relu;
@@ -269,12 +265,6 @@ Phase phase_of(const Axis& h, const Axis& w, std::int64_t images, int channels_i
   return f;
 }
 
-Steps steps_of(bool channels_last, std::int64_t channels, std::int64_t height, std::int64_t width) {
-  const int c = static_cast<int>(channels), h = static_cast<int>(height), w = static_cast<int>(width);
-  if (channels_last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
-}
-
 // Pixels x channels, in the order of launch_shape. 79% of the first one's instructions are multiply-adds.
 constexpr TileShape shapes[] = {{128, 128, depth_step, 8, 2, 0.79},
                                 {128, 64, depth_step, 4, 3, 0.75},
@@ -415,8 +405,8 @@ bool conv2d_implicit_gemm_forward(Stream& stream, const Conv2dForwardArgs& a) {
   p.image = {static_cast<const float*>(a.x), static_cast<int>(c.H), static_cast<int>(c.W)};
   p.bias = static_cast<const float*>(a.bias);
   p.out = static_cast<float*>(a.out);
-  p.in = steps_of(c.channels_last, c.C, c.H, c.W);
-  p.to = steps_of(c.channels_last, c.K, c.P, c.Q);
+  p.in = image_steps<int>(c.channels_last, c.C, c.H, c.W);
+  p.to = image_steps<int>(c.channels_last, c.K, c.P, c.Q);
   p.groups = static_cast<int>(c.groups);
   p.channels_in = static_cast<int>(c.C / c.groups);
   p.channels_out = static_cast<int>(c.K / c.groups);
@@ -435,8 +425,8 @@ bool conv2d_implicit_gemm_backward_input(Stream& stream, const Conv2dBackwardInp
   Product p{};
   p.image = {static_cast<const float*>(a.dout), static_cast<int>(c.P), static_cast<int>(c.Q)};
   p.out = static_cast<float*>(a.dx);
-  p.in = steps_of(c.channels_last, c.K, c.P, c.Q);
-  p.to = steps_of(c.channels_last, c.C, c.H, c.W);
+  p.in = image_steps<int>(c.channels_last, c.K, c.P, c.Q);
+  p.to = image_steps<int>(c.channels_last, c.C, c.H, c.W);
   p.groups = static_cast<int>(c.groups);
   p.channels_in = static_cast<int>(c.K / c.groups);
   p.channels_out = static_cast<int>(c.C / c.groups);

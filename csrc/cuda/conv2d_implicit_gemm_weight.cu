@@ -28,16 +28,12 @@ constexpr int depth_step = 16, slots = 4;
 
 enum class Order { row_major, channels_last, channels_last_by_4 };
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Product {
   GatherImage x;
   const float* dout;
-  float* dw;          // or the parts' sums
-  std::int64_t part;  // elements of dw; 0 without parts
-  Steps in, out;      // of x, of dout
+  float* dw;                // or the parts' sums
+  std::int64_t part;        // elements of dw; 0 without parts
+  ImageSteps<int> in, out;  // of x, of dout
   int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
   int pixels, channels_in, channels_out, taps, columns, groups;  // of a group: columns = channels_in taps
   int splits, row_tiles, column_tiles;
@@ -180,11 +176,6 @@ void launch_order(Stream& stream, const Product& p, bool last, bool by_4, int ti
   launch_shape<Order::channels_last>(stream, p, tile);
 }
 
-Steps steps_of(bool channels_last, int c, int h, int w) {
-  if (channels_last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
-}
-
 Product product_of(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& c = a.p;
   const auto narrow = [](std::int64_t n) { return static_cast<int>(n); };
@@ -192,8 +183,8 @@ Product product_of(const Conv2dBackwardWeightArgs& a) {
   p.x = {static_cast<const float*>(a.x), narrow(c.H), narrow(c.W)};
   p.dout = static_cast<const float*>(a.dout);
   p.dw = static_cast<float*>(a.dw);
-  p.in = steps_of(c.channels_last, narrow(c.C), narrow(c.H), narrow(c.W));
-  p.out = steps_of(c.channels_last, narrow(c.K), narrow(c.P), narrow(c.Q));
+  p.in = image_steps<int>(c.channels_last, c.C, c.H, c.W);
+  p.out = image_steps<int>(c.channels_last, c.K, c.P, c.Q);
   p.stride_h = narrow(c.stride_h), p.stride_w = narrow(c.stride_w);
   p.pad_top = narrow(c.pad_top), p.pad_left = narrow(c.pad_left);
   p.dilation_h = narrow(c.dilation_h), p.dilation_w = narrow(c.dilation_w);

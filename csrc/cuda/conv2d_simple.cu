@@ -19,15 +19,7 @@ namespace {
 
 constexpr int block = 256;
 
-// Steps, in elements, from one image, channel, row and pixel to the next.
-struct Strides {
-  std::int64_t n, c, h, w;
-};
-__host__ __device__ Strides strides(bool channels_last, std::int64_t channels, std::int64_t height,
-                                    std::int64_t width) {
-  if (channels_last) return {height * width * channels, 1, width * channels, channels};
-  return {channels * height * width, height * width, width, 1};
-}
+using Steps = ImageSteps<std::int64_t>;
 
 struct Position {
   std::int64_t n, c, h, w;
@@ -52,7 +44,7 @@ template <class T>
 __global__ void __launch_bounds__(block)
     forward_kernel(Conv2dParams p, T* out, const T* x, const T* weight, const T* bias, bool relu) {
   const std::int64_t C = p.C / p.groups, K = p.K / p.groups, count = p.N * p.K * p.P * p.Q;
-  const Strides step = strides(p.channels_last, p.C, p.H, p.W);
+  const Steps step = image_steps<std::int64_t>(p.channels_last, p.C, p.H, p.W);
   for (std::int64_t i = std::int64_t{blockIdx.x} * block + threadIdx.x; i < count;
        i += std::int64_t{gridDim.x} * block) {
     const Position at = position(i, p.channels_last, p.K, p.P, p.Q);
@@ -77,7 +69,7 @@ template <class T>
 __global__ void __launch_bounds__(block)
     backward_input_kernel(Conv2dParams p, T* dx, const T* dout, const T* weight) {
   const std::int64_t C = p.C / p.groups, K = p.K / p.groups, count = p.N * p.C * p.H * p.W;
-  const Strides step = strides(p.channels_last, p.K, p.P, p.Q);
+  const Steps step = image_steps<std::int64_t>(p.channels_last, p.K, p.P, p.Q);
   for (std::int64_t i = std::int64_t{blockIdx.x} * block + threadIdx.x; i < count;
        i += std::int64_t{gridDim.x} * block) {
     const Position at = position(i, p.channels_last, p.C, p.H, p.W);
@@ -110,8 +102,8 @@ __device__ Tap tap_of(const Conv2dParams& p, std::int64_t i) {
 template <class T, int Lanes>
 __global__ void __launch_bounds__(block)
     backward_weight_kernel(Conv2dParams p, std::int64_t count, T* dw, const T* dout, const T* x) {
-  const Strides in = strides(p.channels_last, p.C, p.H, p.W),
-                of_out = strides(p.channels_last, p.K, p.P, p.Q);
+  const Steps in = image_steps<std::int64_t>(p.channels_last, p.C, p.H, p.W),
+              of_out = image_steps<std::int64_t>(p.channels_last, p.K, p.P, p.Q);
   const int lane = threadIdx.x % Lanes;
   for (std::int64_t i = (std::int64_t{blockIdx.x} * block + threadIdx.x) / Lanes; i < count;
        i += std::int64_t{gridDim.x} * (block / Lanes)) {
