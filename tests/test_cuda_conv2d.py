@@ -1,7 +1,7 @@
 """The CUDA backend's methods of convolution, each path of them at the smallest shapes that take it.
 
 The oracle are the CPU's kernels in double precision. Which tiles a shape takes follows from the estimate of
-conv2d_plan.cpp for 132 multiprocessors, which the emulated device has as well.
+tile_plan.h for 132 multiprocessors, which the emulated device has as well.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from helpers import assert_close, default_device, on_cpu, reference
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
 CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
-    # Matrix products, forward and dx. Tiles of 128 x 128, 128 x 64 and 128 x 32, the taps in parts.
-    ((9, 68, 15, 15, 66, 3, 3), {"padding": 1}),
+    # Matrix products, forward and dx. Tiles of 128 x 128, 128 x 64, 64 x 64 and 128 x 32, the taps in parts.
+    ((2, 130, 14, 14, 200, 3, 3), {"padding": 1}),
+    ((2, 36, 46, 46, 33, 3, 3), {"padding": 1}),
     ((9, 100, 17, 17, 33, 3, 3), {"padding": 1}),
     ((5, 36, 17, 17, 5, 3, 3), {"padding": 1}),
     # One by one, pixels four by four: tiles of 128 x 128, 128 x 64, 64 x 64 in parts, 128 x 32; two not by fours.
-    ((9, 3, 36, 36, 66, 1, 1), {}),
-    ((9, 3, 32, 32, 130, 1, 1), {}),
+    ((11, 12, 34, 34, 100, 1, 1), {}),
+    ((20, 12, 36, 36, 33, 1, 1), {}),
     ((1, 200, 4, 4, 3, 1, 1), {}),
     ((9, 3, 32, 32, 3, 1, 1), {}),
     ((2, 12, 7, 7, 20, 1, 1), {}),
@@ -32,8 +33,10 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     # dw: each tile with its pixels in parts, with channels by fours and without.
     ((9, 100, 15, 15, 68, 2, 2), {}),
     ((9, 101, 15, 15, 66, 2, 2), {}),
-    ((5, 132, 17, 17, 132, 2, 2), {}),
-    ((5, 131, 17, 17, 130, 2, 2), {}),
+    ((1, 200, 18, 18, 68, 3, 3), {"padding": 1}),
+    ((1, 200, 18, 18, 66, 3, 3), {"padding": 1}),
+    ((9, 36, 24, 24, 36, 3, 3), {"padding": 1}),
+    ((9, 36, 24, 24, 33, 3, 3), {"padding": 1}),
     ((9, 36, 13, 13, 4, 3, 3), {}),
     ((3, 8, 7, 7, 8, 3, 3), {}),
     # Phases of dx: strides with and without taps for each, dilation that shares a factor with the stride, a stride

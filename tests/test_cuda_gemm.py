@@ -51,22 +51,24 @@ def check_end(rng: np.random.Generator, a: weft.Tensor, b: weft.Tensor, dtype: s
     assert_close(K.gemm(a, b, c, alpha=0.5, beta=-2.0, bias=bias, activation="leaky_relu"), slope, dtype=dtype)
 
 
-# The tile that the model of gemm_plan.h takes on 132 multiprocessors.
+# The tile that the model of tile_plan.h takes on 132 multiprocessors.
 TILES = [
     ("huge", (2620, 1300, 20)),  # 11 x 11 tiles of 256 x 128, the last ones in part; a stage and a part of one
     ("huge", (2563, 1283, 16)),
     ("large", (1300, 1304, 20)),
     ("large", (1281, 1283, 16)),  # sizes that no vector fits
-    ("middle", (512, 500, 36)),
-    ("middle", (511, 513, 17)),
-    ("small", (500, 250, 60)),
-    ("small", (511, 241, 33)),
+    ("middle", (1700, 300, 36)),
+    ("middle", (2711, 229, 17)),
+    ("small", (512, 500, 36)),
+    ("small", (511, 513, 17)),
+    ("narrow", (500, 250, 60)),
+    ("narrow", (511, 241, 33)),
     ("narrow", (96, 100, 60)),
     ("narrow", (33, 31, 70)),
     ("narrow", (64, 120, 400)),
     ("small in parts", (65, 120, 1601)),
     ("narrow in parts", (64, 120, 801)),
-    ("middle in parts", (250, 256, 1501)),
+    ("middle in parts", (100, 200, 2001)),
     ("large in parts", (1216, 448, 401)),
 ]
 

@@ -25,8 +25,7 @@ __global__ void __launch_bounds__(block) arange_kernel(ArangeArgs a) {
 
 void arange(Stream& stream, const ArangeArgs& a) {
   dispatch_number(a.dtype, [&](auto type) {
-    launch(arange_kernel<typename decltype(type)::type>, dim3(grid_for(stream, a.n, block)), dim3(block), 0,
-           handle(stream), a);
+    launch_over<block>(stream, arange_kernel<typename decltype(type)::type>, a.n, a);
   });
 }
 

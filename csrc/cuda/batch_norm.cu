@@ -210,15 +210,14 @@ void forward(const Stream& stream, const BatchNormArgs& a) {
   if (a.training)
     sum_channels(stream, a.N, a.C, a.L, packs, sums);
   else if (a.C > 0)
-    launch(use_running_statistics<T>, dim3(static_cast<unsigned>(ceil_div(a.C, block))), dim3(block), 0,
-           handle(stream), sums);
+    launch_grid<block>(stream, use_running_statistics<T>, static_cast<unsigned>(ceil_div(a.C, block)), sums);
   const bool by_packs = packs && aligned(a.out) && aligned(a.residual) && (a.L == 1 ? a.C : a.L) % V == 0;
   const PackWalk walk(a.N, a.C, a.L, by_packs ? V : 1);
-  const dim3 blocks(grid_for(stream, walk.packs, block));
+  const unsigned blocks = grid_for(stream, walk.packs, block);  // one that counts the batch at least
   if (by_packs)
-    launch(normalize<T, V>, blocks, dim3(block), 0, handle(stream), a, walk);
+    launch_grid<block>(stream, normalize<T, V>, blocks, a, walk);
   else
-    launch(normalize<T, 1>, blocks, dim3(block), 0, handle(stream), a, walk);
+    launch_grid<block>(stream, normalize<T, 1>, blocks, a, walk);
 }
 
 template <class T>
@@ -231,11 +230,10 @@ void backward(const Stream& stream, const BatchNormBackwardArgs& a) {
   if ((!a.dx && !a.dresidual) || a.N * a.C * a.L == 0) return;
   const bool by_packs = packs && aligned(a.dx) && aligned(a.dresidual) && (a.L == 1 ? a.C : a.L) % V == 0;
   const PackWalk walk(a.N, a.C, a.L, by_packs ? V : 1);
-  const dim3 blocks(grid_for(stream, walk.packs, block));
   if (by_packs)
-    launch(batch_gradient<T, V>, blocks, dim3(block), 0, handle(stream), a, walk, shares.data<T>());
+    launch_over<block>(stream, batch_gradient<T, V>, walk.packs, a, walk, shares.data<T>());
   else
-    launch(batch_gradient<T, 1>, blocks, dim3(block), 0, handle(stream), a, walk, shares.data<T>());
+    launch_over<block>(stream, batch_gradient<T, 1>, walk.packs, a, walk, shares.data<T>());
 }
 
 }  // namespace

@@ -134,16 +134,14 @@ void sum_channels(const Stream& stream, std::int64_t N, std::int64_t C, std::int
   const Workspace workspace(stream, s.splits > 1 ? C * s.splits * sizeof(Pair) : 0);
   Pair* parts = s.splits > 1 ? workspace.data<Pair>() : nullptr;
   const dim3 grid(static_cast<unsigned>(blocks * s.splits));
-  const auto run = [&](auto* kernel) {
-    launch(kernel, grid, dim3(sum_block), 0, handle(stream), s, f, parts);
-  };
+  const auto run = [&](auto* kernel) { launch_grid<sum_block>(stream, kernel, grid, s, f, parts); };
   if (L != 1)
     run(packs ? &sum_planes<F, V> : &sum_planes<F, 1>);
   else
     run(packs ? &sum_columns<F, V> : &sum_columns<F, 1>);
   if (parts)
-    launch(join_sums<F>, dim3(static_cast<unsigned>(ceil_div(C, sum_block / warp_size))), dim3(sum_block), 0,
-           handle(stream), C, s.splits, f, parts);
+    launch_grid<sum_block>(stream, join_sums<F>, static_cast<unsigned>(ceil_div(C, sum_block / warp_size)), C,
+                           s.splits, f, parts);
 }
 
 // The moments of each channel: sums of x - shift and its square, where shift is the channel's first value, so

@@ -56,16 +56,15 @@ __global__ void __launch_bounds__(block)
 
 void find_bad_value(Stream& stream, const CheckValuesArgs& args, Finding* finding) {
   if (args.count <= small) {
-    launch(check_values_kernel, dim3(1), dim3(block), 0, handle(stream), args, finding);
+    launch_grid<block>(stream, check_values_kernel, 1, args, finding);
     return;
   }
   const std::int64_t wanted = ceil_div(args.count, small);
   const int parts = static_cast<int>(wanted < most_blocks ? wanted : most_blocks);
   const Workspace firsts(stream, static_cast<std::size_t>(parts) * sizeof(ElementIndex));
-  launch(check_parts_kernel, dim3(static_cast<unsigned>(parts)), dim3(block), 0, handle(stream), args,
-         firsts.data<ElementIndex>());
-  launch(join_parts_kernel, dim3(1), dim3(block), 0, handle(stream), args, firsts.data<ElementIndex>(), parts,
-         finding);
+  launch_grid<block>(stream, check_parts_kernel, static_cast<unsigned>(parts), args,
+                     firsts.data<ElementIndex>());
+  launch_grid<block>(stream, join_parts_kernel, 1, args, firsts.data<ElementIndex>(), parts, finding);
 }
 
 }  // namespace weft::cuda

@@ -5,6 +5,20 @@
 
 namespace weft::cuda {
 
+// Steps, in elements, from one image, channel, row and pixel to the next.
+template <class Index>
+struct ImageSteps {
+  Index n, c, h, w;
+};
+template <class Index>
+__host__ __device__ constexpr ImageSteps<Index> image_steps(bool channels_last,
+                                                            std::type_identity_t<Index> channels,
+                                                            std::type_identity_t<Index> height,
+                                                            std::type_identity_t<Index> width) {
+  if (channels_last) return {height * width * channels, 1, width * channels, channels};
+  return {channels * height * width, height * width, width, 1};
+}
+
 // Products and sums as the definition has them, one thread per output; of any type, sums in double. Take
 // everything.
 void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a);

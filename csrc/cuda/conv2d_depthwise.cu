@@ -22,8 +22,10 @@
 // Overlapping reads of neighbours hit the first-level cache: at 3x3, 4.5 loads per output of some 9 that it
 // could serve at the memory's pace. Bytes: x and out once.
 #include "cuda/conv2d.h"
-#include "cuda/conv2d_implicit_gemm.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/reduce.h"
+#include "cuda/device/vec.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -31,10 +33,11 @@ namespace {
 
 constexpr int block = 256, strip = 4;
 
-// An image, gathered from and written to: (n, c, h, w) at n n_step + c c_step + h h_step + w w_step.
+// An image, gathered from and written to. In this order: behind the steps the sizes cost some kernels six
+// registers a thread.
 struct Shape {
   int channels, height, width;
-  int n, c, h, w;
+  int n, c, h, w;  // as ImageSteps
 };
 
 struct Args {
@@ -278,8 +281,8 @@ __global__ void __launch_bounds__(block) columns_weight_kernel(const __grid_cons
 
 Shape shape_of(bool last, std::int64_t channels, std::int64_t height, std::int64_t width) {
   const int c = static_cast<int>(channels), h = static_cast<int>(height), w = static_cast<int>(width);
-  if (last) return {c, h, w, h * w * c, 1, w * c, c};
-  return {c, h, w, c * h * w, h * w, w, 1};
+  const ImageSteps<int> step = image_steps<int>(last, c, h, w);
+  return {c, h, w, step.n, step.c, step.h, step.w};
 }
 
 bool takes(const Conv2dParams& p, DType dtype) {
@@ -323,8 +326,7 @@ void set_threads(Args& a, const Conv2dParams& p, std::int64_t rows, std::int64_t
 
 void launch_strips(Stream& stream, const Conv2dParams& p, const Args& a, std::int64_t stride, bool four) {
   choose(p, stride, four, [&]<int Size, int Stride, int V, bool Last>() {
-    launch(strip_kernel<Size, Stride, V, Last>, dim3(grid_for(stream, a.threads, block)), dim3(block), 0,
-           handle(stream), a);
+    launch_over<block>(stream, strip_kernel<Size, Stride, V, Last>, a.threads, a);
   });
 }
 
@@ -382,9 +384,7 @@ bool conv2d_depthwise_backward_input(Stream& stream, const Conv2dBackwardInputAr
   set_threads(a, p, (p.H - 1 + p.pad_top) / 2 - p.pad_top / 2 + 1,
               (p.W - 1 + p.pad_left) / 2 - p.pad_left / 2 + 1, four);
   choose(p, 2, four, [&]<int Size, int Stride, int V, bool Last>() {
-    if constexpr (Stride == 2)
-      launch(spread_kernel<Size, V, Last>, dim3(grid_for(stream, a.threads, block)), dim3(block), 0,
-             handle(stream), a);
+    if constexpr (Stride == 2) launch_over<block>(stream, spread_kernel<Size, V, Last>, a.threads, a);
   });
   return true;
 }
@@ -425,11 +425,11 @@ bool conv2d_depthwise_backward_weight(Stream& stream, const Conv2dBackwardWeight
   const dim3 grid(static_cast<unsigned>(columns * a.pieces));
   choose(p, p.stride_h, four, [&]<int Size, int Stride, int V, bool Last>() {
     if constexpr (Last)
-      launch(columns_weight_kernel<Size, Stride, V>, grid, dim3(block), 0, handle(stream), a);
+      launch_grid<block>(stream, columns_weight_kernel<Size, Stride, V>, grid, a);
     else
-      launch(rows_weight_kernel<Size, Stride>, grid, dim3(block), 0, handle(stream), a);
+      launch_grid<block>(stream, rows_weight_kernel<Size, Stride>, grid, a);
   });
-  if (a.pieces > 1) sum_splits(stream, {dw, a.partial, nullptr, count, a.pieces, 1, 1, false});
+  if (a.pieces > 1) sum_parts(stream, a.partial, count, a.pieces, StoreSum<float>{dw});
   return true;
 }
 

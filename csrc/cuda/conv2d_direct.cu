@@ -26,14 +26,10 @@ namespace {
 
 constexpr int block = 128, columns = 4;  // outputs of a thread along q
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Args {
   float* out;
   const float *x, *weight, *bias;
-  Steps in, to;
+  ImageSteps<int> in, to;
   int N, C, H, W, K, R, P, Q, stride_h, pad_top, pad_left;
   int images, rows, quads;  // of outputs, of a block: some images, or rows and groups of columns of one
   int in_rows, pitch;       // of a plane in shared memory; a row has `stride_w` parts of `pitch`
@@ -205,11 +201,6 @@ void launch_stride(Stream& stream, Args& a, std::int64_t stride_w, std::size_t b
   launch_blocks<S, 2, KB>(stream, a, bytes);
 }
 
-Steps steps_of(bool last, int c, int h, int w) {
-  if (last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
-}
-
 }  // namespace
 
 // Few channels: up to four, or so few that tiles of a matrix product would be mostly empty.
@@ -230,7 +221,8 @@ bool conv2d_direct_forward(Stream& stream, const Conv2dForwardArgs& c) {
   a.R = narrow(p.R);
   a.P = narrow(p.P), a.Q = narrow(p.Q), a.stride_h = narrow(p.stride_h);
   a.pad_top = narrow(p.pad_top), a.pad_left = narrow(p.pad_left);
-  a.in = steps_of(p.channels_last, a.C, a.H, a.W), a.to = steps_of(p.channels_last, a.K, a.P, a.Q);
+  a.in = image_steps<int>(p.channels_last, a.C, a.H, a.W),
+  a.to = image_steps<int>(p.channels_last, a.K, a.P, a.Q);
   a.relu = c.activation == Activation::relu;
   const bool four =
       p.K <= 4 || p.N * p.P * p.Q * p.K < 1 << 18;  // more threads rather than more work for each

@@ -14,8 +14,9 @@
 // Cost: for KB = 16, S = 5: 21 loads, some 30 other instructions, 80 multiply-adds: 60%. LeNet's two at batch
 // 64 (15 and 31 MFLOP) take the time of two launches.
 #include "cuda/conv2d.h"
-#include "cuda/conv2d_implicit_gemm.h"
+#include "cuda/device/divisor.h"
 #include "cuda/device/reduce.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -23,14 +24,10 @@ namespace {
 
 constexpr int most_warps = 8;  // of a block, each with a (c, r)
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Args {
   float* partial;  // [piece][k][c][r][s]
   const float *x, *dout;
-  Steps in, to;
+  ImageSteps<int> in, to;
   int C, H, W, K, R, stride_h, stride_w, pad_top, pad_left;
   int pixels, each;  // N P Q; of a piece
   int rows;          // C R: what warps have
@@ -112,12 +109,7 @@ void launch_pieces(Stream& stream, Args& a, float* dw) {
       direct_weight_kernel<S, KB>,
       dim3(static_cast<unsigned>(pieces), static_cast<unsigned>(blocks_y), static_cast<unsigned>(blocks_z)),
       dim3(static_cast<unsigned>(warps * warp_size)), 0, handle(stream), a);
-  if (pieces > 1) sum_splits(stream, {dw, a.partial, nullptr, count, pieces, 1, 1, false});
-}
-
-Steps steps_of(bool last, int c, int h, int w) {
-  if (last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
+  if (pieces > 1) sum_parts(stream, a.partial, count, pieces, StoreSum<float>{dw});
 }
 
 }  // namespace
@@ -131,8 +123,8 @@ bool conv2d_direct_backward_weight(Stream& stream, const Conv2dBackwardWeightArg
   a.C = narrow(p.C), a.H = narrow(p.H), a.W = narrow(p.W), a.K = narrow(p.K), a.R = narrow(p.R);
   a.stride_h = narrow(p.stride_h), a.stride_w = narrow(p.stride_w);
   a.pad_top = narrow(p.pad_top), a.pad_left = narrow(p.pad_left);
-  a.in = steps_of(p.channels_last, a.C, a.H, a.W);
-  a.to = steps_of(p.channels_last, a.K, narrow(p.P), narrow(p.Q));
+  a.in = image_steps<int>(p.channels_last, a.C, a.H, a.W);
+  a.to = image_steps<int>(p.channels_last, a.K, p.P, p.Q);
   a.pixels = narrow(p.N * p.P * p.Q);
   a.rows = a.C * a.R;
   a.P = Divisor(p.P), a.Q = Divisor(p.Q), a.by_R = Divisor(p.R);

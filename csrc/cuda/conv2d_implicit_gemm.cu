@@ -17,7 +17,7 @@
 // microseconds.
 //
 // Method: cuda/device/tile.h. A group is a product of its own. Where there are fewer tiles than the device
-// has SMs, the taps are split, and a second launch adds the parts in order (conv2d_plan.h chooses).
+// has SMs, the taps are split, and a second launch adds the parts in order (tile_plan.h chooses).
 //
 // Cost, for 2 N P Q K C/G R S floating-point operations: per stage of 16 taps a thread of the
 // 128 x 128 tile issues 1024 FFMA, 64 loads of shared memory, 8 copies with some 14 instructions each for
@@ -27,7 +27,8 @@
 // efficient primitives for deep learning", 2014 (the product that is never stored).
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
-#include "cuda/conv2d_plan.h"
+#include "cuda/sum_parts.h"
+#include "cuda/tile_plan.h"
 
 namespace weft::cuda {
 
@@ -50,17 +51,13 @@ struct Phase {
   Divisor taps, taps_w;    // h.taps w.taps, w.taps
 };
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Product {
   GatherImage image;
   const float* weight;  // packed: [phase][group][tap][pitch]
   const float* bias;
-  float* out;         // or the parts' sums
-  std::int64_t part;  // elements of out; 0 without parts
-  Steps in, to;       // of the image, of the output
+  float* out;              // or the parts' sums
+  std::int64_t part;       // elements of out; 0 without parts
+  ImageSteps<int> in, to;  // of the image, of the output
   int channels_in, channels_out, pitch, groups, splits, channel_tiles, phases;
   Divisor in_channels;
   bool relu;
@@ -172,6 +169,18 @@ __global__ void __launch_bounds__(Config::Tile::threads, Config::Tile::blocks)
                              });
 }
 
+// An element of the images from its parts' sum: bias of channel i / inner % channels, and ReLU.
+struct FinishImages {
+  float* out;
+  const float* bias;  // may be null
+  std::int64_t inner, channels;
+  bool relu;
+  __device__ __forceinline__ void operator()(std::int64_t i, float sum) const {
+    if (bias) sum += bias[i / inner % channels];
+    out[i] = relu && sum <= 0 ? 0.f : sum;
+  }
+};
+
 // The weight of one phase and group as [tap][channel], by squares of 32 x 32 that are read along the taps and
 // written along the channels.
 struct Packing {
@@ -256,14 +265,11 @@ Phase phase_of(const Axis& h, const Axis& w, std::int64_t images, int channels_i
   return f;
 }
 
-Steps steps_of(bool channels_last, std::int64_t channels, std::int64_t height, std::int64_t width) {
-  const int c = static_cast<int>(channels), h = static_cast<int>(height), w = static_cast<int>(width);
-  if (channels_last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
-}
-
-// In the order of channels_tile: 128 pixels x 128 channels, 128 x 64, 64 x 64, 128 x 32.
-constexpr TileShape shapes[] = {{128, 128, 8, 1}, {128, 64, 4, 0.95}, {64, 64, 4, 0.8}, {128, 32, 4, 0.75}};
+// Pixels x channels, in the order of launch_shape. 79% of the first one's instructions are multiply-adds.
+constexpr TileShape shapes[] = {{128, 128, depth_step, 8, 2, 0.79},
+                                {128, 64, depth_step, 4, 3, 0.75},
+                                {64, 64, depth_step, 4, 3, 0.63},
+                                {128, 32, depth_step, 4, 4, 0.59}};
 
 // Blocks: on an SM; 128 registers a thread, but 168 where 128 threads gather 16 numbers each in a stage.
 template <int Pixels, int Channels, int WarpsP, int WarpsC, Order order>
@@ -354,35 +360,29 @@ void multiply(Stream& stream, Product& p, const Conv2dParams& c, const float* we
     pixels += p.phase[i].pixels;
     depth += p.phase[i].depth;
   }
-  const ProductShape shape{ceil_div(pixels, p.phases), p.channels_out, ceil_div(depth, p.phases),
-                           std::int64_t{p.groups} * p.phases};
-  const Plan plan = plan_tiles(properties(stream).multiprocessors, shapes, 4, shape, depth_step);
+  const TilePlan plan = plan_tiles(properties(stream).multiprocessors, 128, shapes, 4,
+                                   {ceil_div(pixels, p.phases), p.channels_out, ceil_div(depth, p.phases),
+                                    std::int64_t{p.groups} * p.phases, sizeof(float)});
   const std::int64_t count = pixels * p.groups * p.channels_out;
-  p.splits = plan.splits;
+  p.splits = plan.parts;
   p.in_channels = Divisor(p.channels_in);
 
   const bool packs =
       forward || c.R * c.S > 1 || p.phases > 1 || p.pitch != p.channels_out || !aligned(weight);
-  const std::int64_t numbers = (packs ? packed : 0) + (plan.splits > 1 ? plan.splits * count : 0);
+  const std::int64_t numbers = (packs ? packed : 0) + (plan.parts > 1 ? plan.parts * count : 0);
   const Workspace workspace(stream, static_cast<std::size_t>(numbers) * sizeof(float));
   p.weight = packs && packed > 0 ? pack(stream, p, c, weight, forward, workspace.data<float>()) : weight;
-  if (plan.splits == 1) return launch_order(stream, p, order, plan.tile);
+  if (plan.parts == 1) return launch_order(stream, p, order, plan.tile);
 
   auto* const parts = workspace.data<float>() + (packs ? packed : 0);
-  const SumOfSplits sum{p.out,
-                        parts,
-                        p.bias,
-                        count,
-                        plan.splits,
-                        c.channels_last ? 1 : count / (c.N * p.groups * p.channels_out),
-                        std::int64_t{p.groups} * p.channels_out,
-                        p.relu};
+  const FinishImages finish{p.out, p.bias, c.channels_last ? 1 : count / (c.N * p.groups * p.channels_out),
+                            std::int64_t{p.groups} * p.channels_out, p.relu};
   p.out = parts;
   p.part = count;
   p.bias = nullptr;
   p.relu = false;
   launch_order(stream, p, order, plan.tile);
-  sum_splits(stream, sum);
+  sum_parts(stream, parts, count, plan.parts, finish);
 }
 
 }  // namespace
@@ -405,8 +405,8 @@ bool conv2d_implicit_gemm_forward(Stream& stream, const Conv2dForwardArgs& a) {
   p.image = {static_cast<const float*>(a.x), static_cast<int>(c.H), static_cast<int>(c.W)};
   p.bias = static_cast<const float*>(a.bias);
   p.out = static_cast<float*>(a.out);
-  p.in = steps_of(c.channels_last, c.C, c.H, c.W);
-  p.to = steps_of(c.channels_last, c.K, c.P, c.Q);
+  p.in = image_steps<int>(c.channels_last, c.C, c.H, c.W);
+  p.to = image_steps<int>(c.channels_last, c.K, c.P, c.Q);
   p.groups = static_cast<int>(c.groups);
   p.channels_in = static_cast<int>(c.C / c.groups);
   p.channels_out = static_cast<int>(c.K / c.groups);
@@ -425,8 +425,8 @@ bool conv2d_implicit_gemm_backward_input(Stream& stream, const Conv2dBackwardInp
   Product p{};
   p.image = {static_cast<const float*>(a.dout), static_cast<int>(c.P), static_cast<int>(c.Q)};
   p.out = static_cast<float*>(a.dx);
-  p.in = steps_of(c.channels_last, c.K, c.P, c.Q);
-  p.to = steps_of(c.channels_last, c.C, c.H, c.W);
+  p.in = image_steps<int>(c.channels_last, c.K, c.P, c.Q);
+  p.to = image_steps<int>(c.channels_last, c.C, c.H, c.W);
   p.groups = static_cast<int>(c.groups);
   p.channels_in = static_cast<int>(c.K / c.groups);
   p.channels_out = static_cast<int>(c.C / c.groups);

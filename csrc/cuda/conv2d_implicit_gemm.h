@@ -103,17 +103,4 @@ __device__ __forceinline__ void for_sums_of_column(const float (&acc)[Tile::TM][
     use(column, row, shared[row * Tile::pitch_c + column]);
 }
 
-// out[i] = f(bias + sum over s of partial[s count + i]), in the order of s; bias of channel i / inner %
-// channels.
-struct SumOfSplits {
-  float* out;
-  const float* partial;
-  const float* bias;  // may be null
-  std::int64_t count;
-  int splits;
-  std::int64_t inner, channels;
-  bool relu;
-};
-void sum_splits(Stream& stream, const SumOfSplits& sum);
-
 }  // namespace weft::cuda

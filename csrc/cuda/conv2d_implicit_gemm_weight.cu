@@ -16,7 +16,8 @@
 // with some 14 instructions for address and padding: 75%; by 16 bytes 85%.
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_implicit_gemm.h"
-#include "cuda/conv2d_plan.h"
+#include "cuda/sum_parts.h"
+#include "cuda/tile_plan.h"
 
 namespace weft::cuda {
 
@@ -26,16 +27,12 @@ constexpr int depth_step = 16, slots = 4;
 
 enum class Order { row_major, channels_last, channels_last_by_4 };
 
-struct Steps {
-  int n, c, h, w;
-};
-
 struct Product {
   GatherImage x;
   const float* dout;
-  float* dw;          // or the parts' sums
-  std::int64_t part;  // elements of dw; 0 without parts
-  Steps in, out;      // of x, of dout
+  float* dw;                // or the parts' sums
+  std::int64_t part;        // elements of dw; 0 without parts
+  ImageSteps<int> in, out;  // of x, of dout
   int stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w;
   int pixels, channels_in, channels_out, taps, columns, groups;  // of a group: columns = channels_in taps
   int splits, row_tiles, column_tiles;
@@ -154,16 +151,21 @@ void launch_tiles(Stream& stream, Product p) {
          p);
 }
 
-// rows x columns, warps, efficiency
-constexpr TileShape shapes[] = {{128, 128, 8, 1}, {64, 128, 4, 0.93}, {64, 64, 4, 0.8}, {32, 128, 4, 0.7}};
+using Large = Tile<float, 128, 128, depth_step, 2, 4, 1, 3, 2>;
+using Broad = Tile<float, 64, 128, depth_step, 1, 4, 1, 3, 3>;
+using Middle = Tile<float, 64, 64, depth_step, 2, 2, 1, 3, 4>;
+using Narrow = Tile<float, 32, 128, depth_step, 1, 4, 1, 3, 4>;
+// 75% of the large one's instructions are multiply-adds.
+constexpr TileShape shapes[] = {tile_shape<Large>(0.75), tile_shape<Broad>(0.7), tile_shape<Middle>(0.6),
+                                tile_shape<Narrow>(0.525)};
 
 template <Order order>
 void launch_shape(Stream& stream, const Product& p, int tile) {
   switch (tile) {
-    case 0: return launch_tiles<Tile<float, 128, 128, depth_step, 2, 4, 1, 3, 2>, order>(stream, p);
-    case 1: return launch_tiles<Tile<float, 64, 128, depth_step, 1, 4, 1, 3, 3>, order>(stream, p);
-    case 2: return launch_tiles<Tile<float, 64, 64, depth_step, 2, 2, 1, 3, 4>, order>(stream, p);
-    default: return launch_tiles<Tile<float, 32, 128, depth_step, 1, 4, 1, 3, 4>, order>(stream, p);
+    case 0: return launch_tiles<Large, order>(stream, p);
+    case 1: return launch_tiles<Broad, order>(stream, p);
+    case 2: return launch_tiles<Middle, order>(stream, p);
+    default: return launch_tiles<Narrow, order>(stream, p);
   }
 }
 
@@ -173,11 +175,6 @@ void launch_order(Stream& stream, const Product& p, bool last, bool by_4, int ti
   launch_shape<Order::channels_last>(stream, p, tile);
 }
 
-Steps steps_of(bool channels_last, int c, int h, int w) {
-  if (channels_last) return {h * w * c, 1, w * c, c};
-  return {c * h * w, h * w, w, 1};
-}
-
 Product product_of(const Conv2dBackwardWeightArgs& a) {
   const Conv2dParams& c = a.p;
   const auto narrow = [](std::int64_t n) { return static_cast<int>(n); };
@@ -185,8 +182,8 @@ Product product_of(const Conv2dBackwardWeightArgs& a) {
   p.x = {static_cast<const float*>(a.x), narrow(c.H), narrow(c.W)};
   p.dout = static_cast<const float*>(a.dout);
   p.dw = static_cast<float*>(a.dw);
-  p.in = steps_of(c.channels_last, narrow(c.C), narrow(c.H), narrow(c.W));
-  p.out = steps_of(c.channels_last, narrow(c.K), narrow(c.P), narrow(c.Q));
+  p.in = image_steps<int>(c.channels_last, c.C, c.H, c.W);
+  p.out = image_steps<int>(c.channels_last, c.K, c.P, c.Q);
   p.stride_h = narrow(c.stride_h), p.stride_w = narrow(c.stride_w);
   p.pad_top = narrow(c.pad_top), p.pad_left = narrow(c.pad_left);
   p.dilation_h = narrow(c.dilation_h), p.dilation_w = narrow(c.dilation_w);
@@ -206,21 +203,21 @@ bool conv2d_implicit_gemm_backward_weight(Stream& stream, const Conv2dBackwardWe
   const Conv2dParams& c = a.p;
   if (!conv2d_takes_implicit_gemm(c, a.dtype)) return false;
   Product p = product_of(a);
-  const Plan plan = plan_tiles(properties(stream).multiprocessors, shapes, 4,
-                               {p.channels_out, p.columns, p.pixels, p.groups}, depth_step);
+  const TilePlan plan = plan_tiles(properties(stream).multiprocessors, 128, shapes, 4,
+                                   {p.channels_out, p.columns, p.pixels, p.groups, sizeof(float)});
   const bool by_4 = p.channels_in % 4 == 0 && p.channels_out % 4 == 0 && aligned(a.x) && aligned(a.dout);
-  p.splits = plan.splits;
-  if (plan.splits == 1) {
+  p.splits = plan.parts;
+  if (plan.parts == 1) {
     launch_order(stream, p, c.channels_last, by_4, plan.tile);
     return true;
   }
   const std::int64_t count = c.K * p.columns;
-  const Workspace parts(stream, static_cast<std::size_t>(plan.splits * count) * sizeof(float));
-  const SumOfSplits sum{p.dw, parts.data<float>(), nullptr, count, plan.splits, 1, 1, false};
+  const Workspace parts(stream, static_cast<std::size_t>(plan.parts * count) * sizeof(float));
+  const StoreSum<float> store{p.dw};
   p.dw = parts.data<float>();
   p.part = count;
   launch_order(stream, p, c.channels_last, by_4, plan.tile);
-  sum_splits(stream, sum);
+  sum_parts(stream, p.dw, count, plan.parts, store);
   return true;
 }
 

@@ -63,8 +63,8 @@ void composed_forward(Stream& stream, const Conv2dReluMaxPool2dArgs& a) {
   const Conv2dParams& p = a.p;
   const Workspace y(stream, sizeof(T) * static_cast<std::size_t>(p.N * p.K * p.P * p.Q));
   conv2d_forward(stream, {p, a.dtype, y.data<T>(), a.x, a.weight, a.bias, Activation::none, 0});
-  launch(pool_kernel<T>, dim3(grid_for(stream, p.N * p.K * a.pool.PP * a.pool.PQ, block)), dim3(block), 0,
-         handle(stream), p, a.pool, static_cast<T*>(a.out), a.winner, static_cast<const T*>(y.data<T>()));
+  launch_over<block>(stream, pool_kernel<T>, p.N * p.K * a.pool.PP * a.pool.PQ, p, a.pool,
+                     static_cast<T*>(a.out), a.winner, static_cast<const T*>(y.data<T>()));
 }
 
 template <class T>
@@ -72,8 +72,8 @@ void composed_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a)
   const Conv2dParams& p = a.p;
   const std::int64_t count = p.N * p.K * p.P * p.Q, weights = p.K * (p.C / p.groups) * p.R * p.S;
   const Workspace dy(stream, sizeof(T) * static_cast<std::size_t>(count));
-  launch(spread_kernel<T>, dim3(grid_for(stream, count, block)), dim3(block), 0, handle(stream), p, a.pool,
-         dy.data<T>(), static_cast<const T*>(a.dout), a.winner);
+  launch_over<block>(stream, spread_kernel<T>, count, p, a.pool, dy.data<T>(), static_cast<const T*>(a.dout),
+                     a.winner);
   if (a.dx) conv2d_backward_input(stream, {p, a.dtype, a.dx, dy.data<T>(), a.weight});
   if (a.dw || a.db) {
     const Workspace unwanted(stream, a.dw ? 0 : sizeof(T) * static_cast<std::size_t>(weights));

@@ -22,6 +22,7 @@
 #include "cuda/conv2d_relu_max_pool2d_tiled.h"
 #include "cuda/device/reduce.h"
 #include "cuda/device/vec.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -254,29 +255,19 @@ __global__ void __launch_bounds__(block, 2)
     input_part<R, Branch>(a, shared, index - a.weight_blocks, dx, dout, winner, weight);
 }
 
-// dw and db from the parts: a warp's lanes take neighbouring elements, the warps each some of the parts.
-__global__ void __launch_bounds__(block)
-    parts_kernel(float* dw, float* db, const float* parts, int count, int taps, int elements) {
-  SHARED(float, partial, [warps][warp_size]);
-  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int e = static_cast<int>(blockIdx.x) * warp_size + lane;
-  float sum = 0;
-  if (e < elements)
-    for (int part = warp; part < count; part += warps)
-      sum += parts[static_cast<std::int64_t>(part) * elements + e];
-  partial[warp][lane] = sum;
-  __syncthreads();
-  if (warp == 0 && e < elements) {
-#pragma unroll
-    for (int i = 1; i < warps; ++i) sum += partial[i][lane];
-    const int k = e / (taps + 1), t = e - k * (taps + 1);
+// Where the parts' sums belong: an element is (k, tap) of dw, or behind the taps k of db.
+struct FinishWeight {
+  float *dw, *db;  // may be null
+  int taps;
+  __device__ __forceinline__ void operator()(std::int64_t i, float sum) const {
+    const int e = static_cast<int>(i), k = e / (taps + 1), t = e - k * (taps + 1);
     if (t == taps) {
       if (db) db[k] = sum;
     } else if (dw) {
       dw[k * taps + t] = sum;
     }
   }
-}
+};
 
 // The next number from `least` on that is `rest` modulo 32: lanes of neighbouring taps meet neighbouring
 // banks.
@@ -337,9 +328,8 @@ Conv2dReluMaxPool2dBackwardArgs run(Stream& stream, const Conv2dReluMaxPool2dBac
          static_cast<float*>(mine.dx), parts.data<float>(), static_cast<const float*>(args.dout), args.winner,
          static_cast<const float*>(args.x), static_cast<const float*>(args.weight));
   if (a.weight_blocks)
-    launch(parts_kernel, dim3(static_cast<unsigned>(ceil_div(elements, warp_size))), dim3(block), 0,
-           handle(stream), static_cast<float*>(mine.dw), static_cast<float*>(mine.db), parts.data<float>(),
-           a.parts, a.taps, elements);
+    sum_parts(stream, parts.data<float>(), elements, a.parts,
+              FinishWeight{static_cast<float*>(mine.dw), static_cast<float*>(mine.db), a.taps});
   return rest;
 }
 

@@ -10,6 +10,7 @@
 // Reads go through the caches, nothing is tiled. db reads dout once.
 #include "cuda/conv2d.h"
 #include "cuda/device/reduce.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
@@ -17,15 +18,7 @@ namespace {
 
 constexpr int block = 256;
 
-// Steps, in elements, from one image, channel, row and pixel to the next.
-struct Strides {
-  std::int64_t n, c, h, w;
-};
-__host__ __device__ Strides strides(bool channels_last, std::int64_t channels, std::int64_t height,
-                                    std::int64_t width) {
-  if (channels_last) return {height * width * channels, 1, width * channels, channels};
-  return {channels * height * width, height * width, width, 1};
-}
+using Steps = ImageSteps<std::int64_t>;
 
 struct Position {
   std::int64_t n, c, h, w;
@@ -50,7 +43,7 @@ template <class T>
 __global__ void __launch_bounds__(block)
     forward_kernel(Conv2dParams p, T* out, const T* x, const T* weight, const T* bias, bool relu) {
   const std::int64_t C = p.C / p.groups, K = p.K / p.groups, count = p.N * p.K * p.P * p.Q;
-  const Strides step = strides(p.channels_last, p.C, p.H, p.W);
+  const Steps step = image_steps<std::int64_t>(p.channels_last, p.C, p.H, p.W);
   for (std::int64_t i = std::int64_t{blockIdx.x} * block + threadIdx.x; i < count;
        i += std::int64_t{gridDim.x} * block) {
     const Position at = position(i, p.channels_last, p.K, p.P, p.Q);
@@ -75,7 +68,7 @@ template <class T>
 __global__ void __launch_bounds__(block)
     backward_input_kernel(Conv2dParams p, T* dx, const T* dout, const T* weight) {
   const std::int64_t C = p.C / p.groups, K = p.K / p.groups, count = p.N * p.C * p.H * p.W;
-  const Strides step = strides(p.channels_last, p.K, p.P, p.Q);
+  const Steps step = image_steps<std::int64_t>(p.channels_last, p.K, p.P, p.Q);
   for (std::int64_t i = std::int64_t{blockIdx.x} * block + threadIdx.x; i < count;
        i += std::int64_t{gridDim.x} * block) {
     const Position at = position(i, p.channels_last, p.C, p.H, p.W);
@@ -108,8 +101,8 @@ __device__ Tap tap_of(const Conv2dParams& p, std::int64_t i) {
 template <class T, int Lanes>
 __global__ void __launch_bounds__(block)
     backward_weight_kernel(Conv2dParams p, std::int64_t count, T* dw, const T* dout, const T* x) {
-  const Strides in = strides(p.channels_last, p.C, p.H, p.W),
-                of_out = strides(p.channels_last, p.K, p.P, p.Q);
+  const Steps in = image_steps<std::int64_t>(p.channels_last, p.C, p.H, p.W),
+              of_out = image_steps<std::int64_t>(p.channels_last, p.K, p.P, p.Q);
   const int lane = threadIdx.x % Lanes;
   for (std::int64_t i = (std::int64_t{blockIdx.x} * block + threadIdx.x) / Lanes; i < count;
        i += std::int64_t{gridDim.x} * (block / Lanes)) {
@@ -181,16 +174,6 @@ __global__ void __launch_bounds__(block) bias_columns_kernel(BiasShape b, double
   }
 }
 
-template <class T>
-__global__ void __launch_bounds__(block) bias_sum_kernel(BiasShape b, T* db, const double* partial) {
-  for (std::int64_t k = std::int64_t{blockIdx.x} * block + threadIdx.x; k < b.channels;
-       k += std::int64_t{gridDim.x} * block) {
-    double sum = 0;
-    for (int i = 0; i < b.pieces; ++i) sum += partial[i * b.channels + k];
-    db[k] = static_cast<T>(sum);
-  }
-}
-
 unsigned grid_of(std::int64_t blocks) { return static_cast<unsigned>(blocks < 1 << 20 ? blocks : 1 << 20); }
 
 }  // namespace
@@ -199,9 +182,9 @@ void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a) {
   const Conv2dParams& p = a.p;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(forward_kernel<T>, dim3(grid_for(stream, p.N * p.K * p.P * p.Q, block)), dim3(block), 0,
-           handle(stream), p, static_cast<T*>(a.out), static_cast<const T*>(a.x),
-           static_cast<const T*>(a.weight), static_cast<const T*>(a.bias), a.activation == Activation::relu);
+    launch_over<block>(stream, forward_kernel<T>, p.N * p.K * p.P * p.Q, p, static_cast<T*>(a.out),
+                       static_cast<const T*>(a.x), static_cast<const T*>(a.weight),
+                       static_cast<const T*>(a.bias), a.activation == Activation::relu);
   });
 }
 
@@ -209,9 +192,8 @@ void conv2d_simple_backward_input(Stream& stream, const Conv2dBackwardInputArgs&
   const Conv2dParams& p = a.p;
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(backward_input_kernel<T>, dim3(grid_for(stream, p.N * p.C * p.H * p.W, block)), dim3(block), 0,
-           handle(stream), p, static_cast<T*>(a.dx), static_cast<const T*>(a.dout),
-           static_cast<const T*>(a.weight));
+    launch_over<block>(stream, backward_input_kernel<T>, p.N * p.C * p.H * p.W, p, static_cast<T*>(a.dx),
+                       static_cast<const T*>(a.dout), static_cast<const T*>(a.weight));
   });
 }
 
@@ -223,9 +205,9 @@ void conv2d_simple_backward_weight(Stream& stream, const Conv2dBackwardWeightArg
     using T = typename decltype(type)::type;
     // Warps where there are too few elements to fill the device with threads, and sums worth sharing.
     const bool warps = count < 1 << 14 && p.N * p.P * p.Q > 2 * warp_size;
-    launch(warps ? backward_weight_kernel<T, warp_size> : backward_weight_kernel<T, 1>,
-           dim3(grid_for(stream, warps ? count * warp_size : count, block)), dim3(block), 0, handle(stream),
-           p, count, static_cast<T*>(a.dw), static_cast<const T*>(a.dout), static_cast<const T*>(a.x));
+    launch_over<block>(stream, warps ? backward_weight_kernel<T, warp_size> : backward_weight_kernel<T, 1>,
+                       warps ? count * warp_size : count, p, count, static_cast<T*>(a.dw),
+                       static_cast<const T*>(a.dout), static_cast<const T*>(a.x));
   });
 }
 
@@ -240,13 +222,12 @@ void conv2d_bias_gradient(Stream& stream, const Conv2dBackwardWeightArgs& a) {
     using T = typename decltype(type)::type;
     const auto* dout = static_cast<const T*>(a.dout);
     if (b.channels_last)
-      launch(bias_columns_kernel<T>, dim3(grid_of(ceil_div(b.channels, wide) * b.pieces)), dim3(block), 0,
-             handle(stream), b, partial.data<double>(), dout);
+      launch_grid<block>(stream, bias_columns_kernel<T>, grid_of(ceil_div(b.channels, wide) * b.pieces), b,
+                         partial.data<double>(), dout);
     else
-      launch(bias_rows_kernel<T>, dim3(grid_of(b.channels * b.pieces)), dim3(block), 0, handle(stream), b,
-             partial.data<double>(), dout);
-    launch(bias_sum_kernel<T>, dim3(grid_for(stream, b.channels, block)), dim3(block), 0, handle(stream), b,
-           static_cast<T*>(a.db), partial.data<const double>());
+      launch_grid<block>(stream, bias_rows_kernel<T>, grid_of(b.channels * b.pieces), b,
+                         partial.data<double>(), dout);
+    sum_parts(stream, partial.data<double>(), b.channels, b.pieces, StoreSum<T>{static_cast<T*>(a.db)});
   });
 }
 

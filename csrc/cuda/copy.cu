@@ -175,8 +175,8 @@ void transpose(const Stream& stream, const Loop& loop, int fast) {
     t.x_outer[t.outer++] = loop.strides[1][d];
     blocks *= static_cast<unsigned>(loop.shape[d]);
   }
-  launch(transpose_kernel<W>, dim3(blocks), dim3(transpose_block), 0, handle(stream), t,
-         reinterpret_cast<W*>(loop.data[0]), reinterpret_cast<const W*>(loop.data[1]));
+  launch_grid<transpose_block>(stream, transpose_kernel<W>, blocks, t, reinterpret_cast<W*>(loop.data[0]),
+                               reinterpret_cast<const W*>(loop.data[1]));
 }
 
 // One stretch of memory is moved in the widest words, whatever it holds.

@@ -33,8 +33,8 @@ void copy_blocks(Stream& stream, const CopyBlocksArgs& a) {
   std::size_t longest = 1;
   for (int i = 0; i < a.count; ++i) longest = longest < a.parts[i].bytes ? a.parts[i].bytes : longest;
   const auto packs = static_cast<std::int64_t>(ceil_div(longest, sizeof(Bytes)));
-  launch(copy_blocks_kernel, dim3(grid_for(stream, packs, block), static_cast<unsigned>(a.count)),
-         dim3(block), 0, handle(stream), a);
+  launch_grid<block>(stream, copy_blocks_kernel,
+                     dim3(grid_for(stream, packs, block), static_cast<unsigned>(a.count)), a);
 }
 
 }  // namespace weft::cuda

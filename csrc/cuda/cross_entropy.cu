@@ -240,7 +240,7 @@ void forward(Stream& stream, const CrossEntropyArgs& a, Finding* finding) {
   if (counting) {
     const std::int64_t piece = ceil_div(rows, most_counts);
     const auto pieces = static_cast<unsigned>(ceil_div(rows, piece));
-    launch(count_targets<T>, dim3(pieces), dim3(block), 0, handle(stream), p, piece, counts.data<double>());
+    launch_grid<block>(stream, count_targets<T>, pieces, p, piece, counts.data<double>());
     p.counts = counts.data<double>();
     p.count_parts = static_cast<int>(pieces);
   }
@@ -253,16 +253,15 @@ void forward(Stream& stream, const CrossEntropyArgs& a, Finding* finding) {
   const auto by_rows = [&]<class Shape>(Shape) {
     // A few rows for each thread in one block cost less than a second launch.
     use_blocks(rows <= 4 * Shape::rows ? 1 : at_most(ceil_div(rows, Shape::rows), most_blocks));
-    launch(cross_entropy_rows<T, Shape>, dim3(blocks), dim3(block), 0, handle(stream), p);
+    launch_grid<block>(stream, cross_entropy_rows<T, Shape>, blocks, p);
   };
   const bool packs = aligned(a.logits) && aligned(a.dlogits);
   if (a.inner != 1 || !with_row_shape_of<T, 16>(rows, a.C, packs, by_rows)) {
     const Columns c(a.N, a.C, a.inner);
     use_blocks(at_most(c.tiles, most_blocks));
-    launch(cross_entropy_columns<T>, dim3(blocks), dim3(block), 0, handle(stream), p, c);
+    launch_grid<block>(stream, cross_entropy_columns<T>, blocks, p, c);
   }
-  if (p.parts)
-    launch(cross_entropy_total<T>, dim3(1), dim3(block), 0, handle(stream), p, static_cast<int>(blocks));
+  if (p.parts) launch_grid<block>(stream, cross_entropy_total<T>, 1, p, static_cast<int>(blocks));
 }
 
 // --- backward: dlogits times the gradient of the loss
@@ -303,14 +302,12 @@ void backward(const Stream& stream, const CrossEntropyBackwardArgs& a) {
   auto* out = static_cast<T*>(a.out);
   const auto *dlogits = static_cast<const T*>(a.dlogits), *dout = static_cast<const T*>(a.dout);
   if (a.reduction == Reduction::none)
-    launch(scale_rows<T>, dim3(grid_for(stream, n, block)), dim3(block), 0, handle(stream), n,
-           WideDivider(a.inner, n), WideDivider(a.C, n), out, dlogits, dout);
+    launch_over<block>(stream, scale_rows<T>, n, n, WideDivider(a.inner, n), WideDivider(a.C, n), out,
+                       dlogits, dout);
   else if (aligned(out) && aligned(dlogits))
-    launch(scale_gradient<T, V>, dim3(grid_for(stream, ceil_div(n, V), block)), dim3(block), 0,
-           handle(stream), n, out, dlogits, dout);
+    launch_over<block>(stream, scale_gradient<T, V>, ceil_div(n, V), n, out, dlogits, dout);
   else
-    launch(scale_gradient<T, 1>, dim3(grid_for(stream, n, block)), dim3(block), 0, handle(stream), n, out,
-           dlogits, dout);
+    launch_over<block>(stream, scale_gradient<T, 1>, n, n, out, dlogits, dout);
 }
 
 }  // namespace

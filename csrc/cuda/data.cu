@@ -73,12 +73,11 @@ __global__ void __launch_bounds__(block) warp_kernel(WarpImagesArgs a) {
 template <int V>
 void launch_gather(Stream& stream, const GatherImagesArgs& a) {
   const std::int64_t packs = a.plane / V, total = a.count * a.C * packs;
-  const dim3 grid(grid_for(stream, total, block));
   if (total < std::int64_t{1} << 30)
-    launch(gather_kernel<V, std::int32_t>, grid, dim3(block), 0, handle(stream), a,
-           static_cast<std::int32_t>(packs), static_cast<std::int32_t>(total));
+    launch_over<block>(stream, gather_kernel<V, std::int32_t>, total, a, static_cast<std::int32_t>(packs),
+                       static_cast<std::int32_t>(total));
   else
-    launch(gather_kernel<V, std::int64_t>, grid, dim3(block), 0, handle(stream), a, packs, total);
+    launch_over<block>(stream, gather_kernel<V, std::int64_t>, total, a, packs, total);
 }
 
 }  // namespace
@@ -89,8 +88,7 @@ void gather_images(Stream& stream, const GatherImagesArgs& a) {
 }
 
 void warp_images(Stream& stream, const WarpImagesArgs& a) {
-  const unsigned grid = grid_for(stream, a.count * a.P * a.Q, block);
-  launch(warp_kernel, dim3(grid), dim3(block), 0, handle(stream), a);
+  launch_over<block>(stream, warp_kernel, a.count * a.P * a.Q, a);
 }
 
 }  // namespace weft::cuda

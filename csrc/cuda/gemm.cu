@@ -33,8 +33,7 @@ __global__ void __launch_bounds__(block) gemm_kernel(P p) {
 
 template <class P>
 void multiply_simply(Stream& stream, const P& p) {
-  launch(gemm_kernel<P>, dim3(grid_for(stream, p.batch * p.M * p.N, block)), dim3(block), 0, handle(stream),
-         p);
+  launch_over<block>(stream, gemm_kernel<P>, p.batch * p.M * p.N, p);
 }
 
 // Products for which the threads of the simple kernel are enough: sums of a few, or a few thousand short

@@ -1,6 +1,5 @@
 // Matrix products of bfloat16 in the units for float32.
 #include "cuda/gemm_parts.h"
-#include "cuda/gemm_plan.h"
 #include "cuda/gemm_products.h"
 #include "cuda/gemm_tiles.h"
 
@@ -9,14 +8,13 @@ namespace weft::cuda {
 namespace {
 
 using Only = Tile<float, 64, 64, 16, 1, 4, 1, 2, 4>;
-constexpr ProductTile tiles[] = {{64, 64, 16, 0.4 * 128 * 1750}};
+constexpr TileShape tiles[] = {tile_shape<Only>(0.4)};
 
 }  // namespace
 
 template <class Out>
 void multiply_tiled(Stream& stream, const Product<BFloat16, Out>& p) {
-  const ProductPlan plan =
-      plan_product(tiles, 1, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
+  const TilePlan plan = plan_product(stream, p, 128, tiles, 1);
   multiply_in_parts(stream, p, plan.parts,
                     [&](const auto& q, int parts) { multiply_tiles<Only, false>(stream, q, parts); });
 }

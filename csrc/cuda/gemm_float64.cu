@@ -2,7 +2,6 @@
 // alone has too few tiles. An SM of an H200 does 64 multiply-adds a cycle, half of float's, and a warp's
 // loads from shared memory are twice as long.
 #include "cuda/gemm_parts.h"
-#include "cuda/gemm_plan.h"
 #include "cuda/gemm_products.h"
 #include "cuda/gemm_tiles.h"
 
@@ -11,13 +10,12 @@ namespace weft::cuda {
 namespace {
 
 using Only = Tile<double, 64, 64, 16, 1, 4, 1, 3, 2>;
-constexpr ProductTile tiles[] = {{64, 64, 16, 0.5 * 64 * 1750}};
+constexpr TileShape tiles[] = {tile_shape<Only>(0.5)};
 
 }  // namespace
 
 void multiply_tiled(Stream& stream, const Product<double, double>& p) {
-  const ProductPlan plan =
-      plan_product(tiles, 1, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(double));
+  const TilePlan plan = plan_product(stream, p, 64, tiles, 1);
   multiply_in_parts(stream, p, plan.parts, [&](const Product<double, double>& q, int parts) {
     multiply_tiles<Only, false>(stream, q, parts);
   });

@@ -13,7 +13,6 @@
 // ring 80 KB, two blocks an SM.
 #include "cuda/device/tile.h"
 #include "cuda/gemm_parts.h"
-#include "cuda/gemm_plan.h"
 #include "cuda/gemm_products.h"
 
 namespace weft::cuda {
@@ -230,9 +229,9 @@ void launch_mma_of(Stream& stream, const P& p, int parts, bool a_along_k, bool b
               : launch_mma<Size, false, false>(stream, p, parts);
 }
 
-// mma.sync: 330 T multiply-adds a second on 132 SMs.
-constexpr double peak = 2.5e6;
-constexpr ProductTile tiles[] = {{128, 128, BK, 0.7 * peak}, {64, 64, BK, 0.4 * peak}};
+// mma.sync: 330 T multiply-adds a second on 132 SMs at 1.75 GHz.
+constexpr double multiply_adds = 1430;
+constexpr TileShape tiles[] = {{128, 128, BK, threads / 32, 2, 0.7}, {64, 64, BK, threads / 32, 2, 0.4}};
 
 }  // namespace
 
@@ -242,8 +241,7 @@ bool multiply_by_mma(Stream& stream, const Product<BFloat16, Out>& p) {
   const bool b_k = in_vectors(p.b, p.K, p.b_row, p.b_column, p.b_batch);
   if (!a_k && !in_vectors(p.a, p.M, p.a_row, p.a_column, p.a_batch)) return false;
   if (!b_k && !in_vectors(p.b, p.N, p.b_column, p.b_row, p.b_batch)) return false;
-  const ProductPlan plan =
-      plan_product(tiles, 2, properties(stream).multiprocessors, p.batch, p.M, p.N, p.K, sizeof(float));
+  const TilePlan plan = plan_product(stream, p, multiply_adds, tiles, 2);
   multiply_in_parts(stream, p, plan.parts, [&](const auto& q, int parts) {
     plan.tile == 0 ? launch_mma_of<128>(stream, q, parts, a_k, b_k)
                    : launch_mma_of<64>(stream, q, parts, a_k, b_k);

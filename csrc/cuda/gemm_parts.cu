@@ -1,34 +1,29 @@
-// The second pass of a product in parts (gemm_parts.h): a thread an element of C. It reads (parts + 1) M N
-// numbers, mostly out of the L2, where the first pass left them.
+// The second pass of a product in parts (gemm_parts.h): it reads (parts + 1) M N numbers, mostly out of the
+// L2, where the first pass left them.
 #include "cuda/gemm_parts.h"
+#include "cuda/sum_parts.h"
 
 namespace weft::cuda {
 
 namespace {
 
-constexpr int block = 256;
-
 template <class P>
-__global__ void __launch_bounds__(block) sum_parts_kernel(P p, const typename P::T* sums, int parts) {
-  const std::int64_t count = p.batch * p.M * p.N, step = std::int64_t{gridDim.x} * block;
-  for (std::int64_t e = std::int64_t{blockIdx.x} * block + threadIdx.x; e < count; e += step) {
-    typename P::T sum = sums[e];
-#pragma unroll 4
-    for (int part = 1; part < parts; ++part) sum += sums[part * count + e];
-    finish(p, e / p.N / p.M, e / p.N % p.M, e % p.N, sum);
+struct FinishProduct {
+  P p;
+  __device__ __forceinline__ void operator()(std::int64_t i, typename P::T sum) const {
+    finish(p, i / p.N / p.M, i / p.N % p.M, i % p.N, sum);
   }
-}
+};
 
 }  // namespace
 
 template <class In, class Out>
-void sum_parts(Stream& stream, const Product<In, Out>& p, const Wide<In>* sums, int parts) {
-  launch(sum_parts_kernel<Product<In, Out>>, dim3(grid_for(stream, p.batch * p.M * p.N, block)), dim3(block),
-         0, handle(stream), p, sums, parts);
+void finish_parts(Stream& stream, const Product<In, Out>& p, const Wide<In>* sums, int parts) {
+  sum_parts(stream, sums, p.batch * p.M * p.N, parts, FinishProduct<Product<In, Out>>{p});
 }
-template void sum_parts(Stream&, const Product<float, float>&, const float*, int);
-template void sum_parts(Stream&, const Product<double, double>&, const double*, int);
-template void sum_parts(Stream&, const Product<BFloat16, BFloat16>&, const float*, int);
-template void sum_parts(Stream&, const Product<BFloat16, float>&, const float*, int);
+template void finish_parts(Stream&, const Product<float, float>&, const float*, int);
+template void finish_parts(Stream&, const Product<double, double>&, const double*, int);
+template void finish_parts(Stream&, const Product<BFloat16, BFloat16>&, const float*, int);
+template void finish_parts(Stream&, const Product<BFloat16, float>&, const float*, int);
 
 }  // namespace weft::cuda

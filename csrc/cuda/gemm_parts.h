@@ -2,8 +2,17 @@
 // workspace, and a second pass adds them, in their order, and finishes C.
 #pragma once
 #include "cuda/gemm_problem.h"
+#include "cuda/tile_plan.h"
 
 namespace weft::cuda {
+
+// multiply_adds: of an SM in a cycle.
+template <class In, class Out>
+TilePlan plan_product(const Stream& stream, const Product<In, Out>& p, double multiply_adds,
+                      const TileShape* tiles, int count) {
+  return plan_tiles(properties(stream).multiprocessors, multiply_adds, tiles, count,
+                    {p.M, p.N, p.K, p.batch, sizeof(Wide<In>)});
+}
 
 // The product that writes sums as they are, to `sums`: (parts, batch, M, N).
 template <class In, class Out>
@@ -19,7 +28,7 @@ Product<In, Wide<In>> unfinished(const Product<In, Out>& p, Wide<In>* sums) {
 
 // C from the sums of `parts` parts. For the four kinds of products.
 template <class In, class Out>
-void sum_parts(Stream& stream, const Product<In, Out>& p, const Wide<In>* sums, int parts);
+void finish_parts(Stream& stream, const Product<In, Out>& p, const Wide<In>* sums, int parts);
 
 // multiply(product, parts), in one pass or in two.
 template <class In, class Out, class Multiply>
@@ -27,7 +36,7 @@ void multiply_in_parts(Stream& stream, const Product<In, Out>& p, int parts, con
   if (parts == 1) return multiply(p, 1);
   const Workspace sums(stream, static_cast<std::size_t>(parts * p.batch * p.M * p.N) * sizeof(Wide<In>));
   multiply(unfinished(p, sums.data<Wide<In>>()), parts);
-  sum_parts(stream, p, sums.data<Wide<In>>(), parts);
+  finish_parts(stream, p, sums.data<Wide<In>>(), parts);
 }
 
 }  // namespace weft::cuda

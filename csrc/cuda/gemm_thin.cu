@@ -124,11 +124,11 @@ __global__ void __launch_bounds__(block) rows_kernel(P p, Pieces pieces) {
 template <bool Dots, int M, int Width, class P>
 void launch_pieces(Stream& stream, const P& p, const Pieces& pieces) {
   const std::int64_t all = p.batch * pieces.groups * pieces.parts, blocks = Dots ? ceil_div(all, warps) : all;
-  const unsigned grid = grid_for(stream, blocks * block, block, 64);
+  const std::int64_t threads = blocks * block;
   if constexpr (Dots)
-    launch(dots_kernel<M, Width, P>, dim3(grid), dim3(block), 0, handle(stream), p, pieces);
+    launch_over<block, 64>(stream, dots_kernel<M, Width, P>, threads, p, pieces);
   else
-    launch(rows_kernel<M, Width, P>, dim3(grid), dim3(block), 0, handle(stream), p, pieces);
+    launch_over<block, 64>(stream, rows_kernel<M, Width, P>, threads, p, pieces);
 }
 
 template <bool Dots, int Width, class P>

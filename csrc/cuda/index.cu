@@ -109,8 +109,8 @@ void select_words(const Stream& stream, const IndexSelectArgs& a, std::int64_t i
   by_range(total + block * together, [&](auto divisor) {
     using D = decltype(divisor);
     const SelectShape<D> s{a.n, D(inner), D(a.count), static_cast<decltype(D::divisor)>(total)};
-    launch(select_kernel<W, D>, dim3(blocks_for(ceil_div(total, together))), dim3(block), 0, handle(stream),
-           s, static_cast<W*>(a.out), static_cast<const W*>(a.x), a.index);
+    launch_grid<block>(stream, select_kernel<W, D>, blocks_for(ceil_div(total, together)), s,
+                       static_cast<W*>(a.out), static_cast<const W*>(a.x), a.index);
   });
 }
 
@@ -136,8 +136,8 @@ void gather(Stream& stream, const GatherArgs& a) {
     by_range(total + block * together, [&](auto divisor) {
       using D = decltype(divisor);
       const SelectShape<D> s{a.n, D(a.inner), D(a.count), static_cast<decltype(D::divisor)>(total)};
-      launch(gather_kernel<W, D>, dim3(blocks_for(ceil_div(total, together))), dim3(block), 0, handle(stream),
-             s, static_cast<W*>(a.out), static_cast<const W*>(a.x), a.index);
+      launch_grid<block>(stream, gather_kernel<W, D>, blocks_for(ceil_div(total, together)), s,
+                         static_cast<W*>(a.out), static_cast<const W*>(a.x), a.index);
     });
   });
 }
@@ -154,9 +154,9 @@ void one_hot(Stream& stream, const OneHotArgs& a) {
     constexpr int V = per_16_bytes<W>;
     by_range(total + block * V, [&](auto divisor) {
       using D = decltype(divisor);
-      launch(one_hot_kernel<W, D>, dim3(blocks_for(ceil_div(total, V))), dim3(block), 0, handle(stream),
-             D(a.classes), static_cast<decltype(D::divisor)>(total), static_cast<W>(bits),
-             static_cast<W*>(a.out), a.index);
+      launch_grid<block>(stream, one_hot_kernel<W, D>, blocks_for(ceil_div(total, V)), D(a.classes),
+                         static_cast<decltype(D::divisor)>(total), static_cast<W>(bits),
+                         static_cast<W*>(a.out), a.index);
     });
   });
 }

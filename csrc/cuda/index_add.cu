@@ -132,9 +132,10 @@ template <bool Each, class Args>
 void add_columns(const Stream& stream, const Args& a) {
   by_sum_type(a.dtype, [&](auto number) {
     using T = decltype(number);
-    launch(add_columns_kernel<T, Each>, dim3(static_cast<unsigned>(ceil_div(a.outer * a.inner, block))),
-           dim3(block), 0, handle(stream), AddShape{a.outer, a.n, a.inner, a.count}, static_cast<T*>(a.out),
-           static_cast<const T*>(a.x), a.index);
+    launch_grid<block>(stream, add_columns_kernel<T, Each>,
+                       static_cast<unsigned>(ceil_div(a.outer * a.inner, block)),
+                       AddShape{a.outer, a.n, a.inner, a.count}, static_cast<T*>(a.out),
+                       static_cast<const T*>(a.x), a.index);
   });
 }
 
@@ -156,17 +157,16 @@ bool add_segments(const Stream& stream, const Args& a) {
   const AddShape run = Each ? AddShape{1, places, 1, elements} : s;
   const Workspace workspace(stream, (count + sort_words(count)) * sizeof(unsigned));
   auto* const keys = workspace.data<unsigned>();
-  launch(keys_kernel<Each>, dim3(ceil_div(count, block)), dim3(block), 0, handle(stream), s, count, limit,
-         a.index, keys);
+  launch_grid<block>(stream, keys_kernel<Each>, ceil_div(count, block), s, count, limit, a.index, keys);
   const SortedKeys sorted = sort_keys(stream, keys, count, bits_of(places), keys + count);
   const std::int64_t threads = elements * run.outer * run.inner;
   by_sum_type(a.dtype, [&](auto number) {
     using T = decltype(number);
     by_range(threads + block, [&](auto divisor) {
       using D = decltype(divisor);
-      launch(add_segments_kernel<T, D>, dim3(static_cast<unsigned>(ceil_div(threads, block))), dim3(block), 0,
-             handle(stream), run, D(run.outer * run.inner), D(run.inner), count, limit, sorted.keys,
-             sorted.positions, static_cast<T*>(a.out), static_cast<const T*>(a.x));
+      launch_grid<block>(stream, add_segments_kernel<T, D>, static_cast<unsigned>(ceil_div(threads, block)),
+                         run, D(run.outer * run.inner), D(run.inner), count, limit, sorted.keys,
+                         sorted.positions, static_cast<T*>(a.out), static_cast<const T*>(a.x));
     });
   });
   return true;

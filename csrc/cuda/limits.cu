@@ -39,7 +39,7 @@ void fma_loop(Stream& stream, const FmaLoopArgs& args) {
   // Two blocks fill an SM's 2048 threads; at least one block for each share.
   const std::int64_t fill = 2 * std::int64_t{properties(stream).multiprocessors};
   const std::int64_t blocks = fill > args.threads ? fill : args.threads;
-  launch(fma_loop_kernel, dim3(static_cast<unsigned>(blocks)), dim3(block), 0, handle(stream), args);
+  launch_grid<block>(stream, fma_loop_kernel, static_cast<unsigned>(blocks), args);
 }
 
 }  // namespace weft::cuda

@@ -167,9 +167,8 @@ void forward(const Stream& stream, const PointwiseLossArgs& a) {
   const bool several = a.reduction != Reduction::none && pieces > 1;
   const Workspace parts(stream, several ? pieces * sizeof(double) : 0);
   double* to = several ? parts.data<double>() : nullptr;
-  launch(loss_forward<T, V>, dim3(pieces), dim3(block), 0, handle(stream), a, piece, to);
-  if (several)
-    launch(loss_total<T>, dim3(1), dim3(block), 0, handle(stream), a, static_cast<int>(pieces), to);
+  launch_grid<block>(stream, loss_forward<T, V>, pieces, a, piece, to);
+  if (several) launch_grid<block>(stream, loss_total<T>, 1, a, static_cast<int>(pieces), to);
 }
 
 template <class T>
@@ -184,11 +183,10 @@ void backward_of(const Stream& stream, const PointwiseLossBackwardArgs& a) {
   constexpr int V = per_16_bytes<T>;
   const bool packs = aligned(a.input) && aligned(a.target) && aligned(a.weight) && aligned(a.dinput) &&
                      aligned(a.dtarget) && (a.reduction != Reduction::none || aligned(a.dout));
-  const dim3 blocks(grid_for(stream, packs ? ceil_div(a.n, V) : a.n, block));
   if (packs)
-    launch(loss_backward<T, V>, blocks, dim3(block), 0, handle(stream), a);
+    launch_over<block>(stream, loss_backward<T, V>, ceil_div(a.n, V), a);
   else
-    launch(loss_backward<T, 1>, blocks, dim3(block), 0, handle(stream), a);
+    launch_over<block>(stream, loss_backward<T, 1>, a.n, a);
 }
 
 }  // namespace

@@ -217,11 +217,12 @@ __global__ void __launch_bounds__(block) optimizer_step(typename Optimizer::Args
 template <class Optimizer>
 void launch_step(const Stream& stream, const typename Optimizer::Args& a, bool packs) {
   constexpr int V = per_16_bytes<typename Optimizer::Number>;
-  const dim3 blocks(grid_for(stream, packs ? ceil_div(a.n, V) : a.n, block, 8));
+  // One at least, which counts the step.
+  const unsigned blocks = grid_for(stream, packs ? ceil_div(a.n, V) : a.n, block, 8);
   if (packs)
-    launch(optimizer_step<Optimizer, V>, blocks, dim3(block), 0, handle(stream), a);
+    launch_grid<block>(stream, optimizer_step<Optimizer, V>, blocks, a);
   else
-    launch(optimizer_step<Optimizer, 1>, blocks, dim3(block), 0, handle(stream), a);
+    launch_grid<block>(stream, optimizer_step<Optimizer, 1>, blocks, a);
 }
 
 // packs: whether all arrays start at a multiple of 16 bytes; null does.
@@ -297,8 +298,8 @@ void sum_squares_of(const Stream& stream, const AddSquaresArgs& a) {
   const Workspace sums(stream, pieces > 1 ? static_cast<std::size_t>(pieces) * sizeof(double) : 0);
   if (pieces > 1) p.sums = sums.data<double>();
   const auto kernel = packs ? &sum_squares<T, per_16_bytes<T>> : &sum_squares<T, 1>;
-  launch(kernel, dim3(static_cast<unsigned>(pieces)), dim3(block), 0, handle(stream), p);
-  if (p.sums) launch(add_pieces, dim3(1), dim3(block), 0, handle(stream), a, pieces, p.sums);
+  launch_grid<block>(stream, kernel, static_cast<unsigned>(pieces), p);
+  if (p.sums) launch_grid<block>(stream, add_pieces, 1, a, pieces, p.sums);
 }
 
 }  // namespace

@@ -235,24 +235,23 @@ void choose(const Pool2dParams& p, bool packs, F&& f) {
 template <int V, class T, class I, class Op>
 void launch_forward(Stream& stream, const Pool2dParams& p, const Op& op, void* out, const void* x) {
   const std::int64_t count = p.N * p.C * p.P * p.Q / V;
-  launch(forward_kernel<T, V, I, Op>, dim3(grid_for(stream, count, block)), dim3(block), 0, handle(stream),
-         Windows<I>(p), op, static_cast<T*>(out), static_cast<const T*>(x), static_cast<I>(count));
+  launch_over<block>(stream, forward_kernel<T, V, I, Op>, count, Windows<I>(p), op, static_cast<T*>(out),
+                     static_cast<const T*>(x), static_cast<I>(count));
 }
 template <int V, class T, class I, class Op>
 void launch_backward(Stream& stream, const Pool2dParams& p, const Op& op, void* dx) {
   const std::int64_t count = p.N * p.C * p.H * p.W / V;
-  launch(backward_kernel<T, V, I, Op>, dim3(grid_for(stream, count, block)), dim3(block), 0, handle(stream),
-         Windows<I>(p), op, static_cast<T*>(dx), static_cast<I>(count));
+  launch_over<block>(stream, backward_kernel<T, V, I, Op>, count, Windows<I>(p), op, static_cast<T*>(dx),
+                     static_cast<I>(count));
 }
 
 template <class T>
 void scatter(Stream& stream, const MaxPool2dBackwardArgs& a) {
   const std::int64_t planes = a.p.N * a.p.C, count = planes * a.p.H * a.p.W;
   auto* dx = static_cast<T*>(a.dx);
-  launch(zero_kernel<T>, dim3(grid_for(stream, count, block)), dim3(block), 0, handle(stream), dx, count);
-  launch(scatter_kernel<T>, dim3(grid_for(stream, planes, block)), dim3(block), 0, handle(stream), dx,
-         static_cast<const T*>(a.dout), a.index, planes, a.p.channels_last ? a.p.C : 1,
-         static_cast<std::int32_t>(a.p.H * a.p.W), a.p.P * a.p.Q);
+  launch_over<block>(stream, zero_kernel<T>, count, dx, count);
+  launch_over<block>(stream, scatter_kernel<T>, planes, dx, static_cast<const T*>(a.dout), a.index, planes,
+                     a.p.channels_last ? a.p.C : 1, static_cast<std::int32_t>(a.p.H * a.p.W), a.p.P * a.p.Q);
 }
 
 }  // namespace

@@ -223,9 +223,9 @@ Halves halves(const Pool2dParams& p) {
 bool max_pool2d_fast(Stream& stream, const MaxPool2dArgs& a) {
   if (!is_2x2(a.p, a.dtype) || !aligned(a.x) || !aligned(a.out, 8) || !aligned(a.index, 8)) return false;
   const Halves s = halves(a.p);
-  launch(a.minimum ? max_2x2_kernel<true> : max_2x2_kernel<false>, dim3(grid_for(stream, s.count, block)),
-         dim3(block), 0, handle(stream), static_cast<float*>(a.out), a.index, static_cast<const float*>(a.x),
-         s.half, s.rows, s.count);
+  launch_over<block>(stream, a.minimum ? max_2x2_kernel<true> : max_2x2_kernel<false>, s.count,
+                     static_cast<float*>(a.out), a.index, static_cast<const float*>(a.x), s.half, s.rows,
+                     s.count);
   return true;
 }
 
@@ -234,8 +234,7 @@ bool max_pool2d_backward_fast(Stream& stream, const MaxPool2dBackwardArgs& a) {
   const auto* dout = static_cast<const float*>(a.dout);
   if (is_2x2(a.p, a.dtype) && aligned(a.dx) && aligned(a.dout, 8) && aligned(a.index, 8)) {
     const Halves s = halves(a.p);
-    launch(max_2x2_backward_kernel, dim3(grid_for(stream, s.count, block)), dim3(block), 0, handle(stream),
-           dx, dout, a.index, s.half, s.rows, s.count);
+    launch_over<block>(stream, max_2x2_backward_kernel, s.count, dx, dout, a.index, s.half, s.rows, s.count);
     return true;
   }
   if (is_3x3(a.p, a.dtype)) {
@@ -251,8 +250,7 @@ bool max_pool2d_backward_fast(Stream& stream, const MaxPool2dBackwardArgs& a) {
                   number((p.W + p.pad_w + 1) / 2)};
     const std::int64_t count = p.N * p.C * s.tiles_h * s.tiles_w;
     if (count >= most) return false;
-    launch(max_3x3_backward_kernel, dim3(grid_for(stream, count, block)), dim3(block), 0, handle(stream), s,
-           dx, dout, a.index, number(count));
+    launch_over<block>(stream, max_3x3_backward_kernel, count, s, dx, dout, a.index, number(count));
     return true;
   }
   return false;
@@ -263,16 +261,14 @@ bool avg_pool2d_fast(Stream& stream, const AvgPool2dArgs& a) {
   const auto* x = static_cast<const float*>(a.src);
   if (is_2x2(a.p, a.dtype) && aligned(x) && aligned(out, 8)) {
     const Halves s = halves(a.p);
-    launch(avg_2x2_kernel, dim3(grid_for(stream, s.count, block)), dim3(block), 0, handle(stream), out, x,
-           s.half, s.count, divisor(a, 4));
+    launch_over<block>(stream, avg_2x2_kernel, s.count, out, x, s.half, s.count, divisor(a, 4));
     return true;
   }
   if (is_whole(a.p, a.dtype)) {
     const std::int64_t planes = a.p.N * a.p.C;
     const int size = static_cast<int>(a.p.H * a.p.W);
-    launch(size % 4 == 0 && aligned(x) ? avg_plane_kernel<4> : avg_plane_kernel<1>,
-           dim3(grid_for(stream, planes * warp_size, block)), dim3(block), 0, handle(stream), out, x, planes,
-           size, divisor(a, size));
+    launch_over<block>(stream, size % 4 == 0 && aligned(x) ? avg_plane_kernel<4> : avg_plane_kernel<1>,
+                       planes * warp_size, out, x, planes, size, divisor(a, size));
     return true;
   }
   return false;
@@ -283,16 +279,14 @@ bool avg_pool2d_backward_fast(Stream& stream, const AvgPool2dArgs& a) {
   const auto* dout = static_cast<const float*>(a.src);
   if (is_2x2(a.p, a.dtype) && aligned(dx) && aligned(dout, 8)) {
     const Halves s = halves(a.p);
-    launch(avg_2x2_backward_kernel, dim3(grid_for(stream, s.count, block)), dim3(block), 0, handle(stream),
-           dx, dout, s.half, s.count, divisor(a, 4));
+    launch_over<block>(stream, avg_2x2_backward_kernel, s.count, dx, dout, s.half, s.count, divisor(a, 4));
     return true;
   }
   const int size = static_cast<int>(a.p.H * a.p.W), V = size % 4 == 0 && aligned(dx) ? 4 : 1;
   if (is_whole(a.p, a.dtype) && a.p.N * a.p.C * size / V < most) {
     const int count = static_cast<int>(a.p.N * a.p.C * size / V);
-    launch(V == 4 ? avg_plane_backward_kernel<4> : avg_plane_backward_kernel<1>,
-           dim3(grid_for(stream, count, block)), dim3(block), 0, handle(stream), dx, dout, size / V, count,
-           divisor(a, size));
+    launch_over<block>(stream, V == 4 ? avg_plane_backward_kernel<4> : avg_plane_backward_kernel<1>, count,
+                       dx, dout, size / V, count, divisor(a, size));
     return true;
   }
   return false;

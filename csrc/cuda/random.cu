@@ -123,14 +123,14 @@ __global__ void __launch_bounds__(32) advance_kernel(std::int64_t* state, std::i
 }
 
 void advance(Stream& stream, std::int64_t* state, std::int64_t n) {
-  launch(advance_kernel, dim3(1), dim3(32), 0, handle(stream), state, ceil_div(n, 4));
+  launch_grid<32>(stream, advance_kernel, 1, state, ceil_div(n, 4));
 }
 
 template <class Draw>
 void fill_by(Stream& stream, const RandomArgs& a, const Draw& draw) {
   auto* const out = static_cast<typename Draw::T*>(a.out);
-  launch(random_kernel<Draw>, dim3(grid_for(stream, ceil_div(a.n, 4), block)), dim3(block), 0, handle(stream),
-         out, a.n, a.state, draw, aligned_to_four(out));
+  launch_over<block>(stream, random_kernel<Draw>, ceil_div(a.n, 4), out, a.n, a.state, draw,
+                     aligned_to_four(out));
 }
 
 // word < threshold exactly where word / 2^32 < p.
@@ -171,13 +171,13 @@ void dropout_of(Stream& stream, const DropoutArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
   const T scale = a.p < 1 ? static_cast<T>(1 / (1 - a.p)) : T(0);
   if (!a.state) {
-    launch(dropout_backward_kernel<T>, dim3(grid_for(stream, a.n, block)), dim3(block), 0, handle(stream),
-           out, static_cast<const std::uint8_t*>(a.mask), x, a.n, scale);
+    launch_over<block>(stream, dropout_backward_kernel<T>, a.n, out, static_cast<const std::uint8_t*>(a.mask),
+                       x, a.n, scale);
     return;
   }
-  launch(dropout_kernel<T>, dim3(grid_for(stream, ceil_div(a.n, 4), block)), dim3(block), 0, handle(stream),
-         out, a.mask, x, a.n, static_cast<const std::int64_t*>(a.state), threshold(1 - a.p), scale,
-         aligned_to_four(out) && aligned_to_four(a.mask));
+  launch_over<block>(stream, dropout_kernel<T>, ceil_div(a.n, 4), out, a.mask, x, a.n,
+                     static_cast<const std::int64_t*>(a.state), threshold(1 - a.p), scale,
+                     aligned_to_four(out) && aligned_to_four(a.mask));
   advance(stream, a.state, a.n);
 }
 

@@ -195,8 +195,7 @@ void launch_join(const Stream& stream, const ReduceShape& s, const typename Op::
                  const Finish& finish) {
   const unsigned group = s.splits > 64 ? reduce_block : warp_size;
   const auto blocks = static_cast<unsigned>(ceil_div(s.results, reduce_block / group));
-  launch(join_pieces<Op>, dim3(blocks), dim3(reduce_block), 0, handle(stream), s.results, s.splits, group,
-         parts, finish);
+  launch_grid<reduce_block>(stream, join_pieces<Op>, blocks, s.results, s.splits, group, parts, finish);
 }
 
 template <class Op>
@@ -209,9 +208,9 @@ void launch_rows(const Stream& stream, const ReduceShape& s, bool contiguous, co
   auto* to = pieces ? parts.data<typename Op::Part>() : nullptr;
   const dim3 blocks(static_cast<unsigned>(ceil_div(s.results * s.splits, reduce_block / s.group)));
   if (Op::packs && contiguous)
-    launch(reduce_rows<Op, Op::packs>, blocks, dim3(reduce_block), 0, handle(stream), s, x, to, finish);
+    launch_grid<reduce_block>(stream, reduce_rows<Op, Op::packs>, blocks, s, x, to, finish);
   else
-    launch(reduce_rows<Op, false>, blocks, dim3(reduce_block), 0, handle(stream), s, x, to, finish);
+    launch_grid<reduce_block>(stream, reduce_rows<Op, false>, blocks, s, x, to, finish);
   if (pieces) launch_join<Op>(stream, s, to, finish);
 }
 
@@ -232,10 +231,9 @@ void launch_columns(const Stream& stream, const ReduceShape& s, bool packs, cons
   auto* to = pieces ? parts.data<typename Op::Part>() : nullptr;
   const dim3 blocks(static_cast<unsigned>(s.results / s.width * s.tiles * s.splits));
   if (packs)
-    launch(reduce_columns<Op, columns_of_thread<Op>>, blocks, dim3(reduce_block), 0, handle(stream), s, x, to,
-           finish);
+    launch_grid<reduce_block>(stream, reduce_columns<Op, columns_of_thread<Op>>, blocks, s, x, to, finish);
   else
-    launch(reduce_columns<Op, 1>, blocks, dim3(reduce_block), 0, handle(stream), s, x, to, finish);
+    launch_grid<reduce_block>(stream, reduce_columns<Op, 1>, blocks, s, x, to, finish);
   if (pieces) launch_join<Op>(stream, s, to, finish);
 }
 

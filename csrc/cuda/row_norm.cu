@@ -245,13 +245,14 @@ void forward(const Stream& stream, const RowNormArgs& a) {
   const bool packs = aligned(a.x) && aligned(a.out);
   const bool affine_packs = a.L != 1 || (aligned(a.gamma) && aligned(a.beta));
   const auto rows = [&]<class Shape>(Shape) {
-    launch(normalize_rows<T, Shape>, dim3(static_cast<unsigned>(ceil_div(a.rows, Shape::rows))),
-           dim3(row_block), 0, handle(stream), a, places, static_cast<int>(n), inverse_n);
+    launch_grid<row_block>(stream, normalize_rows<T, Shape>,
+                           static_cast<unsigned>(ceil_div(a.rows, Shape::rows)), a, places,
+                           static_cast<int>(n), inverse_n);
   };
   if (with_row_shape_of<T, 16>(a.rows, n, packs && affine_packs, rows)) return;
   sum_channels(stream, 1, a.rows, n, packs, RowMoments<T>{a, n, inverse_n});
-  launch(normalize_long_rows<T>, dim3(grid_for(stream, a.rows * n, sum_block)), dim3(sum_block), 0,
-         handle(stream), a, places, WideDivider(n, a.rows * n), a.rows * n);
+  launch_over<sum_block>(stream, normalize_long_rows<T>, a.rows * n, a, places, WideDivider(n, a.rows * n),
+                         a.rows * n);
 }
 
 template <class T>
@@ -261,14 +262,15 @@ void row_gradients_of(const Stream& stream, const RowNormBackwardArgs& a) {
   const double inverse_n = 1 / static_cast<double>(n);
   const bool packs = aligned(a.x) && aligned(a.dout) && aligned(a.dx);
   const auto rows = [&]<class Shape>(Shape) {
-    launch(row_gradients<T, Shape>, dim3(static_cast<unsigned>(ceil_div(a.rows, Shape::rows))),
-           dim3(row_block), 0, handle(stream), a, places, static_cast<int>(n), inverse_n);
+    launch_grid<row_block>(stream, row_gradients<T, Shape>,
+                           static_cast<unsigned>(ceil_div(a.rows, Shape::rows)), a, places,
+                           static_cast<int>(n), inverse_n);
   };
   if (with_row_shape_of<T, 16>(a.rows, n, packs && (a.L != 1 || aligned(a.gamma)), rows)) return;
   const Workspace shares(stream, 2 * a.rows * sizeof(T));
   sum_channels(stream, 1, a.rows, n, packs, RowGradientSums<T>{a, places, inverse_n, shares.data<T>()});
-  launch(long_row_gradients<T>, dim3(grid_for(stream, a.rows * n, sum_block)), dim3(sum_block), 0,
-         handle(stream), a, places, WideDivider(n, a.rows * n), a.rows * n, shares.data<T>());
+  launch_over<sum_block>(stream, long_row_gradients<T>, a.rows * n, a, places, WideDivider(n, a.rows * n),
+                         a.rows * n, shares.data<T>());
 }
 
 template <class T>

@@ -118,14 +118,15 @@ void forward(const Stream& stream, const SoftmaxArgs& a) {
   const auto* x = static_cast<const T*>(a.x);
   auto* out = static_cast<T*>(a.out);
   const auto rows = [&]<class Shape>(Shape) {
-    launch(softmax_rows<T, Shape>, dim3(static_cast<unsigned>(ceil_div(a.outer, Shape::rows))),
-           dim3(row_block), 0, handle(stream), a.outer, static_cast<int>(a.n), a.log, x, out);
+    launch_grid<row_block>(stream, softmax_rows<T, Shape>,
+                           static_cast<unsigned>(ceil_div(a.outer, Shape::rows)), a.outer,
+                           static_cast<int>(a.n), a.log, x, out);
   };
   if (a.inner == 1 && with_row_shape_of < T,
       sizeof(T) == 4 ? 32 : 16 > (a.outer, a.n, aligned(x) && aligned(out), rows))
     return;
   const Columns c(a.outer, a.n, a.inner);
-  launch(softmax_columns<T>, c.grid(), dim3(row_block), 0, handle(stream), c, a.log, x, out);
+  launch_grid<row_block>(stream, softmax_columns<T>, c.grid(), c, a.log, x, out);
 }
 
 template <class T>
@@ -133,14 +134,15 @@ void backward(const Stream& stream, const SoftmaxBackwardArgs& a) {
   const auto *dout = static_cast<const T*>(a.dout), *out = static_cast<const T*>(a.out);
   auto* dx = static_cast<T*>(a.dx);
   const auto rows = [&]<class Shape>(Shape) {
-    launch(softmax_rows_backward<T, Shape>, dim3(static_cast<unsigned>(ceil_div(a.outer, Shape::rows))),
-           dim3(row_block), 0, handle(stream), a.outer, static_cast<int>(a.n), a.log, dout, out, dx);
+    launch_grid<row_block>(stream, softmax_rows_backward<T, Shape>,
+                           static_cast<unsigned>(ceil_div(a.outer, Shape::rows)), a.outer,
+                           static_cast<int>(a.n), a.log, dout, out, dx);
   };
   if (a.inner == 1 && with_row_shape_of < T,
       sizeof(T) == 4 ? 32 : 16 > (a.outer, a.n, aligned(dout) && aligned(out) && aligned(dx), rows))
     return;
   const Columns c(a.outer, a.n, a.inner);
-  launch(softmax_columns_backward<T>, c.grid(), dim3(row_block), 0, handle(stream), c, a.log, dout, out, dx);
+  launch_grid<row_block>(stream, softmax_columns_backward<T>, c.grid(), c, a.log, dout, out, dx);
 }
 
 }  // namespace

@@ -13,8 +13,8 @@
 // with counters of a warp in shared memory.
 //
 // Bytes: 20 for each key in a pass; keys of 24 bits are 3 passes and 9 launches.
-#include "cuda/device/device.h"
 #include "cuda/device/reduce.h"
+#include "cuda/kernels.h"
 #include "cuda/sort.h"
 
 namespace weft::cuda {
@@ -151,10 +151,10 @@ SortedKeys sort_keys(const Stream& stream, unsigned* keys, unsigned count, int b
   SortedKeys from{keys, nullptr}, to{workspace, workspace + count};
   unsigned* spare = workspace + std::size_t{2} * count;
   for (int shift = 0; shift == 0 || shift < bits; shift += digit_bits) {
-    launch(count_kernel, dim3(tiles), dim3(block), 0, handle(stream), from.keys, count, shift, counts);
-    launch(scan_kernel, dim3(digits / warps), dim3(block), 0, handle(stream), counts, tiles, totals);
-    launch(scatter_kernel, dim3(tiles), dim3(block), 0, handle(stream), from.keys, from.positions, count,
-           shift, counts, totals, to.keys, to.positions);
+    launch_grid<block>(stream, count_kernel, tiles, from.keys, count, shift, counts);
+    launch_grid<block>(stream, scan_kernel, digits / warps, counts, tiles, totals);
+    launch_grid<block>(stream, scatter_kernel, tiles, from.keys, from.positions, count, shift, counts, totals,
+                       to.keys, to.positions);
     const SortedKeys next{from.keys, from.positions ? from.positions : spare};
     from = to;
     to = next;

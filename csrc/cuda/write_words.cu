@@ -17,7 +17,7 @@ __global__ void __launch_bounds__(block) write_words_kernel(WriteWordsArgs a) {
 }  // namespace
 
 void write_words(Stream& stream, const WriteWordsArgs& args) {
-  launch(write_words_kernel, dim3(1), dim3(block), 0, handle(stream), args);
+  launch_grid<block>(stream, write_words_kernel, 1, args);
 }
 
 }  // namespace weft::cuda

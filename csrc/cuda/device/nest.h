@@ -21,7 +21,7 @@
 #pragma once
 #include "cuda/device/divisor.h"
 #include "cuda/device/vec.h"
-#include "cuda/launch.h"
+#include "cuda/kernels.h"
 #include "ops/elementwise.h"
 
 namespace weft::cuda {
@@ -260,11 +260,11 @@ Nest make_nest(const Loop& loop) {
 template <class F, int V, int U>
 void launch_map(const Stream& stream, const F& f, const Loop& loop) {
   const Nest nest = make_nest<V>(loop);
-  launch(map_kernel<F, V, U>, dim3(ceil_div(nest.packs, map_block * U)), dim3(map_block), 0, handle(stream),
-         f, nest, reinterpret_cast<typename F::Out*>(loop.data[0]),
-         reinterpret_cast<const typename F::A*>(loop.data[1]),
-         reinterpret_cast<const typename F::B*>(loop.data[2]),
-         reinterpret_cast<const typename F::C*>(loop.data[3]));
+  launch_grid<map_block>(stream, map_kernel<F, V, U>, ceil_div(nest.packs, map_block * U), f, nest,
+                         reinterpret_cast<typename F::Out*>(loop.data[0]),
+                         reinterpret_cast<const typename F::A*>(loop.data[1]),
+                         reinterpret_cast<const typename F::B*>(loop.data[2]),
+                         reinterpret_cast<const typename F::C*>(loop.data[3]));
 }
 
 // The policy: packs where they fit, else elements.
