@@ -15,7 +15,7 @@ PIP     := $(BIN)/python -m pip --disable-pip-version-check -q
 # The build runs in .venv itself instead of an isolated environment, so that a second build is incremental.
 INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON) $(if $(CUDA),-C cmake.define.WEFT_CUDA=$(CUDA))
 
-.PHONY: help lenet test sanitize isas emulated emulated-checked cuda-build test-gpu coverage lint format stubs bench tables clean
+.PHONY: help lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage lint format stubs bench tables clean
 
 help:
 	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
@@ -24,6 +24,7 @@ help:
 	@echo "make isas      the test suite on the other instruction sets, baseline and AVX2"
 	@echo "make emulated  the test suite on the CUDA backend, emulated on the CPU: no GPU is needed"
 	@echo "make emulated-checked  the same, each access of a kernel checked, and under the sanitizers"
+	@echo "make check-all  all that lands is checked by (.ci/run), and what is too slow for that: the sanitizers"
 	@echo "make cuda-build  the CUDA backend with nvcc: no warning, no spilled register; no GPU is needed"
 	@echo "make test-gpu  on a machine with a GPU: suite, benchmarks, compute-sanitizer (PYTHON=one with PyTorch, ARGS='--only suite')"
 	@echo "make coverage  which lines of the CPU's kernels the test suite never reaches"
@@ -71,9 +72,16 @@ sanitize: $(VENV)/.test
 emulated: $(VENV)/.test
 	$(BIN)/python scripts/emulate_cuda.py plain $(ARGS)
 
-emulated-checked: $(VENV)/.test
+emulated-checked: emulated-checker emulated-sanitizers
+
+emulated-checker: $(VENV)/.test
 	$(BIN)/python scripts/emulate_cuda.py checker $(ARGS)
+
+emulated-sanitizers: $(VENV)/.test
 	$(BIN)/python scripts/emulate_cuda.py sanitizers $(ARGS)
+
+check-all:
+	.ci/run all
 
 cuda-build: $(VENV)/.test
 	$(BIN)/python scripts/check_cuda_build.py $(ARGS)
