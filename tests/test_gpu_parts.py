@@ -56,6 +56,8 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("WEFT_", "PYTEST_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # hypothesis takes its time
+    monkeypatch.setenv("PYTEST_PLUGINS", "xdist.plugin")
 
 
 @pytest.fixture
@@ -339,7 +341,7 @@ def test_a_suite_that_takes_too_long(run: Run, tmp_path: Path) -> None:
     text = "import time, pytest\ndef test_first(): pass\n"
     text += "@pytest.mark.parametrize('i', range(30))\ndef test_slow(i): time.sleep(600)\n"
     (tmp_path / "test_x.py").write_text(text)
-    part = run("--only", "suite", "--tests", str(tmp_path / "test_x.py"), "--budget", "12")[1]["parts"]["suite"]
+    part = run("--only", "suite", "--tests", str(tmp_path / "test_x.py"), "--budget", "14")[1]["parts"]["suite"]
     assert part["status"] == "out of time"
     assert (part["collected"], part["counts"]) == (31, {"passed": 1})
     assert len(part["unfinished"]) == 2

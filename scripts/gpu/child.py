@@ -78,7 +78,8 @@ def run(
         for other in _members(mark):
             with contextlib.suppress(OSError):
                 os.kill(other, signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the driver: nothing can end it
+            process.wait(10)
         reader.join(2)
     tick()
     return Finished(process.returncode if ended else None, time.monotonic() - start, list(tail))
