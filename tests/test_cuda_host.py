@@ -29,6 +29,7 @@ CASES = [
     "streams_made_by_several_threads",
     "one_array_on_streams_of_several_threads",
     "synchronize_during_a_capture",
+    "a_profile_begins_during_a_capture",
     "free_during_a_capture",
     "a_graph_goes_during_a_capture",
     "a_capture_short_of_memory",

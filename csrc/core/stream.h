@@ -14,8 +14,10 @@ namespace weft {
 
 class Stream {
  public:
-  // native: what the device's own interface calls the stream; null on the CPU.
-  explicit Stream(Device device, void* native = nullptr) : device_(device), native_(native) {}
+  // native: what the device's own interface calls the stream; null on the CPU. captured: nothing is executed
+  // on it, so that its operations have no time.
+  explicit Stream(Device device, void* native = nullptr, bool captured = false)
+      : device_(device), native_(native), captured_(captured) {}
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -49,7 +51,7 @@ class Stream {
 
   template <class Args>
   void run(const char* name, void (*kernel)(Stream&, const Args&), const Args& args, int site) {
-    const bool profiled = profiling.load(std::memory_order_relaxed);
+    const bool profiled = profiling.load(std::memory_order_relaxed) && !captured_;
     if (device_.kind != Device::Kind::cpu) {
       const cuda::OnDevice current(device_.index);
       if (profiled)
@@ -76,6 +78,7 @@ class Stream {
 
   Device device_;
   void* native_;
+  bool captured_;
 };
 
 // The stream on which this thread's operations on `device` run.

@@ -71,7 +71,7 @@ Stream& capture_stream(DeviceState& device) {
   if (!device.capture_stream) {
     cudaStream_t made = nullptr;
     check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cannot make a stream");
-    device.capture_stream = std::make_unique<Stream>(Device{Device::Kind::cuda, device.index}, made);
+    device.capture_stream = std::make_unique<Stream>(Device{Device::Kind::cuda, device.index}, made, true);
   }
   return *device.capture_stream;
 }

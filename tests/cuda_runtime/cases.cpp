@@ -12,6 +12,7 @@
 #include "core/array.h"
 #include "core/memory.h"
 #include "core/recording.h"
+#include "core/stream.h"
 #include "cuda/runtime.h"
 
 using namespace weft;
@@ -132,6 +133,23 @@ void one_array_on_streams_of_several_threads() {
 
 void synchronize_during_a_capture() {
   expect(capture_with([] { cuda::synchronize(0); }).empty(), "the capture was not left alone");
+}
+
+// One begins to profile, which waits for each operation, while another captures.
+void a_profile_begins_during_a_capture() {
+  Pool workspaces(Device{Device::Kind::cuda, 0});
+  void* const memory = cuda::allocator(0).allocate(64);
+  const std::string error = error_of([&] {
+    cuda::make_graph(
+        0,
+        [&](Stream& stream) {
+          profiling = true;
+          stream.submit("fill", &cuda::fill_bytes, FillBytesArgs{memory, 64, 0}, {});
+        },
+        workspaces);
+  });
+  profiling = false;
+  expect(error.empty(), "the capture was not left alone");
 }
 
 void free_during_a_capture() {
@@ -323,6 +341,7 @@ constexpr Case cases[] = {
     CASE(streams_made_by_several_threads),
     CASE(one_array_on_streams_of_several_threads),
     CASE(synchronize_during_a_capture),
+    CASE(a_profile_begins_during_a_capture),
     CASE(free_during_a_capture),
     CASE(a_graph_goes_during_a_capture),
     CASE(a_capture_short_of_memory),
