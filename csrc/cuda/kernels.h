@@ -9,13 +9,6 @@ namespace weft::cuda {
 
 WEFT_KERNELS(WEFT_DECLARE_KERNEL)
 
-// In the emulator a grid knows where the launch stands, which its reports name.
-#if defined(WEFT_CUDA_EMULATED)
-using Grid = emulated::Grid;
-#else
-using Grid = dim3;
-#endif
-
 // Runs kernel(args...) on blocks of `block` threads without dynamic shared memory.
 template <int block, class... Params, class... Args>
 void launch_grid(const Stream& stream, void (*kernel)(Params...), Grid grid, const Args&... args) {

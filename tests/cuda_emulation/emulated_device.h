@@ -53,9 +53,11 @@ template <class... Params, std::size_t... I>
 
 namespace weft::cuda {
 
+using Grid = emulated::Grid;  // it knows where the launch stands
+
 template <class... Params, class... Args>
-void launch(void (*kernel)(Params...), emulated::Grid grid, dim3 block, std::size_t shared,
-            cudaStream_t stream, const Args&... args) {
+void launch(void (*kernel)(Params...), Grid grid, dim3 block, std::size_t shared, cudaStream_t stream,
+            const Args&... args) {
   using Arguments = std::tuple<std::remove_cv_t<Params>...>;
   emulated::KernelLaunch launch;
   launch.kernel = reinterpret_cast<const void*>(kernel);

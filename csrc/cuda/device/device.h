@@ -26,10 +26,12 @@
 
 namespace weft::cuda {
 
+using Grid = dim3;
+
 // Runs kernel(args...) on `stream`; `shared` is the size of its dynamic shared memory in bytes, more than 48
 // KiB only after allow_shared(). An error shows in the next check (runtime.h).
 template <class... Params, class... Args>
-void launch(void (*kernel)(Params...), dim3 grid, dim3 block, std::size_t shared, cudaStream_t stream,
+void launch(void (*kernel)(Params...), Grid grid, dim3 block, std::size_t shared, cudaStream_t stream,
             const Args&... args) {
   // clang-format off
   kernel<<<grid, block, shared, stream>>>(static_cast<Params>(args)...);
