@@ -51,7 +51,7 @@ def clock(flushed: K.Array) -> Clock:
 
 
 def view(array: Any) -> Any:
-    """An array of ours as a tensor over the same memory. PyTorch's current stream waits for what ours still has to do."""
+    """An array of ours as a tensor over the same memory. PyTorch's current stream waits for what we have queued."""
     return torch.from_dlpack(getattr(array, "array", array))
 
 
