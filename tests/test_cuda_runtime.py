@@ -465,6 +465,29 @@ def test_threads_share_a_device() -> None:
         assert list(pool.map(work, range(8))) == [seed + 5.0 for seed in range(8)]
 
 
+def test_memory_passes_from_stream_to_stream_within_a_capture() -> None:
+    """A block that is freed behind one stream's work is another array's on another stream, which waits."""
+    first, second = weft.cuda.Stream(), weft.cuda.Stream()
+    x = weft.eye(300, device="cuda").array
+    step = K.Replay(device="cuda")
+    step.begin()
+    with weft.cuda.stream(first):
+        products, addresses = x, set()
+        for _ in range(30):
+            products = K.matmul(products, x)
+            addresses.add(products.data_ptr)
+        total = K.sum(products)
+        del products
+    with weft.cuda.stream(second):
+        ones = K.full((300, 300), 1.0, device="cuda")
+    step.end()
+    assert ones.data_ptr in addresses
+    second.synchronize()
+    first.synchronize()
+    assert float(total) == 300
+    assert float(K.sum(ones)) == 300 * 300
+
+
 @pytest.mark.emulated
 def test_two_devices() -> None:
     text = in_process(

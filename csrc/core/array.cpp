@@ -29,7 +29,10 @@ Array empty_in(Recording& recording, const Dims& shape, DType dtype, std::size_t
   storage->nbytes = bytes;
   storage->device = recording.device();
   storage->pool = pool.get();
-  storage->release = [pool, data = storage->data, bytes] { pool->deallocate(data, bytes); };
+  storage->stream = pool->last_user(storage->data);
+  storage->release = [pool, own = storage.get()] {
+    pool->deallocate_after(own->stream, own->data, own->nbytes);
+  };
   const Array result(std::move(storage), 0, shape, contiguous_strides(shape), dtype);
   if (poison()) fill_bytes(result, 0xFF);
   return result;

@@ -18,7 +18,7 @@ constexpr std::size_t line = 64;
 }  // namespace
 
 Pool::~Pool() {
-  for (const auto& [block, size] : sizes_) allocator(device_).deallocate(block, size);
+  for (const auto& [address, block] : all_) allocator(device_).deallocate(address, block.size);
 }
 
 void* Pool::allocate(std::size_t bytes) {
@@ -34,21 +34,30 @@ void* Pool::allocate(std::size_t bytes) {
     ++stats_.hits;
   } else {
     block = allocator(device_).allocate(wanted);
-    sizes_[block] = wanted;
+    all_[block] = {wanted};
     stats_.reserved += static_cast<std::int64_t>(wanted);
     ++stats_.misses;
   }
-  stats_.allocated += static_cast<std::int64_t>(sizes_[block]);
+  stats_.allocated += static_cast<std::int64_t>(all_[block].size);
   stats_.peak = std::max(stats_.peak, stats_.allocated);
   return block;
 }
 
-void Pool::deallocate(void* block, std::size_t) noexcept {
+void Pool::deallocate(void* block, std::size_t bytes) noexcept { deallocate_after(nullptr, block, bytes); }
+
+void Pool::deallocate_after(Stream* last, void* block, std::size_t) noexcept {
   if (!block) return;
   std::lock_guard lock(mutex_);
-  const std::size_t size = sizes_.at(block);
-  free_.emplace(size, block);
-  stats_.allocated -= static_cast<std::int64_t>(size);
+  Block& freed = all_.at(block);
+  freed.last = last;
+  free_.emplace(freed.size, block);
+  stats_.allocated -= static_cast<std::int64_t>(freed.size);
+}
+
+Stream* Pool::last_user(void* block) const {
+  std::lock_guard lock(mutex_);
+  const auto found = all_.find(block);
+  return found == all_.end() ? nullptr : found->second.last;
 }
 
 MemoryStats Pool::stats() const {
@@ -63,7 +72,7 @@ void Pool::reset_peak() {
 
 std::size_t Pool::blocks() const {
   std::lock_guard lock(mutex_);
-  return sizes_.size();
+  return all_.size();
 }
 
 Recording::~Recording() {

@@ -30,6 +30,9 @@ class Pool final : public Allocator {
   ~Pool() override;
   void* allocate(std::size_t bytes) override;
   void deallocate(void* block, std::size_t bytes) noexcept override;
+  void deallocate_after(Stream* last, void* block, std::size_t bytes) noexcept override;
+  // The stream that used a block before it was handed out now; null where there is none to wait for.
+  Stream* last_user(void* block) const;
   MemoryStats stats() const override;  // reserved: the size of all blocks; peak: the largest sum in use
   void reset_peak() override;
   void empty_cache() override {}  // addresses are recorded: nothing is ever given back
@@ -37,8 +40,12 @@ class Pool final : public Allocator {
 
  private:
   Device device_;
-  mutable std::mutex mutex_;            // arrays may be freed by another thread
-  std::map<void*, std::size_t> sizes_;  // of every block
+  mutable std::mutex mutex_;  // arrays may be freed by another thread
+  struct Block {
+    std::size_t size;
+    Stream* last = nullptr;
+  };
+  std::map<void*, Block> all_;
   std::multimap<std::size_t, void*> free_;
   MemoryStats stats_;
 };
