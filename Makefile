@@ -97,7 +97,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/python scripts/coverage.py $(ARGS)
 
 lint: $(VENV)/.dev
-	$(BIN)/clang-format --dry-run -Werror $$(find csrc tests/cuda_emulation -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+	$(BIN)/clang-format --dry-run -Werror $$(find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -105,7 +105,7 @@ lint: $(VENV)/.dev
 	$(BIN)/python scripts/check_isa_symbols.py
 
 format: $(VENV)/.dev
-	$(BIN)/clang-format -i $$(find csrc tests/cuda_emulation -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+	$(BIN)/clang-format -i $$(find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
