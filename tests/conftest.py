@@ -2,7 +2,8 @@
 arguments of all tests go there. Tests of the CPU's own implementation carry the mark `cpu` and are left out then; those
 that use the fixture `cuda_device` run only there.
 
-WEFT_ISA=avx2 makes that the CPU's instruction set; tests that take each in turn, whatever it is, are then left out."""
+WEFT_ISA=avx2 makes that the CPU's instruction set; tests that take each in turn, and those that run no kernel, are then
+left out."""
 
 from __future__ import annotations
 
@@ -32,6 +33,7 @@ hypothesis.settings.load_profile("weft")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cpu: concerns the CPU's implementation; left out on other devices")
     config.addinivalue_line("markers", "emulated: needs circumstances that only the emulator makes; left out on a GPU")
+    config.addinivalue_line("markers", "once: runs no kernel of this process; left out where WEFT_ISA chooses these")
     config.addinivalue_line("markers", "needs(package, ...): skipped, with a reason that names it, without a package")
     K.set_default_device(DEVICE)
 
@@ -47,10 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def wanted(item: pytest.Item) -> bool:
         if DEVICE == "cpu":
-            in_turn = "WEFT_ISA" in os.environ and not {"every_isa", "every_implementation"}.isdisjoint(
-                item.fixturenames
-            )
-            return "cuda_device" not in item.fixturenames and not in_turn
+            in_turn = not {"every_isa", "every_implementation"}.isdisjoint(item.fixturenames)
+            left_out = "WEFT_ISA" in os.environ and (in_turn or item.get_closest_marker("once"))
+            return "cuda_device" not in item.fixturenames and not left_out
         if item.get_closest_marker("emulated") and not K.cuda_emulated():
             return False
         return item.get_closest_marker("cpu") is None

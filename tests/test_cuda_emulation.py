@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.cpu
+pytestmark = [pytest.mark.cpu, pytest.mark.once]
 
 EMULATOR = Path(__file__).parent / "cuda_emulation"
 CASES = EMULATOR / "cases"

@@ -7,12 +7,13 @@ import importlib
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-pytestmark = pytest.mark.cpu
+pytestmark = [pytest.mark.cpu, pytest.mark.once]
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.append(str(SCRIPTS))
@@ -25,11 +26,15 @@ def code(text: str) -> list[str]:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process still runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    """Whether a process goes on; a zombie does not, nor one that was killed and is about to go."""
+    for _ in range(100):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
+                return False
+        except OSError:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 # --- a child ---

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.cpu
+pytestmark = [pytest.mark.cpu, pytest.mark.once]
 
 SOURCES = Path(__file__).parent.parent / "csrc"
 WRAPPER = """

@@ -75,9 +75,7 @@ def run(
                 process.wait(grace)
     finally:
         _signal_group(process.pid, signal.SIGKILL)
-        for other in _members(mark):
-            with contextlib.suppress(OSError):
-                os.kill(other, signal.SIGKILL)
+        _end_members(mark)
         with contextlib.suppress(subprocess.TimeoutExpired):  # stuck in the driver: nothing can end it
             process.wait(10)
         reader.join(2)
@@ -123,6 +121,16 @@ def _read(stream: IO[str], log: Path, shown: Callable[[str], bool], tail: deque[
 def _signal_group(leader: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
+
+
+def _end_members(mark: str) -> None:
+    """Ends them all, and waits until they have gone."""
+    deadline = time.monotonic() + 5  # stuck in the driver: nothing can end it
+    while (members := _members(mark)) and time.monotonic() < deadline:
+        for member in members:
+            with contextlib.suppress(OSError):
+                os.kill(member, signal.SIGKILL)
+        time.sleep(0.02)
 
 
 def _members(mark: str) -> list[int]:
