@@ -3,7 +3,7 @@ arguments of all tests go there. Tests of the CPU's own implementation carry the
 that use the fixture `cuda_device` run only there.
 
 WEFT_ISA=avx2 makes that the CPU's instruction set; tests that take each in turn, and those that run no kernel, are then
-left out."""
+left out; the latter under the sanitizers too."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("weft")
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cpu: concerns the CPU's implementation; left out on other devices")
     config.addinivalue_line("markers", "emulated: needs circumstances that only the emulator makes; left out on a GPU")
-    config.addinivalue_line("markers", "once: runs no kernel of this process; left out where WEFT_ISA chooses these")
+    config.addinivalue_line("markers", "once: runs no kernel of this process; left out with WEFT_ISA and sanitizers")
     config.addinivalue_line("markers", "needs(package, ...): skipped, with a reason that names it, without a package")
     K.set_default_device(DEVICE)
 
@@ -50,7 +50,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def wanted(item: pytest.Item) -> bool:
         if DEVICE == "cpu":
             in_turn = not {"every_isa", "every_implementation"}.isdisjoint(item.fixturenames)
-            left_out = "WEFT_ISA" in os.environ and (in_turn or item.get_closest_marker("once"))
+            once = item.get_closest_marker("once") and not {"WEFT_ISA", "WEFT_SANITIZED"}.isdisjoint(os.environ)
+            left_out = once or ("WEFT_ISA" in os.environ and in_turn)
             return "cuda_device" not in item.fixturenames and not left_out
         if item.get_closest_marker("emulated") and not K.cuda_emulated():
             return False
