@@ -132,14 +132,11 @@ class DeviceAllocator final : public Allocator {
   bool take_back() {
     DeviceState& state = device_state(device_);
     if (graph_build) return false;  // in a capture one cannot wait
-    std::vector<std::shared_ptr<Storage>> returned;
     {
       const std::lock_guard lock(state.returned_mutex);
-      returned.swap(state.returned);
+      if (state.returned.empty()) return false;
     }
-    if (returned.empty()) return false;
-    wait_for_device(state);
-    return true;
+    return wait_for_device(state);
   }
 
   void* request(std::size_t size, std::size_t asked) {

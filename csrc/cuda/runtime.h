@@ -104,8 +104,9 @@ void refuse_after_fork();
 // meanwhile either. Nothing that is done under it waits for Python's lock.
 std::recursive_mutex& captures();
 
-// Waits for all streams of the device, of other libraries too, and throws what went wrong there.
-void wait_for_device(DeviceState& device);
+// Waits for all streams of the device, of other libraries too, and throws what went wrong there. Then frees
+// what other libraries had given back before; true where there was something.
+bool wait_for_device(DeviceState& device);
 
 // Throws what checks in graphs found on this device, the first one, after a wait for `stream`; null: for the
 // whole device.

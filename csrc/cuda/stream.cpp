@@ -113,19 +113,20 @@ void synchronize(Stream& stream) {
   throw_findings(state, &stream);
 }
 
-void wait_for_device(DeviceState& device) {
+bool wait_for_device(DeviceState& device) {
+  std::vector<std::shared_ptr<Storage>> returned;  // freed last, outside of all locks
+  {
+    const std::lock_guard lock(device.returned_mutex);
+    returned.swap(device.returned);
+  }
   const OnDevice current(device.index);
   const std::lock_guard lock(captures());
   throw_failure(cudaDeviceSynchronize(), device.index, nullptr);
+  return !returned.empty();
 }
 
 void synchronize(int device) {
   DeviceState& state = device_state(device);
-  std::vector<std::shared_ptr<Storage>> returned;  // freed behind the wait, and outside of all locks
-  {
-    const std::lock_guard lock(state.returned_mutex);
-    returned.swap(state.returned);
-  }
   wait_for_device(state);
   throw_findings(state, nullptr);
 }
