@@ -133,13 +133,13 @@ def test_only_the_present_devices_are_built_for(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_commit_of_a_copy_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import host
     from bench import machine as bench_machine
 
+    assert machine.commit is bench_machine.commit is host.commit
     monkeypatch.delenv("WEFT_COMMIT", raising=False)
-    for module in (machine, bench_machine):
-        assert module.commit() not in ("unknown", "0123456789")
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-        assert module.commit() == "unknown"
-        monkeypatch.setenv("WEFT_COMMIT", "0123456789")
-        assert module.commit() == "0123456789"
-        monkeypatch.delenv("WEFT_COMMIT")
+    assert host.commit() not in ("unknown", "0123456789")
+    monkeypatch.setattr(host, "ROOT", tmp_path)
+    assert host.commit() == "unknown"
+    monkeypatch.setenv("WEFT_COMMIT", "0123456789")
+    assert host.commit() == "0123456789"

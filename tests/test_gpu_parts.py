@@ -138,7 +138,7 @@ def test_a_part_that_breaks_does_not_stop_the_others(
 
 def test_parts_one_by_one_come_into_one_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEFT_COMMIT", "abc")
-    monkeypatch.setattr(machine, "ROOT", Path("/nowhere"))
+    monkeypatch.setattr("bench.host.ROOT", Path("/nowhere"))
     fake(monkeypatch, build=passed, suite=passed, sanitizer=lambda part: {"status": "not run", "reason": "no tool"})
     assert list(run("--only", "build")[1]["parts"]) == ["build"]
     status, found = run("--only", "sanitizer", "--only", "suite")

@@ -11,10 +11,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gpu.child import ROOT
+
+sys.path.append(str(ROOT))
+from bench.host import commit, processor
 
 PACKAGES = ("numpy", "torch", "pytest", "pytest-xdist", "hypothesis", "pybind11", "cmake", "ninja")
 FIELDS = ("name", "compute_cap", "driver_version", "memory.total")
@@ -61,14 +63,6 @@ def slug(name: str) -> str:
     return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "results"
 
 
-def commit() -> str:
-    """As bench/machine.py tells it, which needs weft: the checkout's, else WEFT_COMMIT's."""
-    found = ""
-    if (ROOT / ".git").exists():
-        found = printed(["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--abbrev=10"])
-    return found or os.environ.get("WEFT_COMMIT", "unknown")
-
-
 def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -84,15 +78,6 @@ def versions() -> dict[str, str]:
         if number:
             found[name] = number[1]
     return found
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def describe() -> dict[str, Any]:
