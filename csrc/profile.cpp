@@ -8,6 +8,7 @@
 #include "backend.h"
 #include "core/cuda.h"
 #include "core/error.h"
+#include "core/fork_mutex.h"
 #include "cpu/isa.h"
 #include "kernel_lines.inc"  // made by scripts/kernel_lines.py: cpu_line(name), reference_line(name), cuda_line(name)
 #include "ops/cost.h"
@@ -19,7 +20,7 @@ std::atomic<bool> profiling{false};
 
 namespace {
 
-std::mutex mutex;  // guards all below
+ForkMutex mutex{ForkMutex::Level::profile};  // guards all below
 std::vector<Span> spans;
 std::vector<std::thread::id> threads;
 std::int64_t start = 0;
@@ -82,7 +83,7 @@ int current_site() {
 }
 
 void start_profile() {
-  std::lock_guard lock(mutex);
+  const std::lock_guard lock(mutex);
   check_state(!profiling, "profile: one is running already");
   spans.clear();
   threads.clear();
@@ -91,7 +92,7 @@ void start_profile() {
 }
 
 std::vector<Span> stop_profile() {
-  std::lock_guard lock(mutex);
+  const std::lock_guard lock(mutex);
   check_state(profiling, "profile: none is running");
   profiling = false;
   return std::move(spans);
@@ -120,7 +121,7 @@ ProfiledLaunch::ProfiledLaunch(const char* name, void (*kernel)(), const void* a
 
 ProfiledLaunch::~ProfiledLaunch() {
   span_.end = now();
-  std::lock_guard lock(mutex);
+  const std::lock_guard lock(mutex);
   if (!profiling) return;  // it ended while this launch ran
   span_.thread = thread_number();
   span_.begin -= start;

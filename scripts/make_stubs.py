@@ -28,6 +28,8 @@ ArrayLike: typing.TypeAlias = (
     Array | _HasArray | numpy.ndarray[typing.Any, typing.Any] | _HasDLPack | bool | int | float
     | collections.abc.Sequence[typing.Any]
 )
+# What is written in place: its own memory, never a copy.
+OutputLike: typing.TypeAlias = Array | _HasArray | numpy.ndarray[typing.Any, typing.Any] | _HasDLPack
 # What names an element type.
 DTypeLike: typing.TypeAlias = DType | str | type | numpy.dtype[typing.Any]
 # One int, or one for each axis.

@@ -159,7 +159,7 @@ def test_view_errors() -> None:
         x.reshape(5)
     with pytest.raises(ValueError, match=r"reshape: shape \(-1, -1\) has a negative entry"):
         x.reshape((-1, -1))
-    with pytest.raises(ValueError, match=r"reshape: shape \(2, 3\) cannot be viewed as"):
+    with pytest.raises(ValueError, match=r"reshape: shape \(1099511627776, 1099511627776\) has too many elements"):
         x.reshape((2**40, 2**40))
     with pytest.raises(ValueError, match=r"permute: axes \(0, 0\) repeat axis 0"):
         x.permute((0, 0))
@@ -315,7 +315,7 @@ def test_what_is_no_array() -> None:
         K.asarray(None)
     with pytest.raises(ValueError, match="inhomogeneous"):
         K.asarray([[1, 2], [3]])
-    with pytest.raises(ValueError, match="array: 1000000000000000000000 does not fit into int64"):
+    with pytest.raises(ValueError, match="int: 1000000000000000000000 does not fit into int64"):
         K.asarray(10**21)
     with pytest.raises(TypeError, match="expected an int or a sequence of ints, got str"):
         K.zeros("ab")

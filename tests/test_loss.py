@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -195,6 +196,29 @@ def test_nan_goes_through(every_isa: str) -> None:
     for kind in KINDS:
         x = np.full(20, np.nan, np.float32)
         assert np.isnan(getattr(K, NAMES[kind])(x, np.ones(20, np.float32)).item()), kind
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("wrong", [-1e-3, 1.001, np.inf, -np.inf])
+def test_binary_cross_entropy_wants_probabilities(every_implementation: str, dtype: Any, wrong: float) -> None:
+    x, t = np.linspace(0, 1, 11, dtype=dtype), np.zeros(11, dtype)
+    x[7] = wrong
+    got = re.escape(f"{wrong:g}")
+    message = rf"binary_cross_entropy: input must lie in \[0, 1\], got {got} at position 7 \(shape \(11,\)\)"
+    with pytest.raises(ValueError, match=message):
+        K.binary_cross_entropy(x, t).numpy()
+    with pytest.raises(ValueError, match=message):
+        np.asarray(K.pointwise_loss_backward("bce", dtype(1), x, t)[0])
+    x[7] = np.nan  # shows by itself
+    assert np.isnan(K.binary_cross_entropy(x, t).item())
+
+
+@pytest.mark.parametrize("kind", ["mse", "l1", "huber", "hinge"])
+def test_only_binary_cross_entropies_have_a_weight(kind: str) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{NAMES[kind]}: only the binary cross-entropies have a weight \(weight \(4, 3\)\)"
+    ):
+        K.pointwise_loss_backward(kind, F(1), X, X, weight=X)
 
 
 @pytest.mark.cpu

@@ -306,7 +306,7 @@ def test_errors() -> None:
     with pytest.raises(TypeError, match="input and weight must have the same dtype, got float32 and float64"):
         K.batch_norm(x, np.ones(3), training=True)
     with pytest.raises(TypeError, match="num_batches_tracked must be int64, got float32"):
-        K.batch_norm(x, num_batches_tracked=np.float32(0), training=True)
+        K.batch_norm(x, num_batches_tracked=np.array(0, np.float32), training=True)
     with pytest.raises(
         ValueError, match=r"layer_norm: the last axes must have the shape \(3,\) .* input \(2, 3, 4\)\)"
     ):

@@ -2,10 +2,14 @@
 
 import gc
 import itertools
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -381,3 +385,100 @@ def test_inputs_that_lie_in_each_others_place_are_copied_one_after_the_other():
     replay.set_inputs([a, b])
     found = replay.call([b, a])
     assert [x.tolist() for x in found] == [[4, 5, 6, 7], [4, 5, 6, 7]]
+
+
+def test_threads_record_and_replay_one_after_the_other():
+    replay = K.Replay()
+    begun, failed = [], []
+
+    def record():
+        try:
+            replay.begin()
+        except RuntimeError as error:
+            failed.append(str(error))
+            return
+        begun.append(threading.get_ident())
+        out = K.square(K.full((3,), 3.0))
+        time.sleep(0.05)  # the others wait
+        replay.end()
+        replay.set_outputs([out])
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(8):
+            pool.submit(record)
+    assert len(begun) == 1
+    assert failed == ["capture: this one is already recorded"] * 7
+    with ThreadPoolExecutor(8) as pool:
+        for result in [pool.submit(replay.call, []) for _ in range(50)]:
+            assert result.result()[0].tolist() == [9.0, 9.0, 9.0]
+
+
+def test_what_another_thread_records_can_be_looked_at_when_it_has_ended():
+    replay, begun = K.Replay(), threading.Event()
+
+    def record():
+        replay.begin()
+        begun.set()
+        for _ in range(300):
+            K.square(K.ones((3,)))
+        replay.end()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(record)
+        begun.wait()
+        assert [name for name, _ in replay.launches()].count("square") == 300
+        assert replay.complete
+        assert replay.reason is None
+        done.result()
+
+
+def test_end_belongs_to_the_thread_that_began():
+    replay = K.Replay()
+    replay.watch()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="capture: not begun in this thread"):
+        pool.submit(replay.end).result()
+    replay.end()
+
+
+def test_a_replay_dropped_by_another_thread_stays_while_it_is_recorded():
+    replays = [K.Replay()]
+
+    def record():
+        replays[0].begin()
+        begun.set()
+        dropped.wait()
+        return K.square(K.full((3,), 3.0)).shape  # goes into it still
+
+    begun, dropped = threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(record)
+        begun.wait()
+        replays.clear()
+        dropped.set()
+        assert done.result() == (3,)
+
+
+@pytest.mark.cpu
+def test_a_forked_child_does_not_wait_for_a_recording_that_nobody_ends():
+    replay, begun, done = K.Replay(), threading.Event(), threading.Event()
+
+    def record():
+        replay.begin()
+        begun.set()
+        done.wait()
+        replay.end()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(record)
+        begun.wait()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            try:
+                replay.begin()
+            except RuntimeError as error:
+                os._exit(0 if "another thread was using it when this process was forked" in str(error) else 1)
+            os._exit(2)
+        status = os.waitpid(pid, 0)[1]
+        done.set()
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -35,6 +35,69 @@ assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 assert weft.get_num_threads() == 2 and (x * 2).sum().item() == 2 << 21
 """
 
+FORKS_UNDER_LOAD = """
+import os, signal, threading, time
+import weft, weft.kernels as K
+
+stop = False
+generator = K.Generator(1)
+
+def kernels():
+    x = K.ones((64, 64))
+    while not stop:
+        K.add(x, x)
+
+def numbers():
+    while not stop:
+        K.uniform((500,), generator=generator)
+        K.normal((5,))
+
+def replays(turn=[0]):
+    while not stop:
+        step = K.Replay()
+        step.begin()
+        try:
+            out = K.matmul(K.ones((32, 32)), K.ones((32, 32)))
+        finally:
+            step.end()
+        step.set_outputs([out])
+        for _ in range(5):
+            step.call([])
+
+def child():
+    signal.alarm(30)  # a child that hangs ends, and fails
+    K.add(K.ones((300, 300)), K.ones((300, 300)))
+    K.uniform((10,), generator=generator)
+    K.uniform((10,))
+    weft.manual_seed(3)
+    step = K.Replay()
+    step.begin()
+    out = K.square(K.full((3,), 3.0))
+    step.end()
+    step.set_outputs([out])
+    good = step.call([])[0].tolist() == [9.0, 9.0, 9.0]
+    K.empty_cache()
+    weft.set_num_threads(2)
+    good &= K.sum(K.ones((1 << 18,))).item() == 1 << 18
+    os._exit(0 if good else 1)
+
+threads = [threading.Thread(target=f) for f in (kernels, numbers, replays)]
+for t in threads:
+    t.start()
+failed = []
+for i in range(FORKS):
+    pid = os.fork()
+    if pid == 0:
+        child()
+    status = os.waitpid(pid, 0)[1]
+    if status:
+        failed.append((i, os.waitstatus_to_exitcode(status)))
+stop = True
+for t in threads:
+    t.join()
+assert not failed, failed
+"""
+
 WITH_TORCH = """
 import {0}, {1}
 import torch, weft, numpy as np
@@ -55,6 +118,10 @@ def run(script: str) -> None:
 
 def test_a_forked_child_runs_on_one_thread() -> None:
     run(FORK)
+
+
+def test_forks_while_other_threads_compute() -> None:
+    run(FORKS_UNDER_LOAD.replace("FORKS", "200"))
 
 
 @pytest.mark.parametrize("order", [("torch", "weft"), ("weft", "torch")])

@@ -68,8 +68,7 @@ Array apply_index(const Array& x, py::handle item, int& axis) {
     return x.slice(axis++, start, length, step);
   }
   if (PyIndex_Check(item.ptr()) && !PyBool_Check(item.ptr())) return x.select(axis, to_int64(item));
-  throw TypeError("index: expected ints, slices, None or ..., got " +
-                  std::string(py::str(py::type::of(item).attr("__name__"))));
+  throw TypeError("index: expected ints, slices, None or ..., got " + type_name(item));
 }
 
 // Basic indexing as in NumPy: a view.
@@ -135,15 +134,17 @@ void bind_dtype(py::module_& m) {
       py::cpp_function([](DType d) { return name(d); }, py::name("__str__"), py::is_method(dtype));
   dtype.attr("__repr__") = py::cpp_function([](DType d) { return str("weft.", name(d)); },
                                             py::name("__repr__"), py::is_method(dtype));
+  members_only(dtype);
 }
 
 void bind_memory_format(py::module_& m) {
-  py::enum_<MemoryFormat>(m, "MemoryFormat",
-                          "The order in which the elements of an array (N, C, H, W) lie in memory: "
-                          "contiguous_format, channels_last (N, H, W, C), preserve_format.")
-      .value("contiguous_format", MemoryFormat::contiguous)
+  py::enum_<MemoryFormat> format(m, "MemoryFormat",
+                                 "The order in which the elements of an array (N, C, H, W) lie in memory: "
+                                 "contiguous_format, channels_last (N, H, W, C), preserve_format.");
+  format.value("contiguous_format", MemoryFormat::contiguous)
       .value("channels_last", MemoryFormat::channels_last)
       .value("preserve_format", MemoryFormat::preserve);
+  members_only(format);
 }
 
 void bind_views(py::class_<Array>& array) {
@@ -170,6 +171,13 @@ void bind_views(py::class_<Array>& array) {
       .def("__setitem__", &set_item, "Copies a value, broadcast and cast, into a view.");
 }
 
+// bool(x), which may raise.
+bool truth(const py::object& x) {
+  const int result = PyObject_IsTrue(x.ptr());
+  if (result < 0) throw py::error_already_set();
+  return result == 1;
+}
+
 void bind_exchange(py::class_<Array>& array) {
   array.def_buffer([](Array& x) {
     // NumPy takes __array__ then, which copies.
@@ -189,17 +197,17 @@ void bind_exchange(py::class_<Array>& array) {
           [](const py::object& self, const py::object& dtype, const py::object& copy) {
             py::object view = to_numpy(self.cast<const Array&>(), self);
             const bool cast = !dtype.is_none() && !py::dtype::from_args(dtype).equal(view.attr("dtype"));
-            if (cast && !copy.is_none() && !copy.cast<bool>())
+            if (cast && !copy.is_none() && !truth(copy))
               throw ValueError("__array__: another dtype needs a copy");
             if (cast) return py::object(view.attr("astype")(dtype));
-            return !copy.is_none() && copy.cast<bool>() ? py::object(view.attr("copy")()) : view;
+            return !copy.is_none() && truth(copy) ? py::object(view.attr("copy")()) : view;
           },
           py::arg("dtype") = py::none(), py::arg("copy") = py::none())
       .def(
           "__dlpack__",
           [](const Array& x, const py::object& stream, const py::object&, const py::object&,
              const py::object& copy) {
-            const Array given = !copy.is_none() && copy.cast<bool>() ? weft::copy(x) : x;
+            const Array given = !copy.is_none() && truth(copy) ? weft::copy(x) : x;
             const py::capsule capsule = to_dlpack(given);
             order_consumer(given, stream);
             return capsule;
@@ -219,6 +227,7 @@ void bind_exchange(py::class_<Array>& array) {
 void bind_array_class(py::module_& m) {
   py::class_<Array> array(m, "Array", py::buffer_protocol(),
                           "Memory with a shape, strides and a dtype, on a device. Views share the memory.");
+  constructed_only(array);
   array.def_property_readonly("shape", [](const Array& x) { return x.shape(); })
       .def_property_readonly(
           "strides", [](const Array& x) { return x.strides(); }, "In elements.")
@@ -296,11 +305,11 @@ void bind_array(py::module_& m) {
       py::arg("shape"), py::arg("value"), dtype, device, "An array filled with one number.");
   m.def(
       "set_destinations",
-      [](const std::vector<Array>& places) {
-        for (const Array& place : places)
+      [](const OutputList& places) {
+        for (const Array& place : places.arrays)
           check_value(place.is_contiguous() && place.storage()->writable,
-                      "set_destinations: a place must be contiguous and writable");
-        set_destinations(places);
+                      "set_destinations: a place must be contiguous and writable, got shape ", place.shape());
+        set_destinations(places.arrays);
       },
       py::arg("places"),
       "Wishes that the next new arrays of this thread with these shapes and dtypes lie there, each once; an "
@@ -362,11 +371,11 @@ void bind_array(py::module_& m) {
       "A new array of another dtype, in the memory order of x. Floats are cut towards zero; anything but "
       "0 is True.");
   m.def(
-      "copy_into", [](const ArrayLike& out, const ArrayLike& x) { copy_into(out, x); }, py::arg("out"),
+      "copy_into", [](const Output& out, const ArrayLike& x) { copy_into(out, x); }, py::arg("out"),
       py::arg("x"), ReleaseGil(), "Copies x, broadcast and cast, into the elements of out.");
   m.def(
       "fill",
-      [](const ArrayLike& out, const py::object& value) {
+      [](const Output& out, const py::object& value) {
         fill(out, to_double(value), is_floating(out->dtype()) ? 0 : to_int64(value));
       },
       py::arg("out"), py::arg("value"), "Sets every element of out to one number.");

@@ -31,6 +31,12 @@ namespace weft {
 // The counters of an allocator by name.
 py::typing::Dict<py::str, py::int_> stats_dict(const MemoryStats& stats);
 
+// Objects of a class come from its constructor alone: cls.__new__(cls), and copy and pickle by way of it,
+// would make one without a C++ value. To be called before anything is defined on it.
+void constructed_only(py::handle cls);
+// The values of an enum are its members, the objects that there are: E(number) finds one, or is a ValueError.
+void members_only(py::handle cls);
+
 using ReleaseGil = py::call_guard<py::gil_scoped_release>;
 
 #define WEFT_DECLARE_BINDING(family) void bind_##family(py::module_& m);

@@ -4,14 +4,22 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/recording.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 #include "ops/elementwise.h"
 
 namespace weft {
 
-namespace {
+std::string to_text(py::handle text) {
+  const auto bytes =
+      py::reinterpret_steal<py::bytes>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
+  if (!bytes) throw py::error_already_set();
+  return bytes;
+}
 
-std::string type_name(py::handle x) { return py::str(py::type::of(x).attr("__name__")); }
+std::string type_name(py::handle x) { return Py_TYPE(x.ptr())->tp_name; }
+
+namespace {
 
 // A release function for memory that a Python object owns. Runs on any thread, with or without the GIL.
 std::function<void()> keep_alive(py::object owner) {
@@ -54,11 +62,22 @@ bool shareable(const py::array& x) {
   return true;
 }
 
+// The strides of memory that others made. Where there is nothing to step over they may be any number; ours
+// are small, so that arithmetic with them fits.
+Dims checked_strides(const Dims& shape, const Dims& strides) {
+  if (element_count("array", shape) == 0) return contiguous_strides(shape);
+  constexpr std::int64_t most = std::int64_t{1} << 58;
+  Dims result = strides;
+  for (int i = 0; i < shape.n; ++i)
+    if (shape[i] == 1 && (strides[i] > most || strides[i] < -most)) result[i] = 1;
+  return result;
+}
+
 // `dtype`: what the elements are.
 Array from_numpy_as(py::array x, DType dtype) {
   if (!shareable(x)) {
-    const auto numpy = py::module_::import("numpy");
-    x = numpy.attr("ascontiguousarray")(x, x.dtype().attr("newbyteorder")("="));
+    const py::object native = x.dtype().attr("newbyteorder")("=");
+    x = py::module_::import("numpy").attr("array")(x, native, py::arg("order") = "C", py::arg("copy") = true);
   }
   Dims shape, strides;
   for (py::ssize_t i = 0; i < x.ndim(); ++i) {
@@ -70,53 +89,75 @@ Array from_numpy_as(py::array x, DType dtype) {
   storage->nbytes = static_cast<std::size_t>(x.nbytes());
   storage->writable = x.writeable();
   storage->release = keep_alive(std::move(x));
-  return Array(std::move(storage), 0, shape, strides, dtype);
+  return Array(std::move(storage), 0, shape, checked_strides(shape, strides), dtype);
 }
 
 Array from_numpy(py::array x) {
   const auto dtype = numpy_dtype(x.dtype());
-  if (!dtype) refuse_dtype(py::str(x.dtype()));
+  if (!dtype) refuse_dtype(to_text(py::str(x.dtype())));
   return from_numpy_as(std::move(x), *dtype);
 }
 
-Array from_dlpack(py::handle source) {
-  Device device;
-  if (py::hasattr(source, "__dlpack_device__")) {
-    const auto place = source.attr("__dlpack_device__")().cast<std::pair<int, int>>();
-    if (place.first == kDLCUDA) device = {Device::Kind::cuda, place.second};
-  }
-  // A producer on a device makes what it queued come before what is queued on our stream from now on.
-  Stream* const queue = device.kind == Device::Kind::cpu ? nullptr : &current_stream(device);
-  const py::object given =
-      queue ? source.attr("__dlpack__")(py::arg("stream") = reinterpret_cast<std::uintptr_t>(queue->native()))
-            : source.attr("__dlpack__")();
-  py::capsule capsule = given;
-  if (std::string(capsule.name()) != "dltensor") throw TypeError("array: not a fresh DLPack capsule");
-  auto* managed = capsule.get_pointer<DLManagedTensor>();
-  const DLTensor& t = managed->dl_tensor;
+// Where an object says that its memory lies.
+Device dlpack_device(py::handle source) {
+  if (!py::hasattr(source, "__dlpack_device__")) return {};
+  const py::object place = source.attr("__dlpack_device__")();
+  check_type(py::isinstance<py::tuple>(place) && py::len(place) == 2,
+             "array: __dlpack_device__ must give a tuple (type, index), got ", type_name(place));
+  const std::int64_t kind = to_int64(place[py::int_(0)]), index = to_int64(place[py::int_(1)]);
+  if (kind != kDLCUDA) return {};
+  check_value(index >= 0 && index < 128, "array: __dlpack_device__ gives the index ", index);
+  return {Device::Kind::cuda, static_cast<int>(index)};
+}
+
+// What a capsule holds, as far as that can be told.
+Array described(const DLTensor& t, const Device& device) {
   check_state(t.device.device_type == (device.kind == Device::Kind::cpu ? kDLCPU : kDLCUDA),
               "array: DLPack device type ", t.device.device_type, " cannot be read by this build");
   const auto dtype = dtype_of_dlpack(t.dtype);
   if (!dtype) refuse_dtype(str("with DLPack code ", int{t.dtype.code}, " and ", int{t.dtype.bits}, " bits"));
+  check_value(t.ndim >= 0 && (t.ndim == 0 || t.shape), "array: a DLPack tensor of ", t.ndim,
+              " dimensions must have a shape");
   Dims shape, strides;
   for (int i = 0; i < t.ndim; ++i) shape.push_back(t.shape[i]);
+  const std::int64_t count = element_count("array", shape);
   if (t.strides)
     for (int i = 0; i < t.ndim; ++i) strides.push_back(t.strides[i]);
   else
     strides = contiguous_strides(shape);
   auto storage = std::make_shared<Storage>();
-  storage->data = static_cast<char*>(t.data) + t.byte_offset;
+  storage->data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
+  check_value(count == 0 || storage->data, "array: a DLPack tensor of shape ", shape, " has no memory");
+  check_value(reinterpret_cast<std::uintptr_t>(storage->data) % itemsize(*dtype) == 0,
+              "array: the elements of a DLPack tensor of ", name(*dtype), " are not aligned to ",
+              itemsize(*dtype), " bytes");
   storage->device = device;
-  if (queue) storage->stream = queue;  // who uses it on another one comes after the producer's work too
-  storage->nbytes = static_cast<std::size_t>(product(shape)) * itemsize(*dtype);
+  storage->nbytes = static_cast<std::size_t>(count) * itemsize(*dtype);
+  return Array(std::move(storage), 0, shape, checked_strides(shape, strides), *dtype);
+}
+
+Array from_dlpack(py::handle source) {
+  const Device device = dlpack_device(source);
+  // A producer on a device makes what it queued come before what is queued on our stream from now on.
+  Stream* const queue = device.kind == Device::Kind::cpu ? nullptr : &current_stream(device);
+  const py::object given =
+      queue ? source.attr("__dlpack__")(py::arg("stream") = reinterpret_cast<std::uintptr_t>(queue->native()))
+            : source.attr("__dlpack__")();
+  check_type(PyCapsule_IsValid(given.ptr(), "dltensor"),
+             "array: __dlpack__ must give a fresh DLPack capsule, got ", type_name(given));
+  const auto capsule = py::reinterpret_borrow<py::capsule>(given);
+  auto* managed = capsule.get_pointer<DLManagedTensor>();
+  Array array = described(managed->dl_tensor, device);
   // From here on the tensor is ours to delete.
-  capsule.set_name("used_dltensor");
-  storage->release = [managed] {
+  if (PyCapsule_SetName(capsule.ptr(), "used_dltensor") != 0) throw py::error_already_set();
+  if (queue)
+    array.storage()->stream = queue;  // who uses it on another one comes after the producer's work too
+  array.storage()->release = [managed] {
     if (!managed->deleter || !Py_IsInitialized()) return;
     py::gil_scoped_acquire gil;
     managed->deleter(managed);
   };
-  return Array(std::move(storage), 0, shape, strides, *dtype);
+  return array;
 }
 
 // Over the same memory, whose elements NumPy calls `dtype`.
@@ -187,18 +228,73 @@ ArrayLike to_array(py::handle source) {
   throw TypeError("array: cannot make an array from " + type_name(source));
 }
 
+namespace {
+
+// The Array of an Array or a Tensor; null for anything else.
+const Array* array_in(py::handle source, py::object& owner) {
+  if (py::isinstance<Array>(source)) return source.cast<const Array*>();
+  if (py::isinstance<py::array>(source) || !py::hasattr(source, "array")) return nullptr;
+  owner = source.attr("array");
+  return py::isinstance<Array>(owner) ? owner.cast<const Array*>() : nullptr;
+}
+
+// f(item) for each item of a sequence.
+template <class F>
+void for_each_item(const char* expected, py::handle source, F f) {
+  check_type(py::isinstance<py::sequence>(source) && !py::isinstance<py::str>(source), "list: expected ",
+             expected, ", got ", type_name(source));
+  for (py::handle item : source) f(item);
+}
+
+}  // namespace
+
+Array to_output(py::handle source) {
+  py::object owner;
+  if (const Array* array = array_in(source, owner)) return *array;
+  if (py::isinstance<py::array>(source)) {
+    auto x = py::reinterpret_borrow<py::array>(source);
+    check_type(numpy_dtype(x.dtype()) && shareable(x), "out: a NumPy array of ", to_text(py::str(x.dtype())),
+               " with strides ", to_text(py::str(x.attr("strides"))),
+               " cannot be written in place: its dtype, byte order or alignment is not that of an Array");
+    return from_numpy(std::move(x));
+  }
+  if (py::hasattr(source, "__dlpack__")) return from_dlpack(source);
+  throw TypeError("out: expected an Array, a Tensor or a NumPy array to be written in place, got " +
+                  type_name(source));
+}
+
+ArrayList to_arrays(py::handle source) {
+  ArrayList list;
+  for_each_item("a sequence of arrays", source,
+                [&](py::handle item) { list.arrays.push_back(to_array(item)); });
+  return list;
+}
+
+OutputList to_outputs(py::handle source) {
+  OutputList list;
+  for_each_item("a sequence of arrays", source,
+                [&](py::handle item) { list.arrays.push_back(to_output(item)); });
+  return list;
+}
+
+NumberList to_numbers(py::handle source) {
+  NumberList list;
+  for_each_item("a sequence of numbers", source,
+                [&](py::handle item) { list.values.push_back(to_double(item)); });
+  return list;
+}
+
 DType to_dtype(py::handle source) {
   if (py::isinstance<DType>(source)) return source.cast<DType>();
-  if (py::isinstance<py::str>(source) && source.cast<std::string>() == name(DType::bfloat16))
-    return DType::bfloat16;
+  if (py::isinstance<py::str>(source) && to_text(source) == name(DType::bfloat16)) return DType::bfloat16;
   py::object found;
   try {
     found = py::module_::import("numpy").attr("dtype")(source);
   } catch (py::error_already_set&) {
-    refuse_dtype(py::repr(source));
+    refuse_dtype(to_text(py::repr(source)));
   }
   const auto dtype = numpy_dtype(found);
-  if (!dtype) refuse_dtype(py::str(found));
+  if (!dtype) refuse_dtype(to_text(py::str(found)));
   return *dtype;
 }
 
@@ -206,12 +302,18 @@ std::int64_t to_int64(py::handle source) {
   int overflow = 0;
   const py::int_ whole(py::reinterpret_borrow<py::object>(source));
   const std::int64_t value = PyLong_AsLongLongAndOverflow(whole.ptr(), &overflow);
-  check_value(overflow == 0, "array: ", std::string(py::str(whole)), " does not fit into int64");
+  if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
+  if (overflow != 0) {
+    const auto bits = whole.attr("bit_length")().cast<std::int64_t>();
+    throw ValueError(bits <= 256 ? str("int: ", to_text(py::str(whole)), " does not fit into int64")
+                                 : str("int: a number of ", bits, " bits does not fit into int64"));
+  }
   return value;
 }
 
 double to_double(py::handle source) {
-  const double value = PyFloat_AsDouble(source.ptr());
+  const double value =
+      PyFloat_AsDouble(source.ptr());  // TypeError, and OverflowError for an int beyond 1.8e308
   if (value == -1 && PyErr_Occurred()) throw py::error_already_set();
   return value;
 }
@@ -223,10 +325,10 @@ Dims to_dims(py::handle source) {
     return dims;
   }
   if (!py::isinstance<py::sequence>(source) || py::isinstance<py::str>(source))
-    throw TypeError("expected an int or a sequence of ints, got " + type_name(source));
+    throw TypeError("ints: expected an int or a sequence of ints, got " + type_name(source));
   for (py::handle item : source) {
     if (!PyIndex_Check(item.ptr()))
-      throw TypeError("expected a sequence of ints, got one with " + type_name(item));
+      throw TypeError("ints: expected a sequence of ints, got one with " + type_name(item));
     dims.push_back(to_int64(item));
   }
   return dims;
@@ -234,7 +336,7 @@ Dims to_dims(py::handle source) {
 
 Pair to_pair(py::handle source) {
   const Dims dims = to_dims(source);
-  check_value(dims.n == 1 || dims.n == 2, "expected an int or a pair of ints, got ", dims);
+  check_value(dims.n == 1 || dims.n == 2, "ints: expected an int or a pair of ints, got ", dims);
   return {dims[0], dims[dims.n - 1]};
 }
 
@@ -251,7 +353,7 @@ py::array bits_of_bfloat16(const Array& x, py::handle base) {
 
 Array bfloat16_of_bits(const py::array& bits) {
   check_type(bits.dtype().kind() == 'u' && bits.itemsize() == 2, "bfloat16_from_bits: expected uint16, got ",
-             std::string(py::str(bits.dtype())));
+             to_text(py::str(bits.dtype())));
   return from_numpy_as(bits, DType::bfloat16);
 }
 

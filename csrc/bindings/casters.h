@@ -28,6 +28,27 @@ struct ArrayLike {
 using OptionalArray = std::optional<ArrayLike>;
 inline const Array* pointer(const OptionalArray& x) { return x ? &x->array : nullptr; }
 
+// An argument that is written: an Array, a Tensor, a NumPy array or an object with __dlpack__, whose own
+// memory it becomes. What could only be copied is refused, for the result would be lost.
+struct Output {
+  Array array;
+  operator const Array&() const { return array; }
+  const Array* operator->() const { return &array; }
+};
+using OptionalOutput = std::optional<Output>;
+inline const Array* pointer(const OptionalOutput& x) { return x ? &x->array : nullptr; }
+
+// Sequences. Only their iteration counts: what they say of their own length may be wrong.
+struct ArrayList {
+  std::vector<Array> arrays;
+};
+struct OutputList {
+  std::vector<Array> arrays;
+};
+struct NumberList {
+  std::vector<double> values;
+};
+
 // A dtype by its object, its name, or anything that numpy.dtype takes.
 struct DTypeLike {
   DType dtype;
@@ -57,6 +78,10 @@ struct Pair {
 
 // TypeError where that cannot be.
 ArrayLike to_array(py::handle source);
+Array to_output(py::handle source);
+ArrayList to_arrays(py::handle source);
+OutputList to_outputs(py::handle source);
+NumberList to_numbers(py::handle source);
 DType to_dtype(py::handle source);
 std::int64_t to_int64(py::handle source);  // ValueError where it does not fit
 double to_double(py::handle source);
@@ -67,6 +92,9 @@ py::array to_numpy(const Array& x, py::handle base);  // TypeError for bfloat16,
 py::array bits_of_bfloat16(const Array& x, py::handle base);
 Array bfloat16_of_bits(const py::array& bits);
 py::capsule to_dlpack(const Array& x);
+// For messages: the name of an object's type, and a str as UTF-8, whose lone surrogates are replaced.
+std::string type_name(py::handle x);
+std::string to_text(py::handle text);
 
 }  // namespace weft
 
@@ -78,6 +106,39 @@ struct type_caster<weft::ArrayLike> {
   bool load(handle source, bool) {
     if (source.is_none()) return false;
     value = weft::to_array(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::Output> {
+  PYBIND11_TYPE_CASTER(weft::Output, const_name("weft.kernels.OutputLike"));
+  bool load(handle source, bool) {
+    if (source.is_none()) return false;
+    value.array = weft::to_output(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::ArrayList> {
+  PYBIND11_TYPE_CASTER(weft::ArrayList, const_name("collections.abc.Sequence[weft.kernels.ArrayLike]"));
+  bool load(handle source, bool) {
+    value = weft::to_arrays(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::OutputList> {
+  PYBIND11_TYPE_CASTER(weft::OutputList, const_name("collections.abc.Sequence[weft.kernels.OutputLike]"));
+  bool load(handle source, bool) {
+    value = weft::to_outputs(source);
+    return true;
+  }
+};
+template <>
+struct type_caster<weft::NumberList> {
+  PYBIND11_TYPE_CASTER(weft::NumberList, const_name("collections.abc.Sequence[float]"));
+  bool load(handle source, bool) {
+    value = weft::to_numbers(source);
     return true;
   }
 };
@@ -122,7 +183,7 @@ struct type_caster<weft::Device> {
   PYBIND11_TYPE_CASTER(weft::Device, const_name("str"));
   bool load(handle source, bool) {
     if (!isinstance<str>(source)) return false;
-    value = weft::parse_device(source.cast<std::string>());
+    value = weft::parse_device(weft::to_text(source));
     return true;
   }
   static handle cast(const weft::Device& device, return_value_policy, handle) {

@@ -17,7 +17,7 @@ struct Padding {
 
 Padding to_padding(py::handle source) {
   if (py::isinstance<py::str>(source)) {
-    const std::string text = py::str(source);
+    const std::string text = to_text(source);
     check_value(text == "same" || text == "valid",
                 "conv2d: padding must be an int, 2 or 4 ints, 'same' or 'valid', got '", text, "'");
     Padding padding;

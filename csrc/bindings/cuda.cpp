@@ -52,10 +52,11 @@ Array pinned(const Array& given) {
 }
 
 void bind_streams(py::module_& m) {
-  py::class_<StreamHandle>(
-      m, "CudaStream",
-      "A queue of work on a CUDA device; see weft.cuda.Stream. RuntimeError where the device "
-      "cannot be used.")
+  py::class_<StreamHandle> stream(m, "CudaStream",
+                                  "A queue of work on a CUDA device; see weft.cuda.Stream. RuntimeError "
+                                  "where the device cannot be used.");
+  constructed_only(stream);
+  stream
       .def(py::init([](int device) { return StreamHandle{&cuda::new_stream(device)}; }),
            py::arg("device") = 0)
       .def_property_readonly("device", [](const StreamHandle& s) { return s.stream->device(); })
@@ -91,7 +92,9 @@ void bind_streams(py::module_& m) {
 }
 
 void bind_events(py::module_& m) {
-  py::class_<cuda::Event>(m, "CudaEvent", "A point in a stream; see weft.cuda.Event.")
+  py::class_<cuda::Event> event(m, "CudaEvent", "A point in a stream; see weft.cuda.Event.");
+  constructed_only(event);
+  event
       .def(py::init([](int device, bool timing) { return cuda::new_event(device, timing); }),
            py::arg("device") = 0, py::arg("enable_timing") = true)
       .def(

@@ -15,7 +15,9 @@ void bind_data(py::module_& m) {
       "out[i] = images[index[i]] * scale + shift, by channel: a normalized batch in one pass.\n\n"
       "images: uint8 (n, C, H, W). index: int64 (count,). scale, shift: float32 (C,); for a mean m and a "
       "standard deviation s on the 0..1 scale 1 / (255 s) and -m / s. Returns float32 (count, C, H, W).\n"
-      "check=False leaves out the check of the indices. IndexError for an image that does not exist.");
+      "check=False leaves out the check of the indices, and is unsafe: one out of range then reads foreign "
+      "memory. "
+      "IndexError for an image that does not exist.");
   m.def(
       "warp_images",
       [](const ArrayLike& images, const ArrayLike& index, const ArrayLike& theta, Pair size,
@@ -28,7 +30,8 @@ void bind_data(py::module_& m) {
       "centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, "
       "Q). "
       "fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, "
-      "Q). check=False leaves out the checks of index and theta.\nIndexError for an image that does not "
+      "Q). check=False leaves out the checks of index and theta, and is unsafe, as in "
+      "gather_images.\nIndexError for an image that does not "
       "exist; ValueError for a theta that is not finite.");
 }
 

@@ -24,7 +24,7 @@ void bind_unary_one(py::module_& m, UnaryOp op, const char* formula, const char*
                           "\nout: the array to write into (it may be x), else a new one."
                           "\nTypeError for another dtype; ValueError where out has another shape.";
   m.def(
-      name(op), [op](const ArrayLike& x, const OptionalArray& out) { return unary(op, x, pointer(out)); },
+      name(op), [op](const ArrayLike& x, const OptionalOutput& out) { return unary(op, x, pointer(out)); },
       py::arg("x"), py::arg("out") = py::none(), ReleaseGil(), doc.c_str());
 }
 
@@ -36,7 +36,7 @@ void bind_binary_one(py::module_& m, BinaryOp op, const char* formula, const cha
       "ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.";
   m.def(
       name(op),
-      [op](ArrayLike a, ArrayLike b, const OptionalArray& out) {
+      [op](ArrayLike a, ArrayLike b, const OptionalOutput& out) {
         match(name(op), a, b);
         return binary(op, a, b, pointer(out));
       },
@@ -117,7 +117,8 @@ void bind_elementwise(py::module_& m) {
   bind_binary(m);
   m.def(
       "clip",
-      [](const ArrayLike& x, std::optional<double> min, std::optional<double> max, const OptionalArray& out) {
+      [](const ArrayLike& x, std::optional<double> min, std::optional<double> max,
+         const OptionalOutput& out) {
         constexpr double infinity = std::numeric_limits<double>::infinity();
         return clip(x, min.value_or(-infinity), max.value_or(infinity), pointer(out));
       },

@@ -1,17 +1,11 @@
 #include "ops/index.h"
 
-#include <vector>
-
 #include "bindings/bindings.h"
 #include "core/error.h"
 
 namespace weft {
 
 namespace {
-
-std::vector<Array> arrays_of(const std::vector<ArrayLike>& given) {
-  return std::vector<Array>(given.begin(), given.end());
-}
 
 void bind_by_index(py::module_& m) {
   m.def(
@@ -23,11 +17,11 @@ void bind_by_index(py::module_& m) {
       "out[..., i, ...] = x[..., index[i], ...] along one axis.\n\n"
       "x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count "
       "from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the "
-      "indices.\n"
+      "indices, and is unsafe: one out of range then reads foreign memory.\n"
       "IndexError for an index out of range.");
   m.def(
       "index_add",
-      [](const ArrayLike& out, std::int64_t axis, const ArrayLike& index, const ArrayLike& x) {
+      [](const Output& out, std::int64_t axis, const ArrayLike& index, const ArrayLike& x) {
         index_add(out, axis, index, x);
       },
       py::arg("out"), py::arg("axis"), py::arg("index"), py::arg("x"), ReleaseGil(),
@@ -45,7 +39,7 @@ void bind_by_index(py::module_& m) {
       "index's shape.\nIndexError for an index out of range.");
   m.def(
       "scatter_add",
-      [](const ArrayLike& out, std::int64_t axis, const ArrayLike& index, const ArrayLike& x) {
+      [](const Output& out, std::int64_t axis, const ArrayLike& index, const ArrayLike& x) {
         scatter_add(out, axis, index, x);
       },
       py::arg("out"), py::arg("axis"), py::arg("index"), py::arg("x"), ReleaseGil(),
@@ -69,18 +63,16 @@ void bind_index(py::module_& m) {
   bind_by_index(m);
   m.def(
       "cat",
-      [](const std::vector<ArrayLike>& given, std::int64_t axis) {
-        const std::vector<Array> arrays = arrays_of(given);
-        return concatenate(arrays.data(), static_cast<int>(arrays.size()), axis);
+      [](const ArrayList& given, std::int64_t axis) {
+        return concatenate(given.arrays.data(), static_cast<int>(given.arrays.size()), axis);
       },
       py::arg("arrays"), py::arg("axis") = 0, ReleaseGil(),
       "The arrays joined along an axis.\n\narrays: a sequence, of one dtype, shapes the same but for the "
       "axis.\nValueError for no arrays or other shapes; TypeError for different dtypes.");
   m.def(
       "stack",
-      [](const std::vector<ArrayLike>& given, std::int64_t axis) {
-        const std::vector<Array> arrays = arrays_of(given);
-        return stack(arrays.data(), static_cast<int>(arrays.size()), axis);
+      [](const ArrayList& given, std::int64_t axis) {
+        return stack(given.arrays.data(), static_cast<int>(given.arrays.size()), axis);
       },
       py::arg("arrays"), py::arg("axis") = 0, ReleaseGil(),
       "The arrays joined along a new axis.\n\narrays: a sequence, of one dtype and one shape.\n"

@@ -1,6 +1,10 @@
 // The compiled module weft.kernels.
+#include <new>
+
 #include "bindings/bindings.h"
 #include "core/error.h"
+#include "core/generator.h"
+#include "core/threads.h"
 
 namespace weft {
 
@@ -19,6 +23,8 @@ void translate(std::exception_ptr error) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
   } catch (const OutOfMemory& e) {
     PyErr_SetString(PyExc_MemoryError, e.what());
+  } catch (const std::bad_alloc&) {  // not for an array: those say how large they are
+    PyErr_SetString(PyExc_MemoryError, "memory: the system gives no more, not even for a list of arguments");
   }
 }
 
@@ -32,6 +38,9 @@ PYBIND11_MODULE(kernels, m) {
   py::register_exception_translator(&translate);
 #define WEFT_CALL_BINDING(family) bind_##family(m);
   WEFT_BINDINGS(WEFT_CALL_BINDING)
+  // What is made at first use, by whatever thread: a fork at that moment would leave it half made.
+  num_threads();
+  default_generator({});
 }
 
 }  // namespace weft

@@ -19,7 +19,7 @@ void bind_batch_norm(py::module_& m) {
   m.def(
       "batch_norm",
       [](const ArrayLike& x, const OptionalArray& weight, const OptionalArray& bias,
-         const OptionalArray& running_mean, const OptionalArray& running_var, const OptionalArray& counter,
+         const OptionalOutput& running_mean, const OptionalOutput& running_var, const OptionalOutput& counter,
          const OptionalArray& residual, bool training, std::optional<double> momentum, double eps,
          bool relu) {
         return three(batch_norm(x, pointer(weight), pointer(bias),

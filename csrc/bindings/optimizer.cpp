@@ -1,7 +1,5 @@
 #include "ops/optimizer.h"
 
-#include <vector>
-
 #include "bindings/bindings.h"
 #include "core/error.h"
 
@@ -20,8 +18,8 @@ constexpr const char* common_doc =
 void bind_sgd(py::module_& m) {
   m.def(
       "sgd_step",
-      [](const ArrayLike& param, const ArrayLike& grad, const ArrayLike& lr, const ArrayLike& step,
-         const OptionalArray& buffer, double momentum, double dampening, double weight_decay, bool nesterov,
+      [](const Output& param, const ArrayLike& grad, const ArrayLike& lr, const Output& step,
+         const OptionalOutput& buffer, double momentum, double dampening, double weight_decay, bool nesterov,
          bool maximize) {
         sgd_step(param, grad, pointer(buffer), lr, step,
                  {momentum, dampening, weight_decay, nesterov, maximize});
@@ -40,8 +38,8 @@ void bind_sgd(py::module_& m) {
 void bind_adagrad(py::module_& m) {
   m.def(
       "adagrad_step",
-      [](const ArrayLike& param, const ArrayLike& grad, const ArrayLike& square_sum, const ArrayLike& lr,
-         const ArrayLike& step, double lr_decay, double weight_decay, double eps, bool maximize) {
+      [](const Output& param, const ArrayLike& grad, const Output& square_sum, const ArrayLike& lr,
+         const Output& step, double lr_decay, double weight_decay, double eps, bool maximize) {
         adagrad_step(param, grad, square_sum, lr, step, {lr_decay, weight_decay, eps, maximize});
       },
       py::arg("param"), py::arg("grad"), py::arg("square_sum"), py::arg("lr"), py::arg("step"),
@@ -56,9 +54,9 @@ void bind_adagrad(py::module_& m) {
 void bind_rmsprop(py::module_& m) {
   m.def(
       "rmsprop_step",
-      [](const ArrayLike& param, const ArrayLike& grad, const ArrayLike& square_average, const ArrayLike& lr,
-         const OptionalArray& grad_average, const OptionalArray& buffer, double alpha, double eps,
-         double weight_decay, double momentum, bool maximize, const OptionalArray& step) {
+      [](const Output& param, const ArrayLike& grad, const Output& square_average, const ArrayLike& lr,
+         const OptionalOutput& grad_average, const OptionalOutput& buffer, double alpha, double eps,
+         double weight_decay, double momentum, bool maximize, const OptionalOutput& step) {
         rmsprop_step(param, grad, square_average, pointer(grad_average), pointer(buffer), lr, pointer(step),
                      {alpha, eps, weight_decay, momentum, maximize});
       },
@@ -76,9 +74,9 @@ void bind_rmsprop(py::module_& m) {
 void bind_adam(py::module_& m) {
   m.def(
       "adam_step",
-      [](const ArrayLike& param, const ArrayLike& grad, const ArrayLike& first, const ArrayLike& second,
-         const ArrayLike& lr, const ArrayLike& step, double beta1, double beta2, double eps,
-         double weight_decay, bool decoupled, bool maximize) {
+      [](const Output& param, const ArrayLike& grad, const Output& first, const Output& second,
+         const ArrayLike& lr, const Output& step, double beta1, double beta2, double eps, double weight_decay,
+         bool decoupled, bool maximize) {
         adam_step(param, grad, first, second, lr, step,
                   {beta1, beta2, eps, weight_decay, decoupled, maximize});
       },
@@ -102,9 +100,8 @@ void bind_optimizer(py::module_& m) {
   bind_adam(m);
   m.def(
       "clip_grad_norm",
-      [](const std::vector<ArrayLike>& given, double max_norm) {
-        const std::vector<Array> grads(given.begin(), given.end());
-        return clip_grad_norm(grads.data(), static_cast<int>(grads.size()), max_norm);
+      [](const OutputList& grads, double max_norm) {
+        return clip_grad_norm(grads.arrays.data(), static_cast<int>(grads.arrays.size()), max_norm);
       },
       py::arg("grads"), py::arg("max_norm"), ReleaseGil(),
       "The L2 norm of all arrays together, float64 of shape (); each is scaled in place by min(1, max_norm / "

@@ -3,7 +3,10 @@
 
 #include <pybind11/typing.h>
 
+#include <limits>
+
 #include "bindings/bindings.h"
+#include "core/error.h"
 
 namespace weft {
 
@@ -16,7 +19,12 @@ int ask_python() {
   if (!Py_IsInitialized()) return -1;
   const py::gil_scoped_acquire acquire;
   if (!hook) return -1;
-  return py::reinterpret_borrow<py::function>(hook)().cast<int>();
+  const py::object site = py::reinterpret_borrow<py::function>(hook)();
+  check_type(PyLong_Check(site.ptr()), "set_site_hook: the function must give an int, got ", type_name(site));
+  const std::int64_t number = to_int64(site);
+  check_value(number >= -1 && number <= std::numeric_limits<int>::max(), "set_site_hook: the function gave ",
+              number);
+  return static_cast<int>(number);
 }
 
 using Launch =

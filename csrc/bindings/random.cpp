@@ -23,9 +23,12 @@ Generator& chosen(Generator* generator, Device device) {
 using State = std::pair<std::uint64_t, std::uint64_t>;
 
 void bind_generator(py::module_& m) {
-  py::class_<Generator>(m, "Generator",
-                        "A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the "
-                        "blocks of four 32-bit words used so far.")
+  py::class_<Generator> generator(
+      m, "Generator",
+      "A stream of random numbers (Philox4x32-10): a seed, and an offset that counts the "
+      "blocks of four 32-bit words used so far.");
+  constructed_only(generator);
+  generator
       .def(py::init([](const py::int_& seed, std::optional<Device> device) {
              return std::make_unique<Generator>(to_word(seed), device.value_or(Device{}));
            }),
@@ -124,7 +127,7 @@ void bind_fill(py::module_& m, const char* name, RandomKind kind, const char* a,
                const char* doc) {
   m.def(
       name,
-      [kind](const ArrayLike& out, double first, double second, Generator* generator) {
+      [kind](const Output& out, double first, double second, Generator* generator) {
         random_fill(kind, out, first, second, chosen(generator, out->device()));
       },
       py::arg("out"), py::arg(a), py::arg(b), py::arg("generator") = py::none(), ReleaseGil(), doc);
@@ -141,7 +144,7 @@ void bind_random(py::module_& m) {
             "Fills an array in place with what normal draws.");
   m.def(
       "fill_bernoulli",
-      [](const ArrayLike& out, double p, Generator* generator) {
+      [](const Output& out, double p, Generator* generator) {
         random_fill(RandomKind::bernoulli, out, p, 0, chosen(generator, out->device()));
       },
       py::arg("out"), py::arg("p"), py::arg("generator") = py::none(), ReleaseGil(),

@@ -1,5 +1,7 @@
 #include "core/allocator.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -7,8 +9,10 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <new>
 #include <vector>
+
+#include "core/error.h"
+#include "core/fork_mutex.h"
 
 namespace weft {
 
@@ -18,6 +22,9 @@ constexpr std::size_t alignment = 64;
 std::atomic<bool> poisoned{false};
 
 std::size_t size_class(std::size_t bytes) { return weft::size_class(bytes, alignment); }
+
+// Bytes of the machine's memory: all (_SC_PHYS_PAGES) or those that nobody uses.
+std::int64_t physical(int pages) { return std::int64_t{sysconf(pages)} * sysconf(_SC_PAGESIZE); }
 
 // Numbers the threads, from 1 on.
 std::uint32_t this_thread() {
@@ -36,11 +43,11 @@ class CachingAllocator final : public Allocator {
  public:
   void* allocate(std::size_t bytes) override {
     if (bytes == 0) return nullptr;
-    if (bytes > std::size_t{1} << 62) throw std::bad_alloc();
+    if (bytes > std::size_t{1} << 62) refuse(bytes);
     const std::size_t size = size_class(bytes);
     void* block = nullptr;
     {
-      std::lock_guard lock(mutex_);
+      const std::lock_guard lock(mutex_);
       if (auto kept = free_.find(size); kept != free_.end() && !kept->second.empty()) {
         block = take(kept->second);
         count(size);
@@ -56,23 +63,23 @@ class CachingAllocator final : public Allocator {
     if (!block) return;
     const std::size_t size = size_class(bytes);
     const std::uint32_t thread = this_thread();
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     free_[size].push_back({block, thread});
     stats_.allocated -= static_cast<std::int64_t>(size);
   }
 
   MemoryStats stats() const override {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     return stats_;
   }
 
   void reset_peak() override {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     stats_.peak = stats_.allocated;
   }
 
   void empty_cache() override {
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     for (auto& [size, blocks] : free_) {
       for (const Kept& kept : blocks) std::free(kept.block);
       stats_.reserved -= static_cast<std::int64_t>(size * blocks.size());
@@ -102,13 +109,19 @@ class CachingAllocator final : public Allocator {
     if (!block) {  // the kept blocks may be what fills the memory
       empty_cache();
       block = std::aligned_alloc(alignment, size);
-      if (!block) throw std::bad_alloc();
+      if (!block) refuse(size);
     }
-    std::lock_guard lock(mutex_);
+    const std::lock_guard lock(mutex_);
     count(size);
     stats_.reserved += static_cast<std::int64_t>(size);
     ++stats_.misses;
     return block;
+  }
+
+  [[noreturn]] void refuse(std::size_t bytes) const {
+    throw OutOfMemory(str("memory: the system gives no ", bytes, " bytes more; arrays hold ",
+                          stats().allocated, ", of the machine's ", physical(_SC_PHYS_PAGES), " bytes ",
+                          physical(_SC_AVPHYS_PAGES), " are free"));
   }
 
   void count(std::size_t size) {
@@ -116,7 +129,7 @@ class CachingAllocator final : public Allocator {
     stats_.peak = std::max(stats_.peak, stats_.allocated);
   }
 
-  mutable std::mutex mutex_;
+  mutable ForkMutex mutex_{ForkMutex::Level::allocator};
   std::map<std::size_t, std::vector<Kept>> free_;
   MemoryStats stats_;
 };

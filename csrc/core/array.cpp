@@ -5,6 +5,7 @@
 #include "core/destinations.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 
 namespace weft {
@@ -12,13 +13,7 @@ namespace weft {
 namespace {
 
 std::size_t checked_bytes(const Dims& shape, DType dtype) {
-  std::int64_t count = 1;
-  for (std::int64_t d : shape) {
-    check_value(d >= 0, "empty: shape ", shape, " has a negative entry");
-    check_value(!__builtin_mul_overflow(count, d, &count) && count < (std::int64_t{1} << 58), "empty: shape ",
-                shape, " has too many elements");
-  }
-  return static_cast<std::size_t>(count) * itemsize(dtype);
+  return static_cast<std::size_t>(element_count("empty", shape)) * itemsize(dtype);
 }
 
 // In a recording's pool. Poison, too, is a step: a replay then shows an element that no kernel writes.
@@ -94,12 +89,12 @@ View Array::view() const {
 
 bool Array::is_contiguous() const {
   std::int64_t step = 1;
+  bool contiguous = true;
   for (int i = shape_.n - 1; i >= 0; --i) {
-    if (shape_[i] == 0) return true;
-    if (shape_[i] != 1 && strides_[i] != step) return false;
+    contiguous &= shape_[i] == 1 || strides_[i] == step;
     step *= shape_[i];
   }
-  return true;
+  return contiguous || step == 0;
 }
 
 bool Array::is_contiguous(MemoryFormat format) const {
@@ -170,19 +165,22 @@ Array Array::expand(const Dims& shape) const {
                 " cannot be expanded to ", shape);
     strides[i] = have == target[i] && i >= extra ? strides_[i - extra] : 0;
   }
+  element_count("expand", target);
   return with(target, strides, offset_);
 }
 
 Array Array::slice(std::int64_t axis, std::int64_t start, std::int64_t length, std::int64_t step) const {
   const int i = normalize_axis("slice", axis, shape_.n);
-  const std::int64_t last = start + (length - 1) * step;
   check_value(length >= 0 && step != 0, "slice: length ", length, ", step ", step);
-  if (length > 0 && (start < 0 || start >= shape_[i] || last < 0 || last >= shape_[i]))
+  const Size last = Size(start) + Size(step) * Size(length > 0 ? length - 1 : 0);
+  if (length > 0 &&
+      (start < 0 || start >= shape_[i] || !last.fits || last.value < 0 || last.value >= shape_[i]))
     throw IndexError(
         str("slice: elements ", start, " to ", last, " of axis ", i, " are out of range for shape ", shape_));
   Dims shape = shape_, strides = strides_;
   shape[i] = length;
-  strides[i] *= step;
+  // Of one element, or none, a step may be as large as it likes.
+  if (const Size stride = Size(strides_[i]) * Size(step); stride.fits) strides[i] = stride.value;
   return with(shape, strides, length > 0 ? offset_ + start * strides_[i] : offset_);
 }
 
@@ -221,22 +219,17 @@ namespace {
 Dims complete_shape(const Dims& shape, const Dims& from, std::int64_t count) {
   Dims result = shape;
   int unknown = -1;
-  std::int64_t known = 1;
-  bool fits = true;
   for (int i = 0; i < shape.n; ++i) {
-    if (shape[i] == -1 && unknown < 0) {
-      unknown = i;
-      continue;
-    }
-    check_value(shape[i] >= 0, "reshape: shape ", shape, " has a negative entry");
-    fits &= !__builtin_mul_overflow(known, shape[i], &known);
+    check_value(shape[i] >= 0 || (shape[i] == -1 && unknown < 0), "reshape: shape ", shape,
+                " has a negative entry");
+    if (shape[i] == -1) unknown = i;
   }
+  if (unknown >= 0) result[unknown] = 1;
+  const std::int64_t known = element_count("reshape", result);
   const bool ambiguous = unknown >= 0 && known == 0;
-  if (unknown >= 0 && !ambiguous) {
-    result[unknown] = count / known;
-    known *= result[unknown];
-  }
-  check_value(fits && !ambiguous && known == count, "reshape: shape ", from, " cannot be viewed as ", shape);
+  if (unknown >= 0 && !ambiguous) result[unknown] = count / known;
+  check_value(!ambiguous && element_count("reshape", result) == count, "reshape: shape ", from,
+              " cannot be viewed as ", shape);
   return result;
 }
 
@@ -244,7 +237,7 @@ Dims complete_shape(const Dims& shape, const Dims& from, std::int64_t count) {
 
 Array Array::try_reshape(const Dims& wanted) const {
   const Dims shape = complete_shape(wanted, shape_, numel());
-  if (is_contiguous()) return with(shape, contiguous_strides(shape), offset_);
+  if (is_contiguous()) return with(shape, contiguous_strides(shape), offset_);  // what is empty is so too
   // Walk both shapes from the end: each run of dimensions that lies evenly in memory is split anew.
   Dims old_shape, old_strides;
   for (int axis = 0; axis < shape_.n; ++axis) {

@@ -1,5 +1,6 @@
 // The exceptions of the library and the way their messages are built. bindings/ maps them to
-// Python: ValueError (shapes, values), TypeError (dtypes), IndexError, RuntimeError (devices, states).
+// Python: ValueError (shapes, values), TypeError (dtypes), IndexError, RuntimeError (devices, states),
+// MemoryError.
 #pragma once
 #include <sstream>
 #include <stdexcept>
@@ -20,7 +21,7 @@ struct StateError : std::runtime_error {  // RuntimeError in Python: a device or
   using std::runtime_error::runtime_error;
 };
 
-struct OutOfMemory : std::runtime_error {  // MemoryError in Python: of a device
+struct OutOfMemory : std::runtime_error {  // MemoryError in Python
   using std::runtime_error::runtime_error;
 };
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "core/memory.h"
 #include "core/recording.h"
@@ -26,7 +27,7 @@ namespace {
 // The default generators made so far, by device, and the seed of those to come: a device is not touched
 // before it is used.
 struct Defaults {
-  std::mutex mutex;
+  ForkMutex mutex{ForkMutex::Level::defaults};
   std::map<int, std::unique_ptr<Generator>> made;
   std::uint64_t seed = 0;
 };
@@ -39,23 +40,36 @@ Defaults& defaults() {
 
 Generator& default_generator(Device device) {
   Defaults& all = defaults();
-  const std::lock_guard lock(all.mutex);
-  auto& generator = all.made[device.kind == Device::Kind::cpu ? -1 : device.index];
-  if (!generator) {
+  const int index = device.kind == Device::Kind::cpu ? -1 : device.index;
+  std::unique_ptr<Generator> made;
+  for (;;) {
+    std::uint64_t seed;
+    {
+      const std::lock_guard lock(all.mutex);
+      std::unique_ptr<Generator>& generator = all.made[index];
+      if (!generator) generator = std::move(made);
+      if (generator) return *generator;
+      seed = all.seed;
+    }
+    // Outside of the lock, because a generator's own lock is made known to those who fork.
     const Unrecorded made_once;
-    generator = std::make_unique<Generator>(all.seed, device);
+    made = std::make_unique<Generator>(seed, device);
   }
-  return *generator;
 }
 
 void seed_all(std::uint64_t seed) {
   Defaults& all = defaults();
   default_generator({});
-  const std::lock_guard lock(all.mutex);
-  all.seed = seed;
+  std::vector<Generator*> made;
+  {
+    const std::lock_guard lock(all.mutex);
+    all.seed = seed;
+    for (const auto& [index, generator] : all.made)
+      if (generator) made.push_back(generator.get());
+  }
   // A capture keeps the seeding on its own device; the others are seeded now.
   const Recording* const recording = Recording::active();
-  for (const auto& [index, generator] : all.made) {
+  for (Generator* generator : made) {
     std::optional<Unrecorded> now;
     if (recording && !(recording->device() == generator->device())) now.emplace();
     generator->manual_seed(seed);

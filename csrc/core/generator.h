@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "core/array.h"
+#include "core/fork_mutex.h"
 
 namespace weft {
 
@@ -19,12 +20,12 @@ class Generator {
   // int64 [seed, offset]; a kernel reads it and afterwards adds the blocks it used to the offset.
   const Array& state() const { return state_; }
   // Held while numbers are drawn: several Python threads may share a generator.
-  [[nodiscard]] std::unique_lock<std::mutex> hold() { return std::unique_lock(mutex_); }
+  [[nodiscard]] std::unique_lock<ForkMutex> hold() { return std::unique_lock(mutex_); }
 
  private:
   Device device_;
   Array state_;
-  std::mutex mutex_;
+  ForkMutex mutex_{ForkMutex::Level::draws};
 };
 
 // One for each device. All give the same numbers for the same seed.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 
 #include "core/error.h"
 #include "core/stream.h"
@@ -24,7 +25,7 @@ Pool::~Pool() {
 void* Pool::allocate(std::size_t bytes) {
   if (bytes == 0) return nullptr;
   const std::size_t wanted = (bytes + line - 1) / line * line;
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   // The smallest free block that is large enough, but none that would lose more than half of itself.
   const auto found = free_.lower_bound(wanted);
   void* block;
@@ -47,7 +48,7 @@ void Pool::deallocate(void* block, std::size_t bytes) noexcept { deallocate_afte
 
 void Pool::deallocate_after(Stream* last, void* block, std::size_t) noexcept {
   if (!block) return;
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   Block& freed = all_.at(block);
   freed.last = last;
   free_.emplace(freed.size, block);
@@ -55,23 +56,23 @@ void Pool::deallocate_after(Stream* last, void* block, std::size_t) noexcept {
 }
 
 Stream* Pool::last_user(void* block) const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   const auto found = all_.find(block);
   return found == all_.end() ? nullptr : found->second.last;
 }
 
 MemoryStats Pool::stats() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return stats_;
 }
 
 void Pool::reset_peak() {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   stats_.peak = stats_.allocated;
 }
 
 std::size_t Pool::blocks() const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(mutex_);
   return all_.size();
 }
 

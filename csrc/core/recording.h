@@ -11,13 +11,13 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "core/allocator.h"
 #include "core/array.h"
 #include "core/cuda.h"
+#include "core/fork_mutex.h"
 
 namespace weft {
 
@@ -40,7 +40,7 @@ class Pool final : public Allocator {
 
  private:
   Device device_;
-  mutable std::mutex mutex_;  // arrays may be freed by another thread
+  mutable ForkMutex mutex_{ForkMutex::Level::pool};  // arrays may be freed by another thread
   struct Block {
     std::size_t size;
     Stream* last = nullptr;

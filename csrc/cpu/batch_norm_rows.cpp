@@ -225,7 +225,7 @@ bool takes(std::int64_t N, std::int64_t C, std::int64_t L) { return N > 0 && C >
 
 bool batch_norm_rows_forward(const BatchNormArgs& a) {
   if (!takes(a.N, a.C, a.L)) return false;
-  if (a.training && a.num_batches_tracked) ++*a.num_batches_tracked;
+  if (a.training && a.num_batches_tracked) *a.num_batches_tracked = counted_up(*a.num_batches_tracked);
   a.dtype == DType::float32 ? forward_of<float>(a) : forward_of<double>(a);
   return true;
 }

@@ -329,7 +329,7 @@ void batch_norm_forward(Stream& stream, const BatchNormArgs& a) {
   const FlushDenormals flush;
   if (batch_norm_rows_forward(a)) return;
   if (!has_planes(a.N, a.C, a.L)) return reference::batch_norm_forward(stream, a);
-  if (a.training && a.num_batches_tracked) ++*a.num_batches_tracked;
+  if (a.training && a.num_batches_tracked) *a.num_batches_tracked = counted_up(*a.num_batches_tracked);
   if (batch_norm_small_forward(a)) return;
   return a.dtype == DType::float32 ? forward_of<float>(a) : forward_of<double>(a);
 }

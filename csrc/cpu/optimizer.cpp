@@ -111,7 +111,7 @@ void adam(const AdamArgs& a) {
   auto* second = static_cast<T*>(a.second_moment);
   const auto* grad = static_cast<const T*>(a.grad);
   const Decay<T> decay{static_cast<T>(a.decoupled ? 0 : a.weight_decay), a.maximize};
-  const double step = static_cast<double>(a.step[0] + 1), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
+  const double step = static_cast<double>(a.step[0]) + 1, beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
   const T lr = static_cast<T>(a.lr[0] / (1 - __builtin_pow(beta1_now, step)));
   // sqrt(v / c) = sqrt(v) / sqrt(c): one division fewer.
   const T inverse_root = static_cast<T>(1 / __builtin_sqrt(1 - __builtin_pow(a.beta2, step)));
@@ -159,19 +159,19 @@ void add_part(DType dtype, const AddSquaresArgs::Part& part, double* total) {
 
 void sgd_step(Stream&, const SgdArgs& a) {
   a.dtype == DType::float32 ? sgd<float>(a) : sgd<double>(a);
-  ++*a.step;
+  *a.step = counted_up(*a.step);
 }
 void adagrad_step(Stream&, const AdagradArgs& a) {
   a.dtype == DType::float32 ? adagrad<float>(a) : adagrad<double>(a);
-  ++*a.step;
+  *a.step = counted_up(*a.step);
 }
 void rmsprop_step(Stream&, const RmspropArgs& a) {
   a.dtype == DType::float32 ? rmsprop_any<float>(a) : rmsprop_any<double>(a);
-  if (a.step) ++*a.step;
+  if (a.step) *a.step = counted_up(*a.step);
 }
 void adam_step(Stream&, const AdamArgs& a) {
   a.dtype == DType::float32 ? adam<float>(a) : adam<double>(a);
-  ++*a.step;
+  *a.step = counted_up(*a.step);
 }
 
 void add_squares(Stream&, const AddSquaresArgs& a) {

@@ -28,7 +28,7 @@ void for_each_chunk(std::int64_t* state, std::int64_t n, F&& f) {
       f(at, count, words);
     }
   });
-  state[1] += (n + 3) / 4;
+  state[1] = advanced(state[1], n);
 }
 
 [[gnu::always_inline]] inline float unit(std::uint32_t word, float) { return to_unit_float(word); }

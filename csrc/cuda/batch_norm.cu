@@ -58,7 +58,8 @@ struct ForwardSums {
       m.var = static_cast<double>(running_var[c]);
     } else if (running_mean && M > 0) {
       // The counter is moved by the next kernel.
-      const double move = a.cumulative ? 1.0 / static_cast<double>(a.num_batches_tracked[0] + 1) : a.momentum;
+      const double move =
+          a.cumulative ? 1.0 / (static_cast<double>(a.num_batches_tracked[0]) + 1) : a.momentum;
       running_mean[c] = static_cast<T>((1 - move) * static_cast<double>(running_mean[c]) + move * m.mean);
       running_var[c] =
           static_cast<T>((1 - move) * static_cast<double>(running_var[c]) + move * m.squares / (M - 1));
@@ -103,7 +104,8 @@ __device__ void load_maps(ChannelMap<T> (&maps)[V], const void* mean, const void
 
 template <class T, int V>
 __global__ void __launch_bounds__(block) normalize(BatchNormArgs a, PackWalk walk) {
-  if (a.training && a.num_batches_tracked && blockIdx.x == 0 && threadIdx.x == 0) ++*a.num_batches_tracked;
+  if (a.training && a.num_batches_tracked && blockIdx.x == 0 && threadIdx.x == 0)
+    ++*reinterpret_cast<std::uint64_t*>(a.num_batches_tracked);  // after the largest comes the smallest
   const std::int64_t step = gridDim.x * std::int64_t{block};
   for (std::int64_t p = blockIdx.x * std::int64_t{block} + threadIdx.x; p < walk.packs; p += step) {
     ChannelMap<T> map[V];

@@ -119,7 +119,9 @@ __global__ void __launch_bounds__(block)
 }
 
 __global__ void __launch_bounds__(32) advance_kernel(std::int64_t* state, std::int64_t blocks) {
-  if (threadIdx.x == 0) state[1] += blocks;
+  if (threadIdx.x == 0)
+    state[1] =
+        static_cast<std::int64_t>(static_cast<std::uint64_t>(state[1]) + static_cast<std::uint64_t>(blocks));
 }
 
 void advance(Stream& stream, std::int64_t* state, std::int64_t n) {

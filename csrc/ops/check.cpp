@@ -8,6 +8,11 @@ namespace weft {
 
 namespace {
 
+[[noreturn]] void fail_fraction(const CheckValuesArgs& a, std::int64_t position, std::int64_t, double real) {
+  throw ValueError(str(a.op, ": ", a.what, " must lie in [0, 1], got ", real, " at position ", position,
+                       " (shape ", a.array, ")"));
+}
+
 [[noreturn]] void fail_index(const CheckValuesArgs& a, std::int64_t, std::int64_t value, double) {
   throw IndexError(str(a.op, ": index ", value, " is out of range for size ", a.high, " (index ", a.index,
                        ", array ", a.array, ")"));
@@ -53,7 +58,12 @@ void check_rank(const char* op, const char* what, const Array& x, int rank) {
 }
 
 void check_writable(const char* op, const Array& out) {
-  check_value(out.storage()->writable, op, ": the output array is read-only");
+  check_value(out.storage()->writable, op, ": the output array is read-only (shape ", out.shape(), ")");
+  for (int i = 0; i < out.ndim(); ++i)
+    check_value(out.strides()[i] != 0 || out.shape()[i] <= 1 || out.numel() == 0, op,
+                ": several elements of the output lie in one place "
+                "(shape ",
+                out.shape(), ", strides ", out.strides(), "); copy it first");
 }
 
 void check_values(const CheckValuesArgs& args, const Array& values) {
@@ -62,10 +72,28 @@ void check_values(const CheckValuesArgs& args, const Array& values) {
       .submit("check_values", backend(values.device()).check_values, args, {&values});
 }
 
+void check_fractions(const char* op, const char* what, const Array& x) {
+  check_values({.op = op,
+                .what = what,
+                .rule = ElementRule::fraction,
+                .values = x.raw(),
+                .dtype = x.dtype(),
+                .count = x.numel(),
+                .array = x.shape(),
+                .fail = &fail_fraction},
+               x);
+}
+
 void check_index(const char* op, const Array& index, std::int64_t low, std::int64_t n, const Dims& array) {
-  check_values(
-      {op, index.raw(), DType::int64, index.numel(), low, n, 0, false, index.shape(), array, &fail_index},
-      index);
+  check_values({.op = op,
+                .values = index.raw(),
+                .count = index.numel(),
+                .low = low,
+                .high = n,
+                .index = index.shape(),
+                .array = array,
+                .fail = &fail_index},
+               index);
 }
 
 }  // namespace weft

@@ -5,6 +5,7 @@
 
 #include "backend.h"
 #include "core/error.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 #include "ops/check.h"
 
@@ -16,31 +17,47 @@ namespace {
 std::int64_t output_size(const char* op, const char* axis, std::int64_t input, std::int64_t kernel,
                          std::int64_t before, std::int64_t after, std::int64_t stride, std::int64_t dilation,
                          const Dims& x, const Dims& weight) {
-  const std::int64_t padded = input + before + after, reach = dilation * (kernel - 1) + 1;
-  check_value(reach <= padded, op, ": the kernel reaches over ", axis, "=", reach,
-              " but the padded input has only ", padded, " (weight ", weight, ", input ", x, ")");
-  return (padded - reach) / stride + 1;
+  const Size padded = Size(input) + before + after, reach = Size(dilation) * (Size(kernel) - 1) + 1;
+  check_value(padded.fits && reach.fits && reach.value <= padded.value, op, ": the kernel reaches over ",
+              axis, "=", reach, " but the padded input has only ", padded, " (weight ", weight, ", input ", x,
+              ")");
+  return (padded.value - reach.value) / stride + 1;
+}
+
+void check_pair(const char* op, const char* what, std::int64_t least, std::int64_t h, std::int64_t w) {
+  check_value(h >= least && w >= least, op, ": ", what,
+              least > 0 ? " must be positive" : " must not be negative", ", got (", h, ", ", w, ")");
+  check_value(h <= most_of_an_option && w <= most_of_an_option, op, ": ", what, " must be at most ",
+              most_of_an_option, ", got (", h, ", ", w, ")");
 }
 
 void check_options(const char* op, const Conv2dOptions& o) {
-  check_value(o.stride_h > 0 && o.stride_w > 0, op, ": stride must be positive, got (", o.stride_h, ", ",
-              o.stride_w, ")");
-  check_value(o.dilation_h > 0 && o.dilation_w > 0, op, ": dilation must be positive, got (", o.dilation_h,
-              ", ", o.dilation_w, ")");
-  check_value(o.pad_top >= 0 && o.pad_bottom >= 0 && o.pad_left >= 0 && o.pad_right >= 0, op,
-              ": padding must not be negative, got (", o.pad_top, ", ", o.pad_bottom, ", ", o.pad_left, ", ",
-              o.pad_right, ")");
+  check_pair(op, "stride", 1, o.stride_h, o.stride_w);
+  check_pair(op, "dilation", 1, o.dilation_h, o.dilation_w);
+  check_pair(op, "padding", 0, o.pad_top, o.pad_bottom);
+  check_pair(op, "padding", 0, o.pad_left, o.pad_right);
   check_value(o.groups > 0, op, ": groups must be positive, got ", o.groups);
   check_value(!o.same || (o.stride_h == 1 && o.stride_w == 1), op, ": padding 'same' needs stride 1, got (",
               o.stride_h, ", ", o.stride_w, ")");
+}
+
+// Padding that keeps the size of one axis.
+void pad_same(const char* op, std::int64_t dilation, std::int64_t kernel, const Dims& weight,
+              std::int64_t& before, std::int64_t& after) {
+  const Size total = Size(dilation) * (Size(kernel) - 1);
+  check_value(total.fits, op, ": the kernel reaches over ", total, " elements (weight ", weight,
+              ", dilation ", dilation, ")");
+  before = total.value / 2;
+  after = total.value - before;
 }
 
 void check_channels(const char* op, const Dims& x, const Dims& weight, std::int64_t groups) {
   check_value(weight[0] % groups == 0, op, ": groups=", groups, " does not divide K=", weight[0], " (weight ",
               weight, ")");
   check_value(x[1] % groups == 0, op, ": groups=", groups, " does not divide C=", x[1], " (input ", x, ")");
-  check_value(x[1] / groups == weight[1], op, ": weight expects C=", weight[1] * groups, " (weight ", weight,
-              groups > 1 ? str(", groups ", groups) : "", ") but input has C=", x[1], " (input ", x, ")");
+  check_value(x[1] / groups == weight[1], op, ": weight expects C=", Size(weight[1]) * groups, " (weight ",
+              weight, groups > 1 ? str(", groups ", groups) : "", ") but input has C=", x[1], " (input ", x,
+              ")");
 }
 
 Dims out_shape(const Conv2dParams& p) { return {p.N, p.K, p.P, p.Q}; }
@@ -90,14 +107,14 @@ Conv2dParams conv2d_params(const char* op, const Dims& x, const Dims& weight, co
   check_value(weight.n == 4, op, ": weight must have rank 4 (K, C/groups, R, S), got ", weight);
   check_value(x.n == 4, op, ": input must have rank 4 (N, C, H, W) or 3 (C, H, W), got ", x);
   check_options(op, o);
+  // They may be a user's own numbers, of no array.
+  element_count(op, x);
+  element_count(op, weight);
   check_channels(op, x, weight, o.groups);
   check_value(weight[2] > 0 && weight[3] > 0, op, ": the kernel is empty (weight ", weight, ")");
   if (o.same) {
-    const std::int64_t total_h = o.dilation_h * (weight[2] - 1), total_w = o.dilation_w * (weight[3] - 1);
-    o.pad_top = total_h / 2;
-    o.pad_bottom = total_h - o.pad_top;
-    o.pad_left = total_w / 2;
-    o.pad_right = total_w - o.pad_left;
+    pad_same(op, o.dilation_h, weight[2], weight, o.pad_top, o.pad_bottom);
+    pad_same(op, o.dilation_w, weight[3], weight, o.pad_left, o.pad_right);
   }
   Conv2dParams p{};
   p.N = x[0];
@@ -119,6 +136,7 @@ Conv2dParams conv2d_params(const char* op, const Dims& x, const Dims& weight, co
   p.precision = conv_precision();
   p.P = output_size(op, "H", p.H, p.R, p.pad_top, p.pad_bottom, p.stride_h, p.dilation_h, x, weight);
   p.Q = output_size(op, "W", p.W, p.S, p.pad_left, p.pad_right, p.stride_w, p.dilation_w, x, weight);
+  check_work(op, {p.N, p.K, p.P, p.Q, p.C / p.groups, p.R, p.S});
   return p;
 }
 

@@ -17,8 +17,8 @@ Array batched(const char* op, const char* what, const Array& x) {
 
 PoolWindow pool_window(const char* op, const Conv2dParams& p, std::int64_t h, std::int64_t w, const Dims& x,
                        const Dims& weight) {
-  check_value(h > 0 && w > 0 && h * w <= 64, op, ": the pooling window must have 1 to 64 elements, got (", h,
-              ", ", w, ")");
+  check_value(h > 0 && w > 0 && h <= 64 && w <= 64 && h * w <= 64, op,
+              ": the pooling window must have 1 to 64 elements, got (", h, ", ", w, ")");
   check_value(h <= p.P && w <= p.Q, op, ": the pooling window (", h, ", ", w,
               ") is larger than the convolution's output (", p.P, ", ", p.Q, ") (weight ", weight, ", input ",
               x, ")");

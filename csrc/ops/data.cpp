@@ -47,8 +47,14 @@ Array check_batch(const char* op, const Array& images, const Array& given_index,
   check_float32_channels(op, "shift", shift, images);
   const Array index = contiguous(given);
   if (check)
-    check_values({op, index.raw(), DType::int64, index.numel(), 0, images.shape(0), 0, false, index.shape(),
-                  images.shape(), &fail_image},
+    check_values({.op = op,
+                  .values = index.raw(),
+                  .count = index.numel(),
+                  .low = 0,
+                  .high = images.shape(0),
+                  .index = index.shape(),
+                  .array = images.shape(),
+                  .fail = &fail_image},
                  index);
   return index;
 }
@@ -91,8 +97,14 @@ Array warp_images(const Array& given, const Array& given_index, const Array& giv
   const Array theta = contiguous(to_images(given_theta, given)), images = contiguous(given);
   check_same_device(op, "images", images, "theta", theta);
   if (check)
-    check_values({op, theta.raw(), DType::float64, theta.numel(), 0, 0, 0, false, theta.shape(),
-                  given.shape(), &fail_theta},
+    check_values({.op = op,
+                  .rule = ElementRule::finite,
+                  .values = theta.raw(),
+                  .dtype = DType::float64,
+                  .count = theta.numel(),
+                  .index = theta.shape(),
+                  .array = given.shape(),
+                  .fail = &fail_theta},
                  theta);
   const Array scale = contiguous(given_scale), shift = contiguous(given_shift);
   const Array out = Array::empty({index.numel(), images.shape(1), P, Q}, DType::float32, images.device());

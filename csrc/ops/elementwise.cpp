@@ -56,6 +56,8 @@ Array output(const char* op, const Array* given, const Dims& shape, DType dtype,
   check_value(given->shape() == shape, op, ": the result has shape ", shape, " but out has ", given->shape());
   check_type(given->dtype() == dtype, op, ": the result has dtype ", name(dtype), " but out has ",
              name(given->dtype()));
+  check_state(given->device() == device, op, ": the result is on ", device, " but out is on ",
+              given->device());
   check_writable(op, *given);
   return *given;
 }
@@ -277,6 +279,12 @@ Array laid_out(const Array& x, const Array& like) {
   return out;
 }
 
+std::int64_t whole(const char* op, double value, DType dtype) {
+  // Written so that NaN is refused too.
+  check_value(value >= -0x1p63 && value < 0x1p63, op, ": ", value, " does not fit into ", name(dtype));
+  return static_cast<std::int64_t>(value);
+}
+
 Array full(const Dims& shape, double value, DType dtype, const Device& device) {
   const Array out = Array::empty(shape, dtype, device);
   fill(out, value, static_cast<std::int64_t>(value));
@@ -298,10 +306,15 @@ Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dty
   check_step(step);
   check_type(dtype != DType::bool_, "arange: dtype must be a number, got bool");
   if (dtype == DType::bfloat16) return cast(arange(start, stop, step, DType::float64, device), dtype);
-  const double count =
-      std::ceil((static_cast<double>(stop) - static_cast<double>(start)) / static_cast<double>(step));
-  return run_arange(
-      count, {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step}, device);
+  // The distance and the step without their signs fit into 64 bits, as they do not with them.
+  const bool runs = step > 0 ? start < stop : start > stop;
+  const auto from = static_cast<std::uint64_t>(step > 0 ? start : stop),
+             to = static_cast<std::uint64_t>(step > 0 ? stop : start),
+             size = step > 0 ? static_cast<std::uint64_t>(step) : 0 - static_cast<std::uint64_t>(step);
+  const std::uint64_t count = runs ? (to - from - 1) / size + 1 : 0;
+  return run_arange(static_cast<double>(count),
+                    {dtype, 0, nullptr, static_cast<double>(start), static_cast<double>(step), start, step},
+                    device);
 }
 
 void match_number(const char* op, Array& number, Array& array) {

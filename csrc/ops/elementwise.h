@@ -143,6 +143,8 @@ Array contiguous(const Array& x, MemoryFormat format);
 Array dense(const Array& x);                        // without gaps, in some order
 Array laid_out(const Array& x, const Array& like);  // in the order of `like`, which is dense
 Array full(const struct Dims& shape, double value, DType dtype, const struct Device& device);
+// A number cut to a whole one, as fill() takes it. ValueError where no int64 holds it.
+std::int64_t whole(const char* op, double value, DType dtype);
 // start, start + step, ... below stop (above it for a negative step).
 Array arange(double start, double stop, double step, DType dtype, struct Device device);
 Array arange(std::int64_t start, std::int64_t stop, std::int64_t step, DType dtype, struct Device device);

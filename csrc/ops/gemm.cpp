@@ -2,6 +2,7 @@
 
 #include "backend.h"
 #include "core/error.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 #include "ops/check.h"
 
@@ -18,6 +19,7 @@ Matrix matrix_of(const Array& x) {
 
 void run(const GemmArgs& args, std::initializer_list<const Array*> arrays) {
   const Array& out = **arrays.begin();
+  check_work("gemm", {args.batch, args.M, args.N, args.K});
   if (out.numel() > 0) current_stream(out.device()).submit("gemm", backend(out.device()).gemm, args, arrays);
 }
 

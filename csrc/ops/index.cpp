@@ -6,6 +6,7 @@
 #include "core/array.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
@@ -152,7 +153,7 @@ Array concatenate(const Array* arrays, int count, std::int64_t axis64) {
   check_value(count > 0, "cat: expected at least one array");
   const Array& first = arrays[0];
   const int axis = normalize_axis("cat", axis64, first.ndim());
-  std::int64_t size = 0;
+  Size size;
   MemoryFormat format = MemoryFormat::channels_last;  // where all are so
   for (int i = 0; i < count; ++i) {
     const Array& x = arrays[i];
@@ -161,9 +162,11 @@ Array concatenate(const Array* arrays, int count, std::int64_t axis64) {
     check_same_device("cat", "the first array", first, "another", x);
     check_value(x.ndim() == first.ndim() && x.shape() == with_size(first.shape(), axis, x.shape(axis)),
                 "cat: shapes ", first.shape(), " and ", x.shape(), " must be the same but for axis ", axis);
-    size += x.shape(axis);
+    size = size + x.shape(axis);
   }
-  const Array out = Array::empty(with_size(first.shape(), axis, size), first.dtype(), first.device(), format);
+  check_value(size.fits, "cat: the arrays have ", size, " elements along axis ", axis);
+  const Array out =
+      Array::empty(with_size(first.shape(), axis, size.value), first.dtype(), first.device(), format);
   std::int64_t at = 0;
   for (int i = 0; i < count; ++i) {
     const std::int64_t length = arrays[i].shape(axis);
@@ -195,13 +198,18 @@ Array pad(const Array& x, const Dims& before, const Dims& after, double value) {
   Dims shape = x.shape();
   bool grows = false;
   for (int i = 0; i < x.ndim(); ++i) {
-    shape[i] += before[i] + after[i];
-    check_value(shape[i] >= 0, "pad: widths before ", before, " and after ", after,
+    const Size size = Size(shape[i]) + before[i] + after[i];
+    // The elements of the input that go in front, or behind, are among those that there are.
+    const bool crops = (Size(before[i]) + shape[i]).value < 0 || (Size(after[i]) + shape[i]).value < 0;
+    check_value(size.fits, "pad: widths before ", before, " and after ", after, " make shape ", x.shape(),
+                " larger than 64 bits can tell");
+    check_value(size.value >= 0 && !crops, "pad: widths before ", before, " and after ", after,
                 " crop more than there is of shape ", x.shape());
+    shape[i] = size.value;
     grows |= before[i] > 0 || after[i] > 0;
   }
   const Array out = Array::empty(shape, x.dtype(), x.device(), x.memory_format());
-  if (grows) fill(out, value, is_floating(x.dtype()) ? 0 : static_cast<std::int64_t>(value));
+  if (grows) fill(out, value, is_floating(x.dtype()) ? 0 : whole("pad", value, x.dtype()));
   Array from = x, to = out;
   for (int i = 0; i < x.ndim(); ++i) {
     // Elements [first, last) of the input survive.

@@ -2,6 +2,7 @@
 
 #include "backend.h"
 #include "core/error.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 #include "ops/check.h"
 
@@ -61,6 +62,7 @@ void linear_backward(const Array& given, const Array& given_x, const Array& weig
   const std::int64_t I = weight.shape(1), O = weight.shape(0);
   std::int64_t M = 1;
   for (int i = 0; i + 1 < given_x.ndim(); ++i) M *= given_x.shape(i);
+  check_work(op, {M, I, O});
   const Array x = reshape(given_x, {M, I});
   const Array flat = reshape(given, {M, O}), dout = given_y ? contiguous(flat) : flat;
   const Array y = given_y ? contiguous(reshape(*given_y, {M, O})) : Array();

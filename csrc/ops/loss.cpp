@@ -20,12 +20,17 @@ struct Pointwise {
   Array input, target, weight;
 };
 
-Pointwise check_pointwise(const char* op, const Array& input, const Array& target, const Array* weight) {
+Pointwise check_pointwise(PointwiseLoss kind, const Array& input, const Array& target, const Array* weight) {
+  const char* op = name(kind);
+  check_value(!weight || kind == PointwiseLoss::bce || kind == PointwiseLoss::bce_with_logits, op,
+              ": only the binary cross-entropies have a weight (weight ", weight ? weight->shape() : Dims{},
+              ")");
   check_floating(op, "input", input);
   check_same_dtype(op, "input", input, "target", target);
   check_same_shape(op, "input", input, "target", target);
   check_same_device(op, "input", input, "target", target);
   Pointwise p{contiguous(input), contiguous(target), {}};
+  if (kind == PointwiseLoss::bce) check_fractions(op, "input", p.input);
   if (weight) {
     check_same_dtype(op, "input", input, "weight", *weight);
     check_same_device(op, "input", input, "weight", *weight);
@@ -97,8 +102,16 @@ struct CrossEntropy {
       target = contiguous(given_target);
     } else {
       target = check_classes(given, given_target, rows);
-      check = {"cross_entropy", target.raw(), DType::int64,   target.numel(), 0,          rows.C,
-               o.ignore_index,  true,         target.shape(), given.shape(),  &fail_class};
+      check = {.op = "cross_entropy",
+               .values = target.raw(),
+               .count = target.numel(),
+               .low = 0,
+               .high = rows.C,
+               .ignore = o.ignore_index,
+               .has_ignore = true,
+               .index = target.shape(),
+               .array = given.shape(),
+               .fail = &fail_class};
     }
     if (!given_weight) return;
     check_same_dtype("cross_entropy", "logits", given, "weight", *given_weight);
@@ -133,7 +146,7 @@ Array pointwise_loss(PointwiseLoss kind, const Array& input, const Array& target
                      Reduction reduction, double param) {
   const char* op = name(kind);
   check_param(kind, param);
-  const Pointwise p = check_pointwise(op, input, target, weight);
+  const Pointwise p = check_pointwise(kind, input, target, weight);
   const Array out = Array::empty(reduction == Reduction::none ? p.input.shape() : Dims{}, p.input.dtype(),
                                  p.input.device());
   const PointwiseLossArgs args{kind,      reduction,     p.input.dtype(), p.input.numel(),
@@ -149,9 +162,10 @@ void pointwise_loss_backward(PointwiseLoss kind, const Array& given, const Array
                              Array* dtarget) {
   const char* op = name(kind);
   check_param(kind, param);
-  const Pointwise p = check_pointwise(op, input, target, weight);
+  const Pointwise p = check_pointwise(kind, input, target, weight);
   const Dims expected = reduction == Reduction::none ? p.input.shape() : Dims{};
   check_same_dtype(op, "dout", given, "input", input);
+  check_same_device(op, "dout", given, "input", input);
   check_value(given.shape() == expected, op, ": dout must have shape ", expected, ", got ", given.shape());
   const Array dout = contiguous(given);
   if (dinput) *dinput = Array::empty(p.input.shape(), p.input.dtype(), p.input.device());

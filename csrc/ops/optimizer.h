@@ -29,6 +29,12 @@ namespace weft {
 
 class Array;
 
+// A count of steps after one more, which comes back to the smallest number after the largest: it may be a
+// user's own.
+[[gnu::always_inline]] inline std::int64_t counted_up(std::int64_t count) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(count) + 1);
+}
+
 struct SgdArgs {
   DType dtype;
   std::int64_t n;

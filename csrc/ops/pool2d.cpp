@@ -5,6 +5,7 @@
 #include "backend.h"
 #include "core/array.h"
 #include "core/error.h"
+#include "core/sizes.h"
 #include "core/stream.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
@@ -13,11 +14,12 @@ namespace weft {
 
 namespace {
 
-constexpr std::int64_t largest = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t largest = most_of_an_option;
 
 // N, C, H, W of (N,C,H,W) or (C,H,W).
 Pool2dParams image_params(const char* op, const Dims& x) {
   check_value(x.n == 3 || x.n == 4, op, ": input must have rank 3 or 4, got shape ", x);
+  element_count(op, x);  // it may be a user's own numbers, of no array
   Pool2dParams p{};
   p.N = x.n == 4 ? x[0] : 1;
   p.C = x[x.n - 3];

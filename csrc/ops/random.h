@@ -23,6 +23,12 @@ struct Dims;
 
 enum class RandomKind : std::uint8_t { uniform, normal, bernoulli, randint };
 
+// The offset of a stream, a count of blocks of four words modulo 2^64, after n words.
+[[gnu::always_inline]] inline std::int64_t advanced(std::int64_t offset, std::int64_t n) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(offset) +
+                                   static_cast<std::uint64_t>((n + 3) / 4));
+}
+
 struct RandomArgs {
   RandomKind kind;
   DType dtype;

@@ -1,9 +1,12 @@
 #include "ops/replay.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 
 #include "core/cuda.h"
 #include "core/error.h"
+#include "core/fork_mutex.h"
 #include "core/memory.h"
 #include "core/one_thread.h"
 #include "core/stream.h"
@@ -14,13 +17,15 @@ namespace weft {
 
 namespace {
 
-struct Claim {
-  explicit Claim(std::atomic<bool>& busy) : busy_(busy) {
-    check_state(!busy_.exchange(true), "capture: it is being replayed in another thread");
-  }
-  ~Claim() { busy_ = false; }
-  std::atomic<bool>& busy_;
-};
+// A thread and the process that it belongs to, in one word: an address has 48 bits. Not 0.
+constexpr int thread_bits = 48;
+std::uint64_t this_thread() {
+  return std::uint64_t{fork_count()} << thread_bits | static_cast<std::uint64_t>(pthread_self());
+}
+
+// Whether they are of one process; of one thread, which may have forked.
+bool same_process(std::uint64_t a, std::uint64_t b) { return (a ^ b) >> thread_bits == 0; }
+bool same_thread(std::uint64_t a, std::uint64_t b) { return (a ^ b) << (64 - thread_bits) == 0; }
 
 // Whether all of a recording is so little work that other threads' help costs more than it brings: what one
 // kernel leaves in its processor's caches, the next would read from another one's. About ten microseconds of
@@ -65,12 +70,55 @@ void copy_all(const std::vector<Array>& to, const std::vector<Array>& from, cons
 
 }  // namespace
 
+void Turn::take() {
+  const std::uint64_t own = this_thread();
+  for (std::uint64_t holder = 0; !holder_.compare_exchange_strong(holder, own, std::memory_order_acquire);
+       holder = 0) {
+    // What that thread has begun nobody will end.
+    check_state(same_process(holder, own),
+                "capture: another thread was using it when this process was forked");
+    holder_.wait(holder);
+  }
+}
+
+void Turn::give() noexcept {
+  holder_.store(0, std::memory_order_release);
+  holder_.notify_one();
+}
+
+bool Turn::mine() const { return same_thread(holder_.load(std::memory_order_relaxed), this_thread()); }
+bool Turn::another_has() const {
+  const std::uint64_t holder = holder_.load(std::memory_order_relaxed);
+  return holder != 0 && !same_thread(holder, this_thread());
+}
+
+void Replay::begin(Recording::Mode mode) {
+  check_state(!Recording::current(), "capture: this thread is inside of another capture");
+  turn.take();
+  try {
+    recording_.begin(mode);
+  } catch (...) {
+    turn.give();
+    throw;
+  }
+}
+
+void Replay::end() {
+  check_state(Recording::current() == &recording_, "capture: not begun in this thread");
+  recording_.end();
+  turn.give();
+}
+
 std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outputs) {
+  check_state(!Recording::current(), "capture: a replay cannot be part of another capture");
+  const WithTurn taken(turn);
+  return replayed(given, copy_outputs);
+}
+
+std::vector<Array> Replay::replayed(const std::vector<Array>& given, bool copy_outputs) {
   check_value(given.size() == inputs_.size(), "capture: recorded with ", inputs_.size(),
               " arrays, called with ", given.size());
-  check_state(!Recording::current(), "capture: a replay cannot be part of another capture");
-  const Claim claim(busy_);
-  if (!measured_) small_ = is_small(recording), measured_ = true;
+  if (!measured_) small_ = is_small(recording_), measured_ = true;
   const OneThread alone(small_);
   for (std::size_t i = 0; i < given.size(); ++i) {
     const Array& to = inputs_[i];
@@ -80,11 +128,11 @@ std::vector<Array> Replay::call(const std::vector<Array>& given, bool copy_outpu
     check_type(from.dtype() == to.dtype(), "capture: input ", i, " is ", name(from.dtype()), " but ",
                name(to.dtype()), " was recorded");
   }
-  copy_all(inputs_, given, recording.device());
+  copy_all(inputs_, given, recording_.device());
   // Somebody may still be reading the last replay's results on another stream, or will read these there.
-  if (recording.device().kind != Device::Kind::cpu)
-    for (const Array& x : outputs_) current_stream(recording.device()).use({&x});
-  recording.replay();
+  if (recording_.device().kind != Device::Kind::cpu)
+    for (const Array& x : outputs_) current_stream(recording_.device()).use({&x});
+  recording_.replay();
   if (!copy_outputs) return outputs_;
   std::vector<Array> results;
   for (const Array& x : outputs_) results.push_back(copy(x));

@@ -68,7 +68,7 @@ void channel_statistics(const BatchNormArgs& a, std::int64_t c) {
 }  // namespace
 
 void batch_norm_forward(Stream&, const BatchNormArgs& a) {
-  if (a.training && a.num_batches_tracked) ++*a.num_batches_tracked;
+  if (a.training && a.num_batches_tracked) *a.num_batches_tracked = counted_up(*a.num_batches_tracked);
   dispatch_floating(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     for (std::int64_t c = 0; c < a.C; ++c) {

@@ -32,7 +32,7 @@ void sgd_step(Stream&, const SgdArgs& a) {
       w[i] -= lr * g;
     }
   });
-  ++*a.step;
+  *a.step = counted_up(*a.step);
 }
 
 void adagrad_step(Stream&, const AdagradArgs& a) {
@@ -47,7 +47,7 @@ void adagrad_step(Stream&, const AdagradArgs& a) {
       w[i] -= lr * g / (std::sqrt(s[i]) + static_cast<T>(a.eps));
     }
   });
-  ++*a.step;
+  *a.step = counted_up(*a.step);
 }
 
 void rmsprop_step(Stream&, const RmspropArgs& a) {
@@ -73,7 +73,7 @@ void rmsprop_step(Stream&, const RmspropArgs& a) {
       w[i] -= lr * update;
     }
   });
-  if (a.step) ++*a.step;
+  if (a.step) *a.step = counted_up(*a.step);
 }
 
 void adam_step(Stream&, const AdamArgs& a) {
@@ -82,7 +82,7 @@ void adam_step(Stream&, const AdamArgs& a) {
     auto *w = static_cast<T*>(a.param), *m = static_cast<T*>(a.first_moment);
     auto* v = static_cast<T*>(a.second_moment);
     const auto* grad = static_cast<const T*>(a.grad);
-    const double step = static_cast<double>(a.step[0] + 1), beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
+    const double step = static_cast<double>(a.step[0]) + 1, beta1_now = a.beta1_now ? *a.beta1_now : a.beta1;
     const T lr = static_cast<T>(a.lr[0] / (1 - std::pow(beta1_now, step)));
     const T correction = static_cast<T>(1 - std::pow(a.beta2, step));
     const T shrink = static_cast<T>(1 - a.lr[0] * a.weight_decay);
@@ -94,7 +94,7 @@ void adam_step(Stream&, const AdamArgs& a) {
       w[i] -= lr * m[i] / (std::sqrt(v[i] / correction) + static_cast<T>(a.eps));
     }
   });
-  ++*a.step;
+  *a.step = counted_up(*a.step);
 }
 
 void add_squares(Stream&, const AddSquaresArgs& a) {

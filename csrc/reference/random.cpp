@@ -21,7 +21,7 @@ struct Source {
 Source source(const std::int64_t* state) {
   return {static_cast<std::uint64_t>(state[0]), static_cast<std::uint64_t>(state[1])};
 }
-void advance(std::int64_t* state, std::int64_t n) { state[1] += (n + 3) / 4; }
+void advance(std::int64_t* state, std::int64_t n) { state[1] = advanced(state[1], n); }
 
 // u < p for u = word / 2^32.
 bool below(std::uint32_t word, double p) { return to_unit_double(word) < p; }

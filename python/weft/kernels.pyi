@@ -219,6 +219,8 @@ ArrayLike: typing.TypeAlias = (
     | float
     | collections.abc.Sequence[typing.Any]
 )
+# What is written in place: its own memory, never a copy.
+OutputLike: typing.TypeAlias = Array | _HasArray | numpy.ndarray[typing.Any, typing.Any] | _HasDLPack
 # What names an element type.
 DTypeLike: typing.TypeAlias = DType | str | type | numpy.dtype[typing.Any]
 # One int, or one for each axis.
@@ -257,17 +259,15 @@ class DType:
     def __eq__(self, other: DType) -> builtins.bool: ...
     @typing.overload
     def __eq__(self, other: typing.Any) -> builtins.bool: ...
-    def __getstate__(self) -> int: ...
     def __hash__(self) -> int: ...
     def __index__(self) -> int: ...
-    def __init__(self, value: int) -> None: ...
     def __int__(self) -> int: ...
     @typing.overload
     def __ne__(self, other: DType) -> builtins.bool: ...
     @typing.overload
     def __ne__(self, other: typing.Any) -> builtins.bool: ...
+    def __reduce__(self) -> tuple[type, tuple[int]]: ...
     def __repr__(self) -> str: ...
-    def __setstate__(self, state: int) -> None: ...
     def __str__(self) -> str: ...
     @property
     def is_floating_point(self) -> builtins.bool:
@@ -305,17 +305,15 @@ class MemoryFormat:
     def __eq__(self, other: MemoryFormat) -> bool: ...
     @typing.overload
     def __eq__(self, other: typing.Any) -> bool: ...
-    def __getstate__(self) -> int: ...
     def __hash__(self) -> int: ...
     def __index__(self) -> int: ...
-    def __init__(self, value: int) -> None: ...
     def __int__(self) -> int: ...
     @typing.overload
     def __ne__(self, other: MemoryFormat) -> bool: ...
     @typing.overload
     def __ne__(self, other: typing.Any) -> bool: ...
+    def __reduce__(self) -> tuple[type, tuple[int]]: ...
     def __repr__(self) -> str: ...
-    def __setstate__(self, state: int) -> None: ...
     def __str__(self) -> str: ...
     @property
     def name(self) -> str: ...
@@ -527,16 +525,16 @@ class Generator:
 
 class Replay:
     """
-    Records the kernels that a thread runs, and runs them again without Python; see weft.capture. strict: reading an element on the host while recording is a RuntimeError; else it is noted in `reason` and nothing is recorded. All of it runs on one device; on CUDA it becomes one graph.
+    Records the kernels that a thread runs, and runs them again without Python; see weft.capture. strict: reading an element on the host while recording is a RuntimeError; else it is noted in `reason` and nothing is recorded. All of it runs on one device; on CUDA it becomes one graph. Threads use it one after the other: whoever comes while another one records or replays waits.
     """
     def __init__(self, strict: bool = True, device: str | None = None) -> None: ...
     def begin(self) -> None:
         """
-        Until end(), runs and keeps every kernel of this thread; new arrays come from a pool of its own.
+        Until end(), runs and keeps every kernel of this thread; new arrays come from a pool of its own. RuntimeError inside of another capture, and where it is recorded already.
         """
     def call(self, inputs: collections.abc.Sequence[ArrayLike], copy_outputs: bool = True) -> list[Array]:
         """
-        Copies the inputs in, runs what was recorded and returns the outputs: copies, or the recorded arrays that the next call overwrites. ValueError or TypeError for other shapes or dtypes than recorded; RuntimeError where nothing was recorded, or while another thread replays it.
+        Copies the inputs in, runs what was recorded and returns the outputs: copies, or the recorded arrays that the next call overwrites. ValueError or TypeError for other shapes or dtypes than recorded; RuntimeError where nothing was recorded.
         """
     def end(self) -> None:
         """
@@ -550,11 +548,11 @@ class Replay:
         """
         The pool: bytes reserved, in use at most (peak) and still held (allocated); how many blocks serve how many arrays.
         """
-    def set_inputs(self, inputs: collections.abc.Sequence[Array]) -> None:
+    def set_inputs(self, inputs: collections.abc.Sequence[ArrayLike]) -> None:
         """
         The arrays into which call() copies its arguments.
         """
-    def set_outputs(self, outputs: collections.abc.Sequence[Array]) -> None:
+    def set_outputs(self, outputs: collections.abc.Sequence[ArrayLike]) -> None:
         """
         The arrays that call() returns.
         """
@@ -593,7 +591,7 @@ class Replay:
         Why nothing was recorded, or None.
         """
 
-def abs(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def abs(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     |x|.
 
@@ -610,11 +608,11 @@ def activation_backward(kind: str, dout: ArrayLike, saved: ArrayLike, alpha: flo
     """
 
 def adagrad_step(
-    param: ArrayLike,
+    param: OutputLike,
     grad: ArrayLike,
-    square_sum: ArrayLike,
+    square_sum: OutputLike,
     lr: ArrayLike,
-    step: ArrayLike,
+    step: OutputLike,
     lr_decay: float = 0.0,
     weight_decay: float = 0.0,
     eps: float = 1e-10,
@@ -628,12 +626,12 @@ def adagrad_step(
     """
 
 def adam_step(
-    param: ArrayLike,
+    param: OutputLike,
     grad: ArrayLike,
-    first_moment: ArrayLike,
-    second_moment: ArrayLike,
+    first_moment: OutputLike,
+    second_moment: OutputLike,
     lr: ArrayLike,
-    step: ArrayLike,
+    step: OutputLike,
     beta1: float = 0.9,
     beta2: float = 0.999,
     eps: float = 1e-08,
@@ -667,7 +665,7 @@ def adaptive_max_pool2d(x: ArrayLike, output_size: Ints) -> tuple[Array, Array]:
     x: (N, C, H, W) or (C, H, W), float32 or float64. ValueError for another rank or a size below 1.
     """
 
-def add(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def add(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a + b.
 
@@ -778,9 +776,9 @@ def batch_norm(
     x: ArrayLike,
     weight: ArrayLike | None = None,
     bias: ArrayLike | None = None,
-    running_mean: ArrayLike | None = None,
-    running_var: ArrayLike | None = None,
-    num_batches_tracked: ArrayLike | None = None,
+    running_mean: OutputLike | None = None,
+    running_var: OutputLike | None = None,
+    num_batches_tracked: OutputLike | None = None,
     residual: ArrayLike | None = None,
     training: bool = False,
     momentum: float | None = 0.1,
@@ -865,7 +863,7 @@ def cat(arrays: collections.abc.Sequence[ArrayLike], axis: int = 0) -> Array:
     ValueError for no arrays or other shapes; TypeError for different dtypes.
     """
 
-def ceil(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def ceil(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The smallest whole number that is not below x.
 
@@ -874,7 +872,7 @@ def ceil(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def clip(x: ArrayLike, min: float | None = None, max: float | None = None, out: ArrayLike | None = None) -> Array:
+def clip(x: ArrayLike, min: float | None = None, max: float | None = None, out: OutputLike | None = None) -> Array:
     """
     min where x is below it, max where x is above it, else x; NaN stays.
 
@@ -883,7 +881,7 @@ def clip(x: ArrayLike, min: float | None = None, max: float | None = None, out: 
     ValueError where min > max.
     """
 
-def clip_grad_norm(grads: collections.abc.Sequence[ArrayLike], max_norm: float) -> Array:
+def clip_grad_norm(grads: collections.abc.Sequence[OutputLike], max_norm: float) -> Array:
     """
     The L2 norm of all arrays together, float64 of shape (); each is scaled in place by min(1, max_norm / (norm + 1e-6)) (Pascanu et al. 2013).
 
@@ -1004,12 +1002,12 @@ def copy(x: ArrayLike, memory_format: MemoryFormat = MemoryFormat.preserve_forma
     A new array without gaps, in the memory order of x or in a given one.
     """
 
-def copy_into(out: ArrayLike, x: ArrayLike) -> None:
+def copy_into(out: OutputLike, x: ArrayLike) -> None:
     """
     Copies x, broadcast and cast, into the elements of out.
     """
 
-def cos(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def cos(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The cosine of x in radians.
 
@@ -1111,7 +1109,7 @@ def default_generator(device: str | None = None) -> Generator:
     The generator that functions use where none is given: one for each device.
     """
 
-def div(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def div(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a / b, true division.
 
@@ -1158,7 +1156,7 @@ def empty_like(x: ArrayLike, dtype: DTypeLike | None = None) -> Array:
     An array of x's shape, memory order and dtype whose elements are not set.
     """
 
-def eq(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def eq(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a == b.
 
@@ -1168,7 +1166,7 @@ def eq(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
-def erf(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def erf(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 
@@ -1177,7 +1175,7 @@ def erf(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def exp(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def exp(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     e to the power x.
 
@@ -1186,7 +1184,7 @@ def exp(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def expm1(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def expm1(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     exp(x) - 1, exact near 0.
 
@@ -1195,27 +1193,27 @@ def expm1(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def fill(out: ArrayLike, value: typing.Any) -> None:
+def fill(out: OutputLike, value: typing.Any) -> None:
     """
     Sets every element of out to one number.
     """
 
-def fill_bernoulli(out: ArrayLike, p: float, generator: Generator | None = None) -> None:
+def fill_bernoulli(out: OutputLike, p: float, generator: Generator | None = None) -> None:
     """
     Fills an array in place with what bernoulli draws.
     """
 
-def fill_normal(out: ArrayLike, mean: float, std: float, generator: Generator | None = None) -> None:
+def fill_normal(out: OutputLike, mean: float, std: float, generator: Generator | None = None) -> None:
     """
     Fills an array in place with what normal draws.
     """
 
-def fill_uniform(out: ArrayLike, low: float, high: float, generator: Generator | None = None) -> None:
+def fill_uniform(out: OutputLike, low: float, high: float, generator: Generator | None = None) -> None:
     """
     Fills an array in place with what uniform draws.
     """
 
-def floor(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def floor(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The largest whole number that is not above x.
 
@@ -1224,7 +1222,7 @@ def floor(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def floor_divide(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def floor_divide(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     floor(a / b). An integer divided by 0 gives 0.
 
@@ -1258,10 +1256,10 @@ def gather_images(images: ArrayLike, index: ArrayLike, scale: ArrayLike, shift: 
     out[i] = images[index[i]] * scale + shift, by channel: a normalized batch in one pass.
 
     images: uint8 (n, C, H, W). index: int64 (count,). scale, shift: float32 (C,); for a mean m and a standard deviation s on the 0..1 scale 1 / (255 s) and -m / s. Returns float32 (count, C, H, W).
-    check=False leaves out the check of the indices. IndexError for an image that does not exist.
+    check=False leaves out the check of the indices, and is unsafe: one out of range then reads foreign memory. IndexError for an image that does not exist.
     """
 
-def ge(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def ge(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a >= b.
 
@@ -1332,7 +1330,7 @@ def group_norm_backward(
     The gradients (dx, dweight, dbias) of group_norm, None where not asked for.
     """
 
-def gt(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def gt(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a > b.
 
@@ -1363,7 +1361,7 @@ def in_capture() -> bool:
     Whether this thread records, or watches for it.
     """
 
-def index_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:
+def index_add(out: OutputLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:
     """
     out[..., index[i], ...] += x[..., i, ...] in place, in the order of i: the gradient of index_select.
 
@@ -1375,7 +1373,7 @@ def index_select(x: ArrayLike, axis: int, index: ArrayLike, check: bool = True) 
     """
     out[..., i, ...] = x[..., index[i], ...] along one axis.
 
-    x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the indices.
+    x: any shape, any dtype. index: int64 or int32, shape (count,), -n <= index < n; negative ones count from the end. Returns x's shape with `count` along the axis. check=False leaves out the check of the indices, and is unsafe: one out of range then reads foreign memory.
     IndexError for an index out of range.
     """
 
@@ -1384,7 +1382,7 @@ def isa() -> str:
     The instruction set in use.
     """
 
-def isfinite(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def isfinite(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     Whether x is neither NaN nor infinite.
 
@@ -1393,7 +1391,7 @@ def isfinite(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def isnan(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def isnan(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     Whether x is NaN.
 
@@ -1444,7 +1442,7 @@ def layer_norm_backward(
     The gradients (dx, dweight, dbias) of layer_norm, None where not asked for.
     """
 
-def le(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def le(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a <= b.
 
@@ -1487,7 +1485,7 @@ def linear_backward(
     ValueError for shapes that do not fit and for other activations; TypeError for other dtypes.
     """
 
-def log(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def log(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The natural logarithm; -inf at 0, NaN below.
 
@@ -1496,7 +1494,7 @@ def log(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def log1p(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def log1p(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     log(1 + x), exact near 0.
 
@@ -1518,7 +1516,7 @@ def log_softmax_backward(dout: ArrayLike, out: ArrayLike, axis: int = -1) -> Arr
     The gradient of log_softmax by its input, from its output `out`.
     """
 
-def logical_and(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def logical_and(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     Whether both differ from 0.
 
@@ -1528,7 +1526,7 @@ def logical_and(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Arr
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
-def logical_not(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def logical_not(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     Whether x is 0.
 
@@ -1537,7 +1535,7 @@ def logical_not(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def logical_or(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def logical_or(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     Whether one or both differ from 0.
 
@@ -1547,7 +1545,7 @@ def logical_or(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Arra
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
-def logical_xor(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def logical_xor(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     Whether exactly one differs from 0.
 
@@ -1582,7 +1580,7 @@ def lp_pool2d_backward(
     x, out: input and output of the forward pass. Errors as in lp_pool2d.
     """
 
-def lt(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def lt(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a < b.
 
@@ -1646,7 +1644,7 @@ def max_pool2d_backward(
     ValueError for shapes that do not fit.
     """
 
-def maximum(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def maximum(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The larger one; NaN if one is NaN.
 
@@ -1694,7 +1692,7 @@ def min_pool2d(
     ValueError for another rank, a stride or kernel below 1, a padding above half of the kernel, a kernel larger than the padded image; TypeError for another dtype.
     """
 
-def minimum(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def minimum(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The smaller one; NaN if one is NaN.
 
@@ -1712,7 +1710,7 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Ar
     ValueError for different shapes or another reduction; TypeError for dtypes.
     """
 
-def mul(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def mul(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a * b.
 
@@ -1722,7 +1720,7 @@ def mul(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
-def ne(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def ne(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a != b; True where one is NaN.
 
@@ -1732,7 +1730,7 @@ def ne(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
     """
 
-def neg(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def neg(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     -x.
 
@@ -1802,7 +1800,7 @@ def pointwise_loss_backward(
     The gradients (dinput, dtarget) of a pointwise loss; None for one that is not needed. kind: mse, l1, huber, bce, bce_with_logits, hinge; param: delta or margin; dout: the shape of the loss.
     """
 
-def pow(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def pow(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a to the power b. A negative power of an integer is cut to a whole number.
 
@@ -1840,7 +1838,7 @@ def randperm(n: int, generator: Generator | None = None) -> Array:
     A random order of 0 .. n-1 (Fisher, Yates), int64. ValueError for a negative n.
     """
 
-def reciprocal(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def reciprocal(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     1 / x.
 
@@ -1857,7 +1855,7 @@ def relu(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
-def remainder(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def remainder(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a - b * floor(a / b), which has the sign of b. 0 for an integer b of 0.
 
@@ -1873,18 +1871,18 @@ def reset_peak_memory() -> None:
     """
 
 def rmsprop_step(
-    param: ArrayLike,
+    param: OutputLike,
     grad: ArrayLike,
-    square_average: ArrayLike,
+    square_average: OutputLike,
     lr: ArrayLike,
-    grad_average: ArrayLike | None = None,
-    momentum_buffer: ArrayLike | None = None,
+    grad_average: OutputLike | None = None,
+    momentum_buffer: OutputLike | None = None,
     alpha: float = 0.99,
     eps: float = 1e-08,
     weight_decay: float = 0.0,
     momentum: float = 0.0,
     maximize: bool = False,
-    step: ArrayLike | None = None,
+    step: OutputLike | None = None,
 ) -> None:
     """
     s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps), s = square_average (Hinton's lecture 6e, 2012). Given grad_average a, centered: a = alpha a + (1 - alpha) g, sqrt(s - a^2). With momentum: b = momentum b + g / (...), w -= lr b.
@@ -1893,7 +1891,7 @@ def rmsprop_step(
     ValueError for other shapes and for values out of range; TypeError for other dtypes.
     """
 
-def round(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def round(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The nearest whole number, halves to the even one.
 
@@ -1902,7 +1900,7 @@ def round(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def rsqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def rsqrt(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     1 / sqrt(x).
 
@@ -1911,7 +1909,7 @@ def rsqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def scatter_add(out: ArrayLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:
+def scatter_add(out: OutputLike, axis: int, index: ArrayLike, x: ArrayLike) -> None:
     """
     out[i, index[i, j, k], k] += x[i, j, k] in place, in the order of j: the gradient of gather.
 
@@ -1931,7 +1929,7 @@ def set_default_device(device: str) -> None:
     Of the whole process. RuntimeError where the device cannot be used.
     """
 
-def set_destinations(places: collections.abc.Sequence[Array]) -> None:
+def set_destinations(places: collections.abc.Sequence[OutputLike]) -> None:
     """
     Wishes that the next new arrays of this thread with these shapes and dtypes lie there, each once; an empty list ends it. Whoever asks must look where the arrays came to lie.
     """
@@ -1957,11 +1955,11 @@ def set_site_hook(function: collections.abc.Callable[[], int]) -> None:
     """
 
 def sgd_step(
-    param: ArrayLike,
+    param: OutputLike,
     grad: ArrayLike,
     lr: ArrayLike,
-    step: ArrayLike,
-    momentum_buffer: ArrayLike | None = None,
+    step: OutputLike,
+    momentum_buffer: OutputLike | None = None,
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -1983,7 +1981,7 @@ def sigmoid(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
-def sign(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def sign(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     -1, 0 or 1; NaN for NaN.
 
@@ -1992,7 +1990,7 @@ def sign(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def signature(arrays: collections.abc.Sequence[Array]) -> bytes:
+def signature(arrays: collections.abc.Sequence[ArrayLike]) -> bytes:
     """
     Bytes that are equal for arrays of equal shapes and dtypes.
     """
@@ -2010,7 +2008,7 @@ def silu(x: ArrayLike) -> Array:
     TypeError for another dtype.
     """
 
-def sin(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def sin(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The sine of x in radians.
 
@@ -2040,7 +2038,7 @@ def softplus(x: ArrayLike, beta: float = 1.0) -> Array:
     TypeError for another dtype.
     """
 
-def sqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def sqrt(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The square root; NaN below 0.
 
@@ -2049,7 +2047,7 @@ def sqrt(x: ArrayLike, out: ArrayLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
-def square(x: ArrayLike, out: ArrayLike | None = None) -> Array:
+def square(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     x * x.
 
@@ -2084,7 +2082,7 @@ def stop_profile() -> list[tuple[str, int, str, int, int, int, int, float, float
     Ends it. For each launch: operation, index of the kernel in kernel_sources() (-1: none), instruction set, thread, site (-1: none), begin and end in nanoseconds since the start, floating-point operations, bytes. RuntimeError if nothing is recorded.
     """
 
-def sub(a: ArrayLike, b: ArrayLike, out: ArrayLike | None = None) -> Array:
+def sub(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a - b.
 
@@ -2160,7 +2158,7 @@ def warp_images(
     """
     gather_images through an affine map, read bilinearly: rotation, shift, flip, crop.
 
-    theta: float64 (count, 2, 3). The output pixel at x, y (column, row), in pixels from the output's centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, Q). fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, Q). check=False leaves out the checks of index and theta.
+    theta: float64 (count, 2, 3). The output pixel at x, y (column, row), in pixels from the output's centre, shows the source at theta @ (x, y, 1), in pixels from the source's centre. output_size: (P, Q). fill: the value outside of the image, 0 to 255, before scale and shift. Returns float32 (count, C, P, Q). check=False leaves out the checks of index and theta, and is unsafe, as in gather_images.
     IndexError for an image that does not exist; ValueError for a theta that is not finite.
     """
 
