@@ -12,8 +12,9 @@
 //   runs        dx of the same for few input channels (conv2d_runs.cpp)
 //   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
 //   im2col      everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
-//   reference   an activation that the others don't have, empty problems
+//   reference   an activation that the others don't have, empty problems, images that are mostly padding
 #include "cpu/conv2d_channels_last.h"
+#include "cpu/conv2d_columns.h"
 #include "cpu/conv2d_depthwise.h"
 #include "cpu/conv2d_direct.h"
 #include "cpu/conv2d_im2col.h"
@@ -32,15 +33,16 @@ namespace weft::cpu::WEFT_ISA {
 
 namespace {
 
-bool empty(const Conv2dParams& p) {
-  return p.N == 0 || p.C == 0 || p.K == 0 || p.P == 0 || p.Q == 0 || p.R == 0 || p.S == 0;
+bool is_for_reference(const Conv2dParams& p) {
+  return p.N == 0 || p.C == 0 || p.K == 0 || p.P == 0 || p.Q == 0 || p.R == 0 || p.S == 0 ||
+         is_mostly_padding(p);
 }
 
 }  // namespace
 
 void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
   const FlushDenormals flush;
-  if (empty(a.p)) return reference::conv2d_forward(stream, a);
+  if (is_for_reference(a.p)) return reference::conv2d_forward(stream, a);
   Conv2dForwardArgs plain = a;
   // Of the activations only relu is part of the methods; the others run over the output afterwards.
   const bool afterwards = a.activation != Activation::none && a.activation != Activation::relu;
@@ -59,7 +61,7 @@ void conv2d_forward(Stream& stream, const Conv2dForwardArgs& a) {
 
 void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
   const FlushDenormals flush;
-  if (empty(a.p)) return reference::conv2d_backward_input(stream, a);
+  if (is_for_reference(a.p)) return reference::conv2d_backward_input(stream, a);
   if (a.p.channels_last) return conv2d_channels_last_backward_input(stream, a);
   if (conv2d_depthwise_backward_input(a) || conv2d_winograd_backward_input(a) ||
       conv2d_winograd_images_backward_input(a) || conv2d_stem_backward_input(a) ||
@@ -71,7 +73,7 @@ void conv2d_backward_input(Stream& stream, const Conv2dBackwardInputArgs& a) {
 
 void conv2d_backward_weight(Stream& stream, const Conv2dBackwardWeightArgs& a) {
   const FlushDenormals flush;
-  if (empty(a.p)) return reference::conv2d_backward_weight(stream, a);
+  if (is_for_reference(a.p)) return reference::conv2d_backward_weight(stream, a);
   if (a.p.channels_last) return conv2d_channels_last_backward_weight(stream, a);
   if (conv2d_depthwise_backward_weight(a) || conv2d_winograd_backward_weight(a) ||
       conv2d_winograd_images_backward_weight(a) || conv2d_stem_backward_weight(a) ||

@@ -5,6 +5,7 @@
 //   direct      2x2 windows and few channels: pooled in registers (conv2d_relu_max_pool2d_direct.cpp)
 //   sparse      its gradients, from the live ones alone (conv2d_relu_max_pool2d_sparse.cpp)
 //   composed    the convolution's own kernels around a pass that pools, or spreads the gradient
+#include "cpu/conv2d_columns.h"
 #include "cpu/conv2d_relu_max_pool2d_direct.h"
 #include "cpu/conv2d_relu_max_pool2d_sparse.h"
 #include "cpu/conv2d_winograd_images.h"
@@ -86,13 +87,17 @@ void composed_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a)
 
 void conv2d_relu_max_pool2d(Stream& stream, const Conv2dReluMaxPool2dArgs& a) {
   const FlushDenormals flush;
-  if (conv2d_winograd_images_pooled_forward(a) || conv2d_relu_max_pool2d_direct(a)) return;
+  if (!is_mostly_padding(a.p) &&
+      (conv2d_winograd_images_pooled_forward(a) || conv2d_relu_max_pool2d_direct(a)))
+    return;
   composed_forward(stream, a);
 }
 
 void conv2d_relu_max_pool2d_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a) {
   const FlushDenormals flush;
-  if (conv2d_winograd_images_pooled_backward(a) || conv2d_relu_max_pool2d_sparse(a)) return;
+  if (!is_mostly_padding(a.p) &&
+      (conv2d_winograd_images_pooled_backward(a) || conv2d_relu_max_pool2d_sparse(a)))
+    return;
   composed_backward(stream, a);
 }
 

@@ -118,6 +118,21 @@ void max_2x2(const MaxPool2dArgs& a) {
   });
 }
 
+// The taps t of a window for which some t dilation + shift lies in [low, high): of a window that is mostly
+// padding few.
+struct TapsInside {
+  [[gnu::always_inline]] TapsInside(std::int64_t taps, std::int64_t dilation, std::int64_t shift,
+                                    std::int64_t low, std::int64_t high)
+      : begin(shift >= low ? 0 : ceil_div(low - shift, dilation)),
+        end(high <= shift ? 0 : min_of(taps, ceil_div(high - shift, dilation))) {}
+  std::int64_t begin, end;
+};
+
+// At most so many elements of the image lie in a window.
+[[gnu::always_inline]] inline std::int64_t window_elements(const Pool2dParams& p) {
+  return min_of(p.R, p.H) * min_of(p.S, p.W);
+}
+
 // Any fixed window: each tap is one pass over the part of the output row for which it lies in the image.
 template <bool minimum, class T>
 void max_row(const Pool2dParams& p, std::int64_t i, const T* x, T* __restrict out,
@@ -126,22 +141,24 @@ void max_row(const Pool2dParams& p, std::int64_t i, const T* x, T* __restrict ou
     out[q] = minimum ? static_cast<T>(__builtin_inf()) : -static_cast<T>(__builtin_inf());
     index[q] = -1;
   }
-  for (std::int64_t r = 0; r < p.R; ++r) {
-    const std::int64_t h = i * p.stride_h - p.pad_h + r * p.dilation_h;
-    if (h < 0 || h >= p.H) continue;
-    for (std::int64_t s = 0; s < p.S; ++s) {
+  const std::int64_t top = i * p.stride_h - p.pad_h;
+  const TapsInside rows(p.R, p.dilation_h, top, 0, p.H),
+      columns(p.S, p.dilation_w, -p.pad_w, (1 - p.Q) * p.stride_w, p.W);
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    const std::int64_t h = top + r * p.dilation_h;
+    for (std::int64_t s = columns.begin; s < columns.end; ++s) {
       const std::int64_t shift = s * p.dilation_w - p.pad_w;  // w = q stride + shift
-      if (shift >= p.W) continue;
       const std::int64_t begin = shift >= 0 ? 0 : ceil_div(-shift, p.stride_w);
       const std::int64_t end = min_of(p.Q, (p.W - 1 - shift) / p.stride_w + 1);
       const T* __restrict row = x + h * p.W + shift;
-      const auto at = static_cast<std::int32_t>(h * p.W + shift),
-                 step = static_cast<std::int32_t>(p.stride_w);
+      // Modulo 2^32: a sum of two that is an index may have parts that are none.
+      const auto at = static_cast<std::uint32_t>(h * p.W + shift),
+                 step = static_cast<std::uint32_t>(p.stride_w);
       for (std::int64_t q = begin; q < end; ++q) {
         const T v = row[q * step], m = out[q];
         const bool better = beats<minimum>(v, m) | (index[q] < 0);
         out[q] = better ? v : m;
-        index[q] = better ? at + static_cast<std::int32_t>(q) * step : index[q];
+        index[q] = better ? static_cast<std::int32_t>(at + static_cast<std::uint32_t>(q) * step) : index[q];
       }
     }
   }
@@ -151,7 +168,7 @@ template <bool minimum, class T>
 void max_windows(const MaxPool2dArgs& a) {
   const Pool2dParams& p = a.p;
   const std::int64_t in = p.H * p.W, outs = p.P * p.Q, planes = p.N * p.C;
-  parallel_tasks(planes, planes * outs * p.R * p.S, [&](std::int64_t plane) {
+  parallel_tasks(planes, planes * outs * window_elements(p), [&](std::int64_t plane) {
     for (std::int64_t i = 0; i < p.P; ++i)
       max_row<minimum>(p, i, static_cast<const T*>(a.x) + plane * in,
                        static_cast<T*>(a.out) + plane * outs + i * p.Q, a.index + plane * outs + i * p.Q);
@@ -310,7 +327,7 @@ template <class T>
 template <class Args, class F>
 void by_plane(const Args& a, F&& f) {
   const std::int64_t planes = a.p.N * a.p.C,
-                     size = max_of(a.p.H * a.p.W, a.p.P * a.p.Q * (a.p.R * a.p.S + 1));
+                     size = max_of(a.p.H * a.p.W, a.p.P * a.p.Q * (window_elements(a.p) + 1));
   parallel_tasks(planes, planes * size, [&](std::int64_t plane) {
     Args one = a;
     one.p.N = one.p.C = 1;

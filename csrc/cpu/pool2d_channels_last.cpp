@@ -62,7 +62,8 @@ template <class F>
 // f(n, i, j, h, w): each output pixel with its window. A task is a row of output pixels.
 template <class F>
 void for_outputs(const Pool2dParams& p, F&& f) {
-  const std::int64_t window = p.adaptive ? p.H * p.W / max_of<std::int64_t>(1, p.P * p.Q) : p.R * p.S;
+  const std::int64_t window =
+      p.adaptive ? p.H * p.W / max_of<std::int64_t>(1, p.P * p.Q) : min_of(p.R, p.H) * min_of(p.S, p.W);
   parallel_tasks(p.N * p.P, p.N * p.P * p.Q * p.C * max_of<std::int64_t>(1, window), [&](std::int64_t task) {
     const Span h = rows_of(p, task % p.P);
     for (std::int64_t j = 0; j < p.Q; ++j) f(task / p.P, task % p.P, j, h, columns_of(p, j));
@@ -144,7 +145,8 @@ void max_backward(const MaxPool2dBackwardArgs& a) {
 template <class T>
 [[gnu::always_inline]] inline T divisor(const AvgPool2dArgs& a, const Span& h, const Span& w) {
   if (a.divisor_override) return static_cast<T>(a.divisor_override);
-  return static_cast<T>(a.count_include_pad ? h.padded * w.padded : h.count() * w.count());
+  if (!a.count_include_pad) return static_cast<T>(h.count() * w.count());
+  return static_cast<T>(static_cast<double>(h.padded) * static_cast<double>(w.padded));  // beyond 64 bits too
 }
 
 template <class T>

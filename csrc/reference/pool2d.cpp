@@ -56,7 +56,9 @@ void for_each_element(const Pool2dParams& p, const Span& h, const Span& w, F&& f
 template <class T>
 T divisor(const AvgPool2dArgs& a, const Span& h, const Span& w) {
   if (a.divisor_override) return static_cast<T>(a.divisor_override);
-  return static_cast<T>(a.count_include_pad ? h.padded * w.padded : (h.end - h.begin) * (w.end - w.begin));
+  if (!a.count_include_pad) return static_cast<T>((h.end - h.begin) * (w.end - w.begin));
+  // As doubles: of the largest padding 64 bits do not hold the product.
+  return static_cast<T>(static_cast<double>(h.padded) * static_cast<double>(w.padded));
 }
 
 }  // namespace
