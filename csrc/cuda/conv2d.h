@@ -19,6 +19,14 @@ __host__ __device__ constexpr ImageSteps<Index> image_steps(bool channels_last,
   return {channels * height * width, height * width, width, 1};
 }
 
+// Whether 32 bits hold all places of rows and columns, in the padding and a tile beyond it too; but for the
+// simple method all take that for granted.
+inline bool has_small_options(const Conv2dParams& p) {
+  constexpr std::int64_t most = std::int64_t{1} << 20;
+  return p.stride_h <= most && p.stride_w <= most && p.dilation_h <= most && p.dilation_w <= most &&
+         p.pad_top <= most && p.pad_bottom <= most && p.pad_left <= most && p.pad_right <= most;
+}
+
 // Products and sums as the definition has them, one thread per output; of any type, sums in double. Take
 // everything.
 void conv2d_simple_forward(Stream& stream, const Conv2dForwardArgs& a);

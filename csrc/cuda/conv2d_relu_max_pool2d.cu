@@ -7,6 +7,7 @@
 //   .._sparse.cu) composed   any problem: the convolution's own kernels around one that pools, or spreads the
 //   gradient. These
 //              are bound by memory: 4 bytes an element of the convolution's output, and 5 a window
+#include "cuda/conv2d.h"
 #include "cuda/conv2d_relu_max_pool2d_tiled.h"
 #include "cuda/kernels.h"
 
@@ -84,12 +85,13 @@ void composed_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a)
 }  // namespace
 
 void conv2d_relu_max_pool2d(Stream& stream, const Conv2dReluMaxPool2dArgs& a) {
-  if (conv2d_relu_max_pool2d_tiled(stream, a)) return;
+  if (has_small_options(a.p) && conv2d_relu_max_pool2d_tiled(stream, a)) return;
   dispatch_floating(a.dtype, [&](auto type) { composed_forward<typename decltype(type)::type>(stream, a); });
 }
 
 void conv2d_relu_max_pool2d_backward(Stream& stream, const Conv2dReluMaxPool2dBackwardArgs& a) {
-  const Conv2dReluMaxPool2dBackwardArgs rest = conv2d_relu_max_pool2d_tiled_backward(stream, a);
+  const Conv2dReluMaxPool2dBackwardArgs rest =
+      has_small_options(a.p) ? conv2d_relu_max_pool2d_tiled_backward(stream, a) : a;
   if (!rest.dx && !rest.dw && !rest.db) return;
   dispatch_floating(a.dtype,
                     [&](auto type) { composed_backward<typename decltype(type)::type>(stream, rest); });
