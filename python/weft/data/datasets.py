@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from weft._files import write_atomically
 from weft._optional import require
 from weft.data.dataset import Dataset
 from weft.data.sources import DatasetNotFoundError, Source, data_root, find, read_idx
-from weft.serialization import write_atomically
 
 Array = np.ndarray[Any, Any]
 

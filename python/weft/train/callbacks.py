@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weft.kernels as K
-from weft.serialization import write_atomically
+from weft._files import write_atomically
 from weft.tensor import Tensor
 
 if TYPE_CHECKING:
