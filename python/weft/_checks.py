@@ -40,8 +40,10 @@ def integer(who: str, name: str, value: Any, least: int | None = None, most: int
     return number
 
 
-def number(who: str, name: str, value: Any, least: float | None = None, finite: bool = False) -> float:
-    """A number as a float, also NumPy's or a tensor of one element; no bool, no text, no NaN."""
+def number(
+    who: str, name: str, value: Any, least: float | None = None, finite: bool = False, nan: bool = False
+) -> float:
+    """A number as a float, also NumPy's or a tensor of one element; no bool, no text, no NaN but where that is said."""
     kind = type(value)
     if issubclass(kind, (bool, str, bytes, bytearray)) or not (
         hasattr(kind, "__float__") or hasattr(kind, "__index__")
@@ -53,11 +55,11 @@ def number(who: str, name: str, value: Any, least: float | None = None, finite: 
         raise ValueError(f"{who}: {name} must be a number that a float holds, got {shown(value)}") from None
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{who}: {name} must be one number, got {shown(value)}") from None
-    if math.isnan(found) or (finite and math.isinf(found)):
-        raise ValueError(f"{who}: {name} must be {'finite' if finite else 'a number'}, got {found}")
-    if least is not None and found < least:
+    if least is not None and not found >= least:
         rule = "not be negative" if least == 0 else f"be {least} at least"
-        raise ValueError(f"{who}: {name} must {rule}, got {found}")
+        raise ValueError(f"{who}: {name} must {rule}, got {shown(value)}")
+    if (math.isnan(found) and not nan) or (finite and math.isinf(found)):
+        raise ValueError(f"{who}: {name} must be {'finite' if finite else 'a number'}, got {shown(value)}")
     return found
 
 
@@ -115,7 +117,7 @@ class Saved:
             raise TypeError(f"{who}: {what} must be a dict, got {shown(state)}")
         self.who, self.what, self.state = who, what, state
 
-    def entry(self, name: str) -> Any:
+    def entry(self, name: Any) -> Any:
         if name not in self.state:
             raise ValueError(f"{self.who}: {self.what} has no {name!r}; there are {', '.join(map(str, self.state))}")
         return self.state[name]
@@ -129,7 +131,7 @@ class Saved:
     def text(self, name: str) -> str:
         return as_data(instance, self.who, f"{self.what}'s {name}", self.entry(name), str)  # type: ignore[no-any-return]
 
-    def part(self, name: str) -> Saved:
+    def part(self, name: Any) -> Saved:
         value = self.entry(name)
         return as_data(Saved, self.who, value, f"{self.what}'s {name}")  # type: ignore[no-any-return]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import Saved
 from weft.data.dataset import Dataset, Subset
 from weft.data.transforms import Transform
 from weft.tensor import Tensor
@@ -80,7 +81,18 @@ class DataLoader:
         return {"seed": self.seed, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.seed, self.epoch = int(state["seed"]), int(state["epoch"])
+        self._prepared(state)()
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        numbers = self.read_state(state)
+        return lambda: self.__dict__.update(numbers)
+
+    @staticmethod
+    def read_state(state: Any) -> dict[str, int]:
+        """The numbers in what state_dict gave. ValueError where there is something else."""
+        saved = Saved("DataLoader", state)
+        return {"seed": saved.integer("seed", -(2**63), 2**64 - 1), "epoch": saved.integer("epoch", 0)}
 
     def _generator(self, purpose: int) -> K.Generator:
         """A stream of its own for each seed, epoch and purpose."""
