@@ -380,6 +380,94 @@ def test_loader_errors(images: data.ArrayDataset) -> None:
         data.DataLoader(data.ArrayDataset(np.ones((3, 2), np.float32), np.arange(3)), 2, transform=data.RandomShift(1))
 
 
+# --- what is no data set ---
+
+
+@pytest.mark.parametrize("make", [data.Dataset, data.ArrayDataset])
+def test_labels_are_classes_or_targets(make: Any) -> None:
+    x = np.zeros((2, 1, 2, 2), np.uint8)
+    bad: Any
+    for bad, text in (
+        ([0, -1], "numbers of classes, which count from 0, got -1 at index 1"),
+        ([-100, 0], "numbers of classes, which count from 0, got -100 at index 0"),
+        ([[0, 1], [2, -3]], r"numbers of classes, which count from 0, got -3 at index \(1, 1\)"),
+        ([0.5, np.nan], "finite, got nan at index 1"),
+        ([np.inf, 0.5], "finite, got inf at index 0"),
+        (np.array([0, 2**63], np.uint64), "numbers that int64 holds, got 9223372036854775808 at index 1"),
+    ):
+        with pytest.raises(ValueError, match=f"{make.__name__}: labels must be {text}"):
+            make(x, np.array(bad))
+    for bad, text in (
+        ([0, 2], "below 2, the number of classes, got 2 at index 1"),
+        ([0, 2.7], "whole numbers of classes, got 2.7 at index 1"),
+        ([0, np.nan], "finite, got nan at index 1"),
+        ([-1.0, 0], "numbers of classes, which count from 0, got -1.0 at index 0"),
+    ):
+        with pytest.raises(ValueError, match=f"{make.__name__}: labels must be {text}"):
+            make(x, np.array(bad), classes=["a", "b"])
+    classes = make(x, np.array([1.0, 0.0]), classes=["a", "b"]).labels
+    assert (classes.dtype, classes.tolist()) == (np.int64, [1, 0])
+    targets = make(x, np.array([[2.7, -1.0], [0.5, 1e30]])).labels
+    assert targets.tolist() == [[2.7, -1.0], [0.5, 1e30]]
+    assert make(x, np.array([True, False])).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("make", [data.Dataset, data.ArrayDataset])
+def test_arrays_that_are_no_data(make: Any) -> None:
+    x, y = np.zeros((2, 3), np.float32), np.array([0, 1])
+    for bad in (x.astype(complex), np.array([["a"], ["b"]]), np.array([[None], [{}]]), None, "ab", object()):
+        with pytest.raises(TypeError, match=f"{make.__name__}: inputs must be"):
+            make(bad, y)
+        with pytest.raises(TypeError, match=f"{make.__name__}: labels must be"):
+            make(x, bad)
+    with pytest.raises(TypeError, match=f"{make.__name__}: inputs must be an array"):
+        make([[1], [2, 3]], y)
+    with pytest.raises(ValueError, match=rf"{make.__name__}: inputs need a first axis of samples, got the shape \(\)"):
+        make(np.float32(1), y)
+    pixels = np.zeros((2, 1, 2, 2), np.uint8)
+    for name in ("mean", "std"):
+        for bad in ([np.nan], [np.inf]):
+            with pytest.raises(ValueError, match=f"{make.__name__}: {name} must be finite"):
+                make(pixels, y, **{name: bad})
+        for bad in (["a"], [None], [1j]):
+            with pytest.raises(TypeError, match=f"{make.__name__}: {name} must be"):
+                make(pixels, y, **{name: bad})
+    with pytest.raises(ValueError, match="mean and std need 1 numbers"):
+        make(pixels, y, mean=0.5)
+    empty = make(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
+    assert list(data.DataLoader(empty, 2)) == []
+    assert [len(part) for part in data.random_split(empty, [0, 0])] == [0, 0]
+    for bad in ("1", None, 0.0, np.nan, True):
+        with pytest.raises(TypeError, match="an index must be an int"):
+            make(x, y)[bad]
+
+
+def test_parts_that_are_none(images: data.ArrayDataset) -> None:
+    for bad in ([0.5], ["a"], [np.nan], [True, False], None, [None]):
+        with pytest.raises(TypeError, match="Subset: indices must be"):
+            data.Subset(images, bad)
+    with pytest.raises(TypeError, match="Subset: dataset must be a Dataset"):
+        data.Subset([1, 2], [0])
+    for bad in ("ab", None, 5, ["23"], [None], [True]):
+        with pytest.raises(TypeError, match="random_split: "):
+            data.random_split(images, bad)
+    for bad in ([np.nan, 1.0], [-1, 24], [2.5, 20.5], [], [1.5, -0.5], [np.inf], [10**30]):
+        with pytest.raises(ValueError, match="random_split: "):
+            data.random_split(images, bad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_labels_of_a_file_that_are_none(tmp_path: Path, small: Any, dtype: str) -> None:
+    pictures, labels = small
+    for bad in (-1, np.nan, 2.7) if dtype == "float32" else (-1,):
+        changed = labels.astype(dtype)
+        changed[2] = bad
+        write_mnist(tmp_path, pictures, changed)
+        rule = "holds float32 labels, expected integers" if dtype == "float32" else "holds the label -1, expected 0..9"
+        with pytest.raises(ValueError, match=f"MNIST: .*labels-idx1.* {rule}"):
+            data.MNIST(tmp_path)
+
+
 # --- transforms ---
 
 
