@@ -10,7 +10,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import _uses
-from weft._checks import instance
+from weft._checks import function, instance
 from weft.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -116,20 +116,30 @@ class Module:
         for hook in list(self._forward_pre_hooks.values()):
             changed = hook(self, args)
             if changed is not None:
+                if args and not isinstance(changed, tuple):
+                    self._check_hooked("a forward pre-hook", args[0], changed)
                 args = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*args, **kwargs)
         for hook in list(self._forward_hooks.values()):
             changed = hook(self, args, output)
-            output = output if changed is None else changed
+            if changed is not None:
+                self._check_hooked("a forward hook", output, changed)
+                output = changed
         return output
+
+    def _check_hooked(self, what: str, before: Any, changed: Any) -> None:
+        """TypeError where a hook replaces a Tensor by what is none and holds none."""
+        if isinstance(before, Tensor) and not isinstance(changed, (Tensor, tuple, list, Mapping)):
+            name = type(self).__name__
+            raise TypeError(f"{name}: {what} must return a Tensor or None, got {type(changed).__name__}")
 
     def register_forward_pre_hook(self, hook: Callable[[Any, Any], Any]) -> RemovableHandle:
         """hook(module, args) runs before forward; a result other than None replaces args."""
-        return RemovableHandle(self._forward_pre_hooks, hook)
+        return RemovableHandle(self._forward_pre_hooks, function("register_forward_pre_hook", "hook", hook))
 
     def register_forward_hook(self, hook: Callable[[Any, Any, Any], Any]) -> RemovableHandle:
         """hook(module, args, output) runs after forward; a result other than None replaces the output."""
-        return RemovableHandle(self._forward_hooks, hook)
+        return RemovableHandle(self._forward_hooks, function("register_forward_hook", "hook", hook))
 
     # --- attributes
 
