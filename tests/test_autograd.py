@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import weft
-from weft import autograd
+from weft import _uses, autograd
 
 
 def leaf(*values: float) -> weft.Tensor:
@@ -209,3 +209,182 @@ def test_a_second_pass_from_a_loss_needs_what_the_first_freed() -> None:
     loss.backward()
     with pytest.raises(RuntimeError, match="CrossEntropy: backward a second time"):
         loss.backward()
+
+
+# --- what others give: hooks and Functions ---
+
+
+def of(backward: Any, forward: Any = None) -> Any:
+    """A user's Function of two arguments, whose sum it gives."""
+
+    class Theirs(weft.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: weft.Tensor, y: weft.Tensor) -> Any:
+            return x + y if forward is None else forward(x)
+
+        @staticmethod
+        def backward(ctx: Any, *douts: weft.Tensor) -> Any:
+            return backward(douts[0])
+
+    return Theirs
+
+
+WRONG: list[tuple[Any, type[Exception], str]] = [
+    (lambda g: 5, TypeError, "must return a Tensor or None.*, got int"),
+    (lambda g: g.numpy(), TypeError, "must return a Tensor or None.*, got ndarray"),
+    (lambda g: [g], TypeError, "must return a Tensor or None.*, got list"),
+    (lambda g: True, TypeError, "must return a Tensor or None.*, got bool"),
+    (lambda g: g.to("float32"), TypeError, "must return a gradient of float64.*, got float32"),
+    (lambda g: g.sum(), ValueError, r"must return a gradient of shape \(2,\).*, got shape \(\)"),
+    (lambda g: g.reshape(1, 2), ValueError, r"must return a gradient of shape \(2,\).*, got shape \(1, 2\)"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "kind", "text"), WRONG)
+def test_gradients_of_a_wrong_kind(wrong: Any, kind: type[Exception], text: str) -> None:
+    x = leaf(1, 2)
+    handle = x.register_hook(wrong)
+    with pytest.raises(kind, match=f"backward: a hook {text}"):
+        (x * 2).sum().backward()
+    handle.remove()
+    y = x * 2
+    y.register_hook(wrong)
+    with pytest.raises(kind, match=f"backward: a hook {text}"):
+        y.sum().backward()
+    with pytest.raises(kind, match=f"Theirs: backward {text.replace('.*', ' for argument 1')}"):
+        of(lambda g: (g, wrong(g))).apply(x * 1, leaf(3, 4)).sum().backward()
+    assert x.grad is None
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_what_a_function_may_return() -> None:
+    x = leaf(1, 2)
+    of(lambda g: (g, None)).apply(x, leaf(3, 4)).sum().backward()
+    of(lambda g: g).apply(x, leaf(3, 4)).sum().backward()  # missing ones are None
+    of(lambda g: (g.array, 5)).apply(x, weft.ones(2, dtype="float64")).sum().backward()  # nobody wants the second
+    assert x.grad.tolist() == [3, 3]
+    with pytest.raises(RuntimeError, match="Theirs: backward returned 3 gradients for 2 arguments"):
+        of(lambda g: (g, g, g)).apply(x, x).sum().backward()
+    for result, got in ((5, "int"), (None, "NoneType"), ([x], "list"), ((), "a tuple of nothing"), ((x, 5), "a tuple")):
+        for given in (x, x.detach()):
+            with pytest.raises(
+                TypeError, match=f"Theirs: forward must return a Tensor or a tuple of Tensors, got {got}"
+            ):
+                of(lambda g: g, lambda x, result=result: result).apply(given, given)
+    two = of(lambda g: (g, None), lambda x: (x * 1, x * 2)).apply(x, x)
+    assert [t.tolist() for t in two] == [[1, 2], [2, 4]]
+
+
+class Shifted(weft.autograd.KernelFunction):
+    """On Arrays, with a gradient of another shape."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return weft.kernels.add(x, x)
+
+    @staticmethod
+    def backward(ctx: Any, dout: Any) -> Any:
+        return dout[:1]
+
+
+def test_an_operation_on_arrays_of_a_user() -> None:
+    x = leaf(1, 2)
+    text = r"Shifted: backward must return a gradient of shape \(2,\) for argument 0, got shape \(1,\)"
+    with pytest.raises(ValueError, match=text):
+        Shifted.apply(x * 1).sum().backward()
+
+
+def test_hooks_must_be_callable() -> None:
+    for bad in (5, None, "hook", [print]):
+        for register in (
+            leaf(1).register_hook,
+            (leaf(1) * 1).register_hook,
+            weft.nn.ReLU().register_forward_hook,
+            weft.nn.ReLU().register_forward_pre_hook,
+        ):
+            with pytest.raises(TypeError, match=r"register_\w*hook: hook must be callable, got"):
+                register(bad)  # type: ignore[operator]
+
+
+def test_hooks_of_modules() -> None:
+    for bad in (5, "x", True, 1.5, np.ones(2), object()):
+        layer = weft.nn.ReLU()
+        handle = layer.register_forward_hook(lambda m, a, out, bad=bad: bad)
+        with pytest.raises(TypeError, match=r"ReLU: a forward hook must return a Tensor or None, got \w+"):
+            layer(weft.ones(2))
+        handle.remove()
+        handle = layer.register_forward_pre_hook(lambda m, a, bad=bad: bad)
+        with pytest.raises(TypeError, match=r"ReLU: a forward pre-hook must return a Tensor or None, got \w+"):
+            layer(weft.ones(2))
+        handle.remove()
+        assert layer(weft.ones(2)).tolist() == [1, 1]
+    layer.register_forward_hook(lambda m, a, out: {"out": out})
+    assert layer(weft.ones(2))["out"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("where", ["leaf", "result", "function", "loss"])
+@pytest.mark.parametrize("captured", [False, True])
+def test_an_error_in_the_middle_of_a_pass_leaves_nothing_behind(where: str, captured: bool) -> None:
+    weft.manual_seed(0)
+    model = weft.nn.Sequential(weft.nn.Linear(3, 4), weft.nn.Tanh(), weft.nn.Linear(4, 2))
+    optimizer = weft.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    x = weft.randn(5, 3)
+    failing = False
+
+    def fail(g: Any) -> Any:
+        if failing:
+            raise KeyError("in the middle")
+        return g
+
+    def step(x: weft.Tensor) -> weft.Tensor:
+        optimizer.zero_grad()
+        hidden = model[1](model[0](x))
+        if where == "result":
+            hidden.register_hook(fail)
+        if where == "function":
+            hidden = of(lambda g: (fail(g), None)).apply(hidden, hidden.detach())
+        loss = (model[2](hidden) ** 2).mean()
+        if where == "loss":
+            loss.register_hook(fail)
+        loss.backward()
+        return loss.detach()
+
+    if where == "leaf":
+        model[0].weight.register_hook(fail)
+    expected = [p.grad.tolist() for p in model.parameters() if step(x) is not None]
+    run = weft.capture(step) if captured else step
+    failing = True
+    for _ in range(3):
+        with pytest.raises(KeyError, match="in the middle"):
+            run(x)
+        assert weft.is_grad_enabled()
+        assert (_uses.running, _uses.current()) == (0, None)
+        assert not weft.kernels.in_capture()
+    failing = False
+    for _ in range(4):
+        run(x)
+        assert [p.grad.tolist() for p in model.parameters()] == expected
+    assert weft.kernels.zeros((4, 3)).tolist() == [[0] * 3] * 4  # no destination is left for it
+
+
+def test_arguments_of_backward_and_grad() -> None:
+    x = leaf(1, 2)
+    y = (x * x).sum()
+    for bad in (5, None, "x", [None], [5], ["x"], np.ones(2)):
+        with pytest.raises(TypeError, match="backward: "):
+            autograd.backward(bad)
+        with pytest.raises(TypeError, match="grad: "):
+            autograd.grad(y, bad)
+    for bad in ("x", {}, object(), [None], [["a"]]):
+        with pytest.raises(TypeError, match="backward: "):
+            (x * 2).backward(bad)
+    with pytest.raises(ValueError, match="backward: 1 gradients for 2 tensors"):
+        autograd.backward([y, y], [None])
+    with pytest.raises(RuntimeError, match=r"grad: input 0 \(shape \(1,\)\) does not require a gradient"):
+        autograd.grad(y, weft.ones(1))
+    single = leaf(3)
+    # A wrong second one is found before the first, a leaf, has its gradient.
+    with pytest.raises(TypeError, match="backward: expected a Tensor, got 5"):
+        autograd.backward([single, 5])
+    assert single.grad is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import weft
 import weft.kernels as K
 import weft.nn.functional as F
 from helpers import threads
-from weft import nn
+from weft import _uses, nn
 from weft.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from weft.optim.lr_scheduler import OneCycleLR
 
@@ -445,3 +446,30 @@ def test_replays_have_the_same_bits_for_any_number_of_threads(size: int) -> None
                 results.add(multiply(x).numpy().tobytes())
             assert K.num_threads() == count
     assert len(results) == 1
+
+
+@pytest.mark.cpu
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_another_thread_captures() -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    @weft.capture
+    def step(x: weft.Tensor) -> weft.Tensor:
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            go_on.wait(60)
+        return x * 2 + 1
+
+    worker = threading.Thread(target=lambda: step(weft.ones(3)))
+    worker.start()
+    assert inside.wait(60)
+    assert _uses.running == 1
+    child = os.fork()
+    if child == 0:  # the lock, and the capture that is being made, belong to a thread that is not here
+        signal.alarm(60)
+        os._exit(0 if _uses.running == 0 and [step(weft.ones(3)).tolist() for _ in range(4)] == [[3.0] * 3] * 4 else 1)
+    _, status = os.waitpid(child, 0)
+    go_on.set()
+    worker.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert [step(weft.ones(3)).tolist() for _ in range(4)] == [[3.0] * 3] * 4

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import errno
 import json
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -326,3 +329,174 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytes
     again = make("momentum, one cycle", tmp_path)
     again.resume(tmp_path / "c.safetensors")
     assert again.epoch == 2
+
+
+# --- damage that a checksum does not show ---
+
+TAKEN = "taken away"
+BAD: tuple[Any, ...] = ("x", None, math.nan, -1, 2.5, True, [], {}, 2**64, TAKEN)
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each dict or list in a value, with each key or index."""
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
+        yield value, key
+        if isinstance(value[key], (dict, list)):
+            yield from places(value[key])
+
+
+def damages(about: Any) -> Iterator[tuple[str, str, Any]]:
+    """What a checkpoint says with one value changed or taken away."""
+    for at in range(len(list(places(about)))):
+        for bad in BAD:
+            changed = copy.deepcopy(about)
+            where, key = list(places(changed))[at]
+            if bad == TAKEN:
+                del where[key]
+            elif type(bad) is type(where[key]) and not isinstance(bad, (dict, list)):
+                continue  # may be right there
+            else:
+                where[key] = bad
+            yield str(key), str(bad)[:20], changed
+
+
+@pytest.mark.parametrize("kind", ["adamw, plateau", "rmsprop, sequence"])
+def test_a_damaged_checkpoint_changes_nothing(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(kind, tmp_path).fit(data(seed=3), data(), 2)
+    path = tmp_path / "checkpoint.safetensors"
+    about, tensors = read_checkpoint(path)
+    trainer = make(kind, tmp_path / "other")
+    trainer.fit(data(), data(), 1)
+    mine = read_checkpoint(tmp_path / "other" / "checkpoint.safetensors")
+    before = everything(trainer)
+    said: Any = None
+    monkeypatch.setattr("weft.train.checkpoint.read", lambda _: (tensors, {"weft": json.dumps(said)}))
+    accepted: dict[str, list[str]] = {}
+    for key, bad, said in damages(about):  # noqa: B007 (the function above reads it)
+        try:
+            trainer.resume(path)
+        except ValueError as error:
+            message = str(error)
+        else:
+            accepted.setdefault(key, []).append(bad)
+            with monkeypatch.context() as patch:
+                patch.setattr("weft.train.checkpoint.read_checkpoint", lambda _: copy.deepcopy(mine))
+                trainer.resume(path)
+            message, trainer._loader_states = f"load_checkpoint: {path}", None
+        assert message.startswith(f"load_checkpoint: {path}"), (key, bad)
+        assert trainer._loader_states is None, (key, bad)
+        assert everything(trainer) == before, (key, bad)
+    # What may be anything (a row of results; a callback or kind of state that nobody asks for) and other numbers.
+    rows = {"lr", "loss", "accuracy", "val_loss", "val_accuracy", "images_per_second", "seconds"}
+    numbers = {"0", "1", "2", "best", "initial_lr", "momentum", "weight_decay", "eps", "alpha"}
+    assert set(accepted) <= {*rows, *numbers, "history", "callbacks", "state"}
+    assert accepted["history"] == accepted["callbacks"] == ["[]"]
+    assert {bad for key in numbers & set(accepted) for bad in accepted[key]} <= {"{}", "None", "-1", str(2**64), TAKEN}
+
+
+def test_a_damaged_tensor_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("adam, one cycle", tmp_path).fit(data(seed=3), data(), 2)
+    path = tmp_path / "checkpoint.safetensors"
+    about, tensors = read_checkpoint(path)
+    assert any(name.startswith("callback.2.weights.") for name in tensors)
+    trainer = make("adam, one cycle", tmp_path / "other")
+    trainer.fit(data(), data(), 1)
+    before = everything(trainer)
+    for name, tensor in tensors.items():
+        others = {k: v for k, v in tensors.items() if k != name}
+        for changed in (others, {**others, f"{name}x": tensor}, {**others, name: weft.ones(7)}):
+            given = (copy.deepcopy(about), changed)
+            monkeypatch.setattr("weft.train.checkpoint.read_checkpoint", lambda _, given=given: given)
+            with pytest.raises(ValueError, match="load_checkpoint: .*checkpoint.safetensors"):
+                trainer.resume(path)
+            assert everything(trainer) == before, name
+    for name in ("optimizer.", "optimizer.x.exp_avg", "optimizer.77.exp_avg", "optimizer.-1.exp_avg", "optimizer.0.x"):
+        given = (copy.deepcopy(about), {**tensors, name: weft.ones(7)})
+        monkeypatch.setattr("weft.train.checkpoint.read_checkpoint", lambda _, given=given: given)
+        with pytest.raises(ValueError, match="load_checkpoint: "):
+            trainer.resume(path)
+        assert everything(trainer) == before, name
+
+
+def test_a_flipped_bit_of_a_checkpoint(path: Path, tmp_path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    trainer = make("momentum, one cycle", tmp_path / "o")
+    trainer.fit(data(), data(), 1)
+    before = everything(trainer)
+    for place in range(0, len(whole), 97):
+        whole[place] ^= 1 << place % 8
+        (tmp_path / "flipped").write_bytes(whole)
+        with pytest.raises(ValueError, match="load: .*flipped"):
+            trainer.resume(tmp_path / "flipped")
+        whole[place] ^= 1 << place % 8
+    assert everything(trainer) == before
+    assert path.read_bytes() == whole
+
+
+def test_a_users_own_callback_that_fails_changes_nothing(path: Path, tmp_path: Path) -> None:
+    class Counts(ProgressBar):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[str, Any] = {"epochs": 0, "tensor": weft.zeros(2)}
+
+        def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+            self.seen["epochs"] += 1
+            self.seen["tensor"].add_(1)
+
+        def state_dict(self) -> dict[str, Any]:
+            return self.seen
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.seen = state
+
+    class Fails(Counts):
+        bad = False
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            super().load_state_dict(state)
+            if state["epochs"] == 2:
+                raise RuntimeError("not this one")
+
+    def trained(epochs: int) -> Trainer:
+        callbacks = [Counts(), Checkpoint(tmp_path / f"{epochs}"), Fails(), EarlyStopping("loss", patience=100)]
+        trainer = make("momentum, one cycle", tmp_path, callbacks=callbacks)
+        trainer.fit(data(seed=epochs), epochs=epochs)
+        return trainer
+
+    trained(2)
+    three = trained(3)
+    trainer = trained(1)
+    before = everything(trainer)
+    with pytest.raises(RuntimeError, match="not this one"):
+        trainer.resume(tmp_path / "2")
+    assert everything(trainer) == before
+    assert trainer._loader_states is None
+    trainer.resume(tmp_path / "3")
+    assert everything(trainer) == everything(three)
+
+
+def test_loaders_get_their_states_both_or_none(tmp_path: Path) -> None:
+    first = make("groups, no schedule", tmp_path)
+    first.fit(data(seed=3), data(seed=5), 2)
+    again = make("groups, no schedule", tmp_path)
+    again.resume(tmp_path / "checkpoint.safetensors")
+    again._loader_states[1]["epoch"] = -1
+    loaders = (data(), data())
+    before = [loader.state_dict() for loader in loaders]
+    with pytest.raises(ValueError, match="DataLoader: the state's epoch must not be negative, got -1"):
+        again.fit(*loaders, 3)
+    assert [loader.state_dict() for loader in loaders] == before
+    assert again.epoch == 2
+    for bad in ({}, {"seed": "3", "epoch": 0}, {"seed": 3}, {"seed": 2**64, "epoch": 0}, {"seed": 1.0, "epoch": 0}):
+        with pytest.raises(ValueError, match="DataLoader: the state"):
+            loaders[0].load_state_dict(bad)
+    assert [loader.state_dict() for loader in loaders] == before
+
+
+def test_states_that_no_checkpoint_can_hold(path: Path, tmp_path: Path) -> None:
+    trainer = make("groups, no schedule", tmp_path / "o")
+    before = path.read_bytes()
+    trainer.history = [{"epoch": 1, "what": object()}]
+    with pytest.raises(TypeError, match="save_checkpoint: states must be numbers, strings, lists, dicts and tensors"):
+        save_checkpoint(path, trainer)
+    assert path.read_bytes() == before

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import itertools
 import os
+import signal
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -373,11 +379,276 @@ def test_errors_in_the_thread_come_out(images: data.ArrayDataset) -> None:
     assert prefetching() == 0
 
 
+def shares(batches: Any, count: int) -> tuple[list[list[int]], list[BaseException]]:
+    """What each of some threads gets of one iterator, and what they raise."""
+    found: list[list[int]] = [[] for _ in range(count)]
+    errors: list[BaseException] = []
+    start = threading.Barrier(count)
+
+    def take(mine: list[int]) -> None:
+        start.wait()
+        try:
+            for _, y in batches:
+                mine += y.tolist()
+        except BaseException as error:
+            errors.append(error)
+
+    workers = [threading.Thread(target=take, args=(mine,), daemon=True) for mine in found]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert not any(worker.is_alive() for worker in workers)
+    return found, errors
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+def test_threads_share_an_iterator(prefetch: int) -> None:
+    count = 2000
+    numbers = data.ArrayDataset(np.zeros((count, 3), np.float32), np.arange(count))
+    for _ in range(5):
+        found, errors = shares(iter(data.DataLoader(numbers, 3, shuffle=True, prefetch=prefetch)), 6)
+        assert not errors
+        assert sorted(itertools.chain(*found)) == list(range(count))
+    assert prefetching() == 0
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_threads_that_share_an_iterator_all_end_where_it_fails(images: data.ArrayDataset, prefetch: int) -> None:
+    class Broken(data.RandomShift):
+        def matrices(self, *arguments: Any) -> Any:
+            raise RuntimeError("drawn badly")
+
+    found, errors = shares(iter(data.DataLoader(images, 4, transform=Broken(1), prefetch=prefetch)), 5)
+    assert not any(found)
+    assert [str(error) for error in errors] == ["drawn badly"]
+    batches = iter(data.DataLoader(images, 4, prefetch=prefetch))
+    threading.Timer(0.05, batches.close).start()
+    shares(batches, 5)
+
+
+def in_child(function: Any) -> None:
+    """Runs a function in a forked child, which has a minute for it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            function()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the child waits for ever")
+
+
+@pytest.mark.cpu
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_an_iterator_in_a_forked_child(images: data.ArrayDataset, prefetch: int) -> None:
+    loader = data.DataLoader(images, 2, prefetch=prefetch)
+    batches = iter(loader)
+    next(batches)
+
+    def child() -> None:
+        nonlocal batches
+        if prefetch:
+            with pytest.raises(RuntimeError, match="DataLoader: this iterator was begun before the process was forked"):
+                next(batches)
+            batches.close()
+        else:
+            assert next(batches)[0].shape == (2, 1, 9, 8)
+        del batches
+        gc.collect()
+        assert sum(len(y) for _, y in loader) == len(images)
+
+    in_child(child)
+    assert sum(len(y) for _, y in batches) == len(images) - 2
+
+
+@pytest.mark.cpu
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forks_while_other_threads_take_batches(images: data.ArrayDataset) -> None:
+    stop = threading.Event()
+    kept: list[Any] = [None] * 2
+
+    def work(at: int) -> None:
+        loader = data.DataLoader(images, 2, transform=data.RandomShift(1), prefetch=2 * at)
+        while not stop.is_set():
+            kept[at] = iter(loader)
+            for _ in kept[at]:
+                pass
+
+    def child() -> None:
+        for batches in kept:
+            try:
+                list(batches or ())
+                message = "begin a new one"
+            except RuntimeError as error:
+                message = str(error)
+            assert message.endswith("begin a new one")
+        kept.clear()
+        gc.collect()
+        for prefetch in (0, 2):
+            assert len(list(data.DataLoader(images, 2, prefetch=prefetch))) == 12
+
+    workers = [threading.Thread(target=work, args=(at,)) for at in range(2)]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(40):
+            in_child(child)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+@pytest.mark.cpu
+@pytest.mark.once
+@pytest.mark.parametrize("how", ["", "sys.exit(0)", "del batches"])
+def test_the_interpreter_ends_while_a_thread_prepares_batches(how: str) -> None:
+    code = f"""
+import sys
+import numpy as np
+from weft import data
+images = data.ArrayDataset(np.zeros((64, 3, 64, 64), np.uint8), np.zeros(64, int))
+batches = iter(data.DataLoader(images, 8, transform=data.RandomRotation(9), prefetch=2))
+next(batches)
+{how}
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_loader_arguments(images: data.ArrayDataset) -> None:
+    for name, least in (("batch_size", 1), ("prefetch", 0)):
+        for bad in ("5", 2.0, True, [], np.nan, 1j):
+            with pytest.raises(TypeError, match=f"DataLoader: {name} must be an int, got"):
+                data.DataLoader(images, **{name: bad})
+        for bad in (least - 1, 10**30):
+            with pytest.raises(ValueError, match=f"DataLoader: {name} must"):
+                data.DataLoader(images, **{name: bad})
+    for options, match in (
+        ({"seed": 1.5}, "seed must be an int"),
+        ({"seed": 2**64}, "seed must be 18446744073709551615 at most"),
+        ({"transform": 5}, "transform must be a Transform, got 5"),
+        ({"fill": "x"}, "fill must be a number"),
+        ({"fill": np.nan}, "fill must be finite"),
+        ({"device": 5}, "device must be a str"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"DataLoader: {match}"):
+            data.DataLoader(images, **options)
+    with pytest.raises(TypeError, match="DataLoader: dataset must be a Dataset, got "):
+        data.DataLoader([1, 2])
+    with pytest.raises(ValueError, match="DataLoader: epoch must not be negative, got -1"):
+        data.DataLoader(images).set_epoch(-1)
+    assert [len(y) for _, y in data.DataLoader(images, 2**62)] == [23]
+
+
 def test_loader_errors(images: data.ArrayDataset) -> None:
     with pytest.raises(ValueError, match="DataLoader: batch_size must be positive, got 0"):
         data.DataLoader(images, 0)
     with pytest.raises(ValueError, match="DataLoader: a transform needs uint8 images"):
         data.DataLoader(data.ArrayDataset(np.ones((3, 2), np.float32), np.arange(3)), 2, transform=data.RandomShift(1))
+
+
+# --- what is no data set ---
+
+
+@pytest.mark.parametrize("make", [data.Dataset, data.ArrayDataset])
+def test_labels_are_classes_or_targets(make: Any) -> None:
+    x = np.zeros((2, 1, 2, 2), np.uint8)
+    bad: Any
+    for bad, text in (
+        ([0, -1], "numbers of classes, which count from 0, got -1 at index 1"),
+        ([-100, 0], "numbers of classes, which count from 0, got -100 at index 0"),
+        ([[0, 1], [2, -3]], r"numbers of classes, which count from 0, got -3 at index \(1, 1\)"),
+        ([0.5, np.nan], "finite, got nan at index 1"),
+        ([np.inf, 0.5], "finite, got inf at index 0"),
+        (np.array([0, 2**63], np.uint64), "numbers that int64 holds, got 9223372036854775808 at index 1"),
+    ):
+        with pytest.raises(ValueError, match=f"{make.__name__}: labels must be {text}"):
+            make(x, np.array(bad))
+    for bad, text in (
+        ([0, 2], "below 2, the number of classes, got 2 at index 1"),
+        ([0, 2.7], "whole numbers of classes, got 2.7 at index 1"),
+        ([0, np.nan], "finite, got nan at index 1"),
+        ([-1.0, 0], "numbers of classes, which count from 0, got -1.0 at index 0"),
+    ):
+        with pytest.raises(ValueError, match=f"{make.__name__}: labels must be {text}"):
+            make(x, np.array(bad), classes=["a", "b"])
+    classes = make(x, np.array([1.0, 0.0]), classes=["a", "b"]).labels
+    assert (classes.dtype, classes.tolist()) == (np.int64, [1, 0])
+    targets = make(x, np.array([[2.7, -1.0], [0.5, 1e30]])).labels
+    assert targets.tolist() == [[2.7, -1.0], [0.5, 1e30]]
+    assert make(x, np.array([True, False])).labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("make", [data.Dataset, data.ArrayDataset])
+def test_arrays_that_are_no_data(make: Any) -> None:
+    x, y = np.zeros((2, 3), np.float32), np.array([0, 1])
+    for bad in (x.astype(complex), np.array([["a"], ["b"]]), np.array([[None], [{}]]), None, "ab", object()):
+        with pytest.raises(TypeError, match=f"{make.__name__}: inputs must be"):
+            make(bad, y)
+        with pytest.raises(TypeError, match=f"{make.__name__}: labels must be"):
+            make(x, bad)
+    with pytest.raises(TypeError, match=f"{make.__name__}: inputs must be an array"):
+        make([[1], [2, 3]], y)
+    with pytest.raises(ValueError, match=rf"{make.__name__}: inputs need a first axis of samples, got the shape \(\)"):
+        make(np.float32(1), y)
+    pixels = np.zeros((2, 1, 2, 2), np.uint8)
+    for name in ("mean", "std"):
+        for bad in ([np.nan], [np.inf]):
+            with pytest.raises(ValueError, match=f"{make.__name__}: {name} must be finite"):
+                make(pixels, y, **{name: bad})
+        for bad in (["a"], [None], [1j]):
+            with pytest.raises(TypeError, match=f"{make.__name__}: {name} must be"):
+                make(pixels, y, **{name: bad})
+    with pytest.raises(ValueError, match="mean and std need 1 numbers"):
+        make(pixels, y, mean=0.5)
+    empty = make(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
+    assert list(data.DataLoader(empty, 2)) == []
+    assert [len(part) for part in data.random_split(empty, [0, 0])] == [0, 0]
+    for bad in ("1", None, 0.0, np.nan, True):
+        with pytest.raises(TypeError, match="an index must be an int"):
+            make(x, y)[bad]
+
+
+def test_parts_that_are_none(images: data.ArrayDataset) -> None:
+    for bad in ([0.5], ["a"], [np.nan], [True, False], None, [None]):
+        with pytest.raises(TypeError, match="Subset: indices must be"):
+            data.Subset(images, bad)
+    with pytest.raises(TypeError, match="Subset: dataset must be a Dataset"):
+        data.Subset([1, 2], [0])
+    for bad in ("ab", None, 5, ["23"], [None], [True]):
+        with pytest.raises(TypeError, match="random_split: "):
+            data.random_split(images, bad)
+    for bad in ([np.nan, 1.0], [-1, 24], [2.5, 20.5], [], [1.5, -0.5], [np.inf], [10**30]):
+        with pytest.raises(ValueError, match="random_split: "):
+            data.random_split(images, bad)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_labels_of_a_file_that_are_none(tmp_path: Path, small: Any, dtype: str) -> None:
+    pictures, labels = small
+    for bad in (-1, np.nan, 2.7) if dtype == "float32" else (-1,):
+        changed = labels.astype(dtype)
+        changed[2] = bad
+        write_mnist(tmp_path, pictures, changed)
+        rule = "holds float32 labels, expected integers" if dtype == "float32" else "holds the label -1, expected 0..9"
+        with pytest.raises(ValueError, match=f"MNIST: .*labels-idx1.* {rule}"):
+            data.MNIST(tmp_path)
 
 
 # --- transforms ---

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -137,3 +138,129 @@ def test_one_cycle_with_a_phase_of_no_steps(total: int, part: float) -> None:
         rates.append(cycle.get_last_lr()[0])
     assert all(0 < rate <= 1 for rate in rates)
     assert max(rates[:-1]) == 1 or total == 1 or part == 0
+
+
+# --- states that do not fit, and wrong arguments, change nothing ---
+
+SCHEDULES: dict[str, Any] = {
+    "StepLR": lambda o: weft.optim.lr_scheduler.StepLR(o, 2),
+    "MultiStepLR": lambda o: weft.optim.lr_scheduler.MultiStepLR(o, [2, 4]),
+    "LambdaLR": lambda o: weft.optim.lr_scheduler.LambdaLR(o, lambda epoch: 1 / (1 + epoch)),
+    "CosineAnnealingLR": lambda o: weft.optim.lr_scheduler.CosineAnnealingLR(o, 9),
+    "LinearLR": lambda o: weft.optim.lr_scheduler.LinearLR(o),
+    "OneCycleLR": lambda o: weft.optim.lr_scheduler.OneCycleLR(o, 1.0, total_steps=20),
+    "ReduceLROnPlateau": lambda o: weft.optim.lr_scheduler.ReduceLROnPlateau(o, patience=1),
+    "SequentialLR": lambda o: nested(o),
+}
+BAD_VALUES = ("x", None, math.nan, -2, 10**400, True, [], {}, 1.5)
+
+
+def nested(o: Any) -> Any:
+    """A sequence in a sequence."""
+    s = weft.optim.lr_scheduler
+    inner = s.SequentialLR(o, [s.LinearLR(o, 0.5, total_iters=2), s.StepLR(o, 1)], [2])
+    return s.SequentialLR(o, [inner, s.CosineAnnealingLR(o, 9)], [4])
+
+
+def moved(kind: str, steps: int) -> tuple[Any, Any]:
+    """A schedule after some steps, and its optimizer."""
+    o = optimizer(weft)
+    schedule = SCHEDULES[kind](o)
+    for i in range(steps):
+        schedule.step(*([1.0 + i] if kind == "ReduceLROnPlateau" else []))
+    return schedule, o
+
+
+def places(state: Any) -> Iterator[tuple[Any, Any]]:
+    """Each dict or list in a state, with each key or index."""
+    for key in list(state) if isinstance(state, dict) else range(len(state)):
+        yield state, key
+        if isinstance(state[key], (dict, list)):
+            yield from places(state[key])
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("steps", [2, 5])
+def test_a_state_that_does_not_fit_changes_nothing(kind: str, steps: int) -> None:
+    count = len(list(places(moved(kind, steps)[0].state_dict())))
+    for at in range(count):
+        for bad in (*BAD_VALUES, "taken away"):
+            schedule, o = moved(kind, 1)
+            before = copy.deepcopy((schedule.state_dict(), settings(o)))
+            state = copy.deepcopy(moved(kind, steps)[0].state_dict())
+            where, key = list(places(state))[at]
+            if bad == "taken away":
+                del where[key]
+            elif bad in (1.5, -2) and isinstance(where[key], float):
+                continue  # may be right there
+            else:
+                where[key] = bad
+            with pytest.raises(ValueError, match=r"\w+: the state"):
+                schedule.load_state_dict(state)
+            assert (schedule.state_dict(), settings(o)) == before, (key, bad)
+    schedule, o = moved(kind, 1)
+    with pytest.raises(TypeError, match=f"{kind}: the state must be a dict, got 5"):
+        schedule.load_state_dict(5)
+    schedule.load_state_dict(moved(kind, steps)[0].state_dict())
+    assert schedule.state_dict() == moved(kind, steps)[0].state_dict()
+
+
+def test_a_sequence_in_a_sequence_goes_through_both() -> None:
+    s, o = weft.optim.lr_scheduler, optimizer(weft)
+    schedule = nested(o)
+    flat_optimizer = optimizer(weft)
+    flat = s.SequentialLR(
+        flat_optimizer,
+        [s.LinearLR(flat_optimizer, 0.5, total_iters=2), s.StepLR(flat_optimizer, 1),
+         s.CosineAnnealingLR(flat_optimizer, 9)],
+        [2, 4],
+    )  # fmt: skip
+    for _ in range(8):
+        assert settings(o) == settings(flat_optimizer)
+        schedule.step()
+        flat.step()
+
+
+def test_a_step_that_fails_changes_nothing() -> None:
+    o = optimizer(weft)
+    schedule = weft.optim.lr_scheduler.LambdaLR(o, lambda epoch: [1.0, 0.5, math.nan, "x"][epoch])
+    schedule.step()
+    before = (schedule.state_dict(), settings(o))
+    with pytest.raises(ValueError, match="LambdaLR: a rate must be a number, got nan"):
+        schedule.step()
+    assert (schedule.state_dict(), settings(o)) == before
+    o.add_param_group({"params": [weft.nn.Parameter(K.zeros((2,)))]})
+    schedule.lr_lambda = lambda epoch: 1.0
+    with pytest.raises(ValueError, match="LambdaLR: made for 2 groups of parameters, the optimizer has 3"):
+        schedule.step()
+    assert schedule.last_epoch == 1
+
+
+@pytest.mark.parametrize("bad", [None, "5", math.nan, [], 1j, 10**400])
+def test_arguments_of_a_wrong_kind(bad: Any) -> None:
+    s, o = weft.optim.lr_scheduler, optimizer(weft)
+    before = settings(o)
+    for make, match in (
+        (lambda: s.StepLR(o, bad), "StepLR: step_size must "),
+        (lambda: s.StepLR(o, 1, gamma=bad), "StepLR: gamma must "),
+        (lambda: s.StepLR(bad, 1), "StepLR: optimizer must be a Optimizer"),
+        (lambda: s.StepLR(o, 1, last_epoch=bad), "StepLR: last_epoch must "),
+        (lambda: s.MultiStepLR(o, [bad]), "MultiStepLR: a milestone must "),
+        (lambda: s.CosineAnnealingLR(o, bad), "CosineAnnealingLR: T_max must "),
+        (lambda: s.LinearLR(o, bad), "LinearLR: start_factor must "),
+        (lambda: s.LinearLR(o, total_iters=bad), "LinearLR: total_iters must "),
+        (lambda: s.LambdaLR(o, bad), "LambdaLR: lr_lambda must be callable"),
+        (lambda: s.OneCycleLR(o, bad, 5), "OneCycleLR: max_lr must "),
+        (lambda: s.OneCycleLR(o, 1.0, 5, div_factor=bad), "OneCycleLR: div_factor must "),
+        (lambda: s.OneCycleLR(o, 1.0, 5, anneal_strategy=bad), "OneCycleLR: anneal_strategy must be"),
+        (lambda: s.SequentialLR(o, [bad], []), "SequentialLR: a schedule must be a LRScheduler or SequentialLR"),
+        (lambda: s.ReduceLROnPlateau(o, patience=bad), "ReduceLROnPlateau: patience must "),
+        (lambda: s.ReduceLROnPlateau(o, mode=bad), "ReduceLROnPlateau: mode must be 'min' or 'max'"),
+        (lambda: s.ReduceLROnPlateau(o).step("5"), "ReduceLROnPlateau: metrics must be a number"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=match):
+            make()
+    assert settings(o) == before
+    other = s.StepLR(optimizer(weft), 1)
+    with pytest.raises(ValueError, match="SequentialLR: StepLR is a schedule of another optimizer"):
+        s.SequentialLR(o, [other], [])

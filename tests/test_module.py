@@ -236,3 +236,38 @@ def test_state_dict_keys_are_torchs() -> None:
     ours, theirs = build(nn).state_dict(), build(torch.nn).state_dict()
     assert list(ours) == list(theirs)
     assert [tuple(v.shape) for v in ours.values()] == [tuple(v.shape) for v in theirs.values()]
+
+
+# --- states that do not fit change nothing ---
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    locked = np.ones(3, np.float32)
+    locked.flags.writeable = False
+    before = {k: t.tolist() for k, t in model.state_dict().items()}
+    good = {k: t.numpy() + 1 for k, t in model.state_dict().items()}
+    for key in good:
+        for bad in (None, "x", [["a"]], [[1], [2, 3]], {}, object(), np.array(["a"]), np.array([1j]), np.ones(7)):
+            with pytest.raises(ValueError, match=rf"load_state_dict: Sequential:\n  {key}: "):
+                model.load_state_dict({**good, key: bad})
+            assert {k: t.tolist() for k, t in model.state_dict().items()} == before
+    model[1].weight = nn.Parameter(K.asarray(locked))  # in the middle: others come before and after it
+    before = {k: t.tolist() for k, t in model.state_dict().items()}
+    with pytest.raises(ValueError, match="1.weight: .*read-only"):
+        model.load_state_dict(good)
+    assert {k: t.tolist() for k, t in model.state_dict().items()} == before
+    for bad in (5, None, [("0.weight", 1)], "state"):
+        with pytest.raises(TypeError, match="load_state_dict: Sequential: the state must be a dict, got "):
+            model.load_state_dict(bad)
+    with pytest.raises(ValueError, match="unexpected keys: 5"):
+        model.load_state_dict({**good, 5: 1})
+
+
+def test_a_state_of_the_modules_own_tensors_in_other_places() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    first, second = (model.state_dict()[f"{i}.weight"].tolist() for i in range(2))
+    state = model.state_dict()
+    state["0.weight"], state["1.weight"] = state["1.weight"], state["0.weight"]
+    model.load_state_dict(state)
+    assert (model[0].weight.tolist(), model[1].weight.tolist()) == (second, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -322,3 +323,122 @@ def test_places_for_new_arrays() -> None:
     assert buffer.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
     with pytest.raises(ValueError, match="set_destinations: a place must be contiguous and writable"):
         K.set_destinations([K.zeros((4, 4)).transpose(0, 1)])
+
+
+# --- states that do not fit change nothing ---
+
+OPTIMIZERS: dict[str, Any] = {
+    "SGD": lambda p: weft.optim.SGD(p, 0.1, momentum=0.9),
+    "Adam": weft.optim.Adam,
+    "AdamW": weft.optim.AdamW,
+    "RMSprop": lambda p: weft.optim.RMSprop(p, centered=True, momentum=0.5),
+    "Adagrad": lambda p: weft.optim.Adagrad(p, initial_accumulator_value=0.5),
+}
+
+
+def trained(name: str, seed: int) -> tuple[Any, list[Any]]:
+    """An optimizer of two groups after some steps, the second parameter having made fewer."""
+    rng = np.random.default_rng(seed)
+    params = [nn.Parameter(K.asarray(rng.normal(size=shape))) for shape in ((2, 3), (4,), (3, 1))]
+    made = OPTIMIZERS[name]([{"params": params[:2]}, {"params": params[2:], "lr": 0.02}])
+    for step in range(3):
+        for i, p in enumerate(params):
+            p.grad = None if step == 0 and i == 1 else weft.tensor(rng.normal(size=p.shape))
+        made.step()
+    return made, params
+
+
+def frozen(state: Any) -> Any:
+    """A state's values, to compare."""
+    if isinstance(state, dict):
+        return {key: frozen(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [frozen(value) for value in state]
+    return (state.shape, state.detach().numpy().tobytes()) if isinstance(state, weft.Tensor) else state
+
+
+def damaged(name: str) -> list[tuple[str, Any]]:
+    """Changes of a state, each of which makes it wrong."""
+
+    def entry(**values: Any) -> Any:
+        return lambda s: s["state"][2].update(values)
+
+    def group(**values: Any) -> Any:
+        return lambda s: s["param_groups"][1].update(values)
+
+    bad_steps: list[Any] = ["4", -1, 2.5, math.nan, math.inf, None, True, [1], weft.ones(2), 2**63, 10**400, 1e300]
+    bad = [(f"step {str(v)[:20]}", entry(step=v)) for v in bad_steps]
+    bad += [(f"lr {v!r}", group(lr=v)) for v in (-1, math.nan, "1", None, [1.0], True)]
+    bad += [(f"params {v!r}", group(params=v)) for v in ([0], ["2"], [2, 3], [2.0], 2, None, [[2]], [True])]
+    bad += [(f"maximize {v!r}", group(maximize=v)) for v in ("no", None, 2, math.nan)]
+    kind = weft.optim.Adam if name.startswith("Adam") else None
+    if kind:
+        values = [("x", "y"), (0.9,), (0.9, 1.0), (math.nan, 0.9), 0.9, None, "ab", (0.9, 0.9, 0.9), [None, 0.5]]
+        bad += [(f"betas {v!r}", group(betas=v)) for v in values]
+    some = next(iter(trained(name, 0)[0]._state_names))
+    bad += [(f"{some} {type(v).__name__}", entry(**{some: v})) for v in ("x", 5.0, weft.ones(1, 3), [["a"]] * 3, {})]
+    bad += [
+        ("a parameter out of range", lambda s: s["state"].update({7: s["state"][2]})),
+        ("a parameter by name", lambda s: s["state"].update({"2": s["state"].pop(2)})),
+        ("a negative parameter", lambda s: s["state"].update({-1: {}})),
+        ("an entry that is no dict", lambda s: s["state"].update({2: [1]})),
+        ("an unknown kind of state", entry(velocity=weft.ones(3, 1))),
+        ("no state", lambda s: s.pop("state")),
+        ("no groups", lambda s: s.pop("param_groups")),
+        ("a state that is no dict", lambda s: s.update(state=[])),
+        ("groups that are no list", lambda s: s.update(param_groups="ab")),
+        ("a group that is no dict", lambda s: s["param_groups"].__setitem__(1, [2])),
+        ("a group without parameters", lambda s: s["param_groups"][1].pop("params")),
+        ("a group without a rate", lambda s: s["param_groups"][1].pop("lr")),
+        ("a group less", lambda s: s["param_groups"].pop()),
+    ]
+    return bad
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_state_that_does_not_fit_changes_nothing(name: str) -> None:
+    mine, params = trained(name, 1)
+    before, values = frozen(mine.state_dict()), frozen(params)
+    for what, damage in damaged(name):
+        other = trained(name, 2)[0].state_dict()
+        damage(other)
+        try:
+            mine.load_state_dict(other)
+        except ValueError as error:
+            message = str(error)
+        else:
+            message = "nothing was raised"
+        assert message.startswith(f"{name}: "), what
+        assert len(message) < 300, what
+        assert frozen(mine.state_dict()) == before, what
+    with pytest.raises(TypeError, match=f"{name}: the state must be a dict, got 5"):
+        mine.load_state_dict(5)
+    assert (frozen(mine.state_dict()), frozen(params)) == (before, values)
+    mine.load_state_dict(trained(name, 2)[0].state_dict())
+    assert frozen(mine.state_dict()) == frozen(trained(name, 2)[0].state_dict())
+
+
+def test_parameters_are_found_by_the_numbers_of_their_groups() -> None:
+    mine, theirs = trained("Adam", 1)[0], trained("Adam", 2)[0]
+    state = theirs.state_dict()
+    state["param_groups"][0]["params"], state["param_groups"][1]["params"] = [12, 10], [11]
+    state["state"] = {12: state["state"][0], 10: state["state"][1], 11: state["state"][2]}
+    mine.load_state_dict(state)
+    assert frozen(mine.state_dict()) == frozen(theirs.state_dict())
+
+
+@pytest.mark.parametrize("bad", [None, "5", math.nan, -1, [], True, 10**400, 1j])
+def test_options_of_a_wrong_kind(bad: Any) -> None:
+    p = [nn.Parameter(K.zeros((2,)))]
+    for name, options in (
+        ("SGD", ("lr", "momentum", "weight_decay")),
+        ("Adam", ("lr", "eps", "betas", "weight_decay")),
+        ("RMSprop", ("alpha", "eps", "momentum")),
+        ("Adagrad", ("lr_decay", "initial_accumulator_value")),
+    ):
+        for option in options:
+            with pytest.raises((TypeError, ValueError), match=f"{name}: {option} must "):
+                getattr(weft.optim, name)(p, **{option: bad})
+    for params in (None, 5, p[0], {"params": p}, "ab", [None], [{"params": None}], [{"lr": 1}], ["ab"], [p]):
+        with pytest.raises((TypeError, ValueError), match="SGD: "):
+            weft.optim.SGD(params)

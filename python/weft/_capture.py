@@ -10,7 +10,7 @@ import numpy as np
 
 import weft.kernels as K
 import weft.profiler  # noqa: F401 (recorded launches know their line of Python)
-from weft import _uses, autograd
+from weft import _forks, _uses, autograd
 from weft.tensor import Tensor
 
 __all__ = ["Capture", "Report", "capture"]
@@ -157,7 +157,13 @@ class Capture:
         self._short: dict[
             Hashable, _Entry
         ] = {}  # those whose arguments are all Tensors, by a key that is quick to make
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        _forks.register(self)
+
+    def _after_fork(self) -> None:
+        if _forks.left_behind(self._lock):  # in the middle of a call, whose arrays may be half-written
+            self._lock = threading.RLock()
+            self._entries, self._short = {}, {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tensors = None if kwargs else K.signature_of_tensors(args, Tensor)

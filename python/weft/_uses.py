@@ -130,6 +130,12 @@ def current() -> Uses | None:
     return getattr(_local, "uses", None)
 
 
+def after_fork() -> None:
+    """In a forked child: captures that other threads were making are not made here."""
+    global running, _lock
+    running, _lock = getattr(_local, "depth", 0), threading.Lock()
+
+
 class Noting:
     """Within this context the thread's uses are noted."""
 
@@ -137,11 +143,13 @@ class Noting:
         global running
         with _lock:
             running += 1
+        _local.depth = getattr(_local, "depth", 0) + 1
         _local.uses = uses = Uses()
         return uses
 
     def __exit__(self, *exception: Any) -> None:
         global running
         _local.uses = None
+        _local.depth -= 1
         with _lock:
             running -= 1

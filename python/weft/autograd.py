@@ -15,10 +15,11 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import weft.kernels as K
 from weft import _uses
+from weft._checks import sequence, shown
 from weft._gradcheck import gradcheck
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Node:
     _freed = False
     retains_graph = False  # in backward: whether there may be another one
     _non_differentiable: tuple[Any, ...] = ()
+    given: Sequence[Any] = ()  # of somebody else's operation: what the gradient of each argument must be like
 
     def __init__(self, function: type[Any], edges: list[Any]) -> None:
         self.function = function
@@ -209,9 +211,15 @@ class KernelFunction:
     argument of forward; missing ones at the end are None."""
 
     _tensors = False
+    # Whether somebody else wrote it: then what its forward and backward return is looked at.
+    _foreign = False
     # Whether backward takes None for the gradient of its one output, which is then 1: where a pass begins at a loss,
     # there is nothing to fill and nothing to multiply by.
     takes_one = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._foreign = cls._tensors or cls.__module__.partition(".")[0] != "weft"
 
     @staticmethod
     def forward(ctx: Node, *args: Any) -> Any:
@@ -246,9 +254,10 @@ class KernelFunction:
         else:
             ctx = _OffTape()
             ctx.needs_input_grad = (False,) * len(args)
-        if cls._tensors:
-            with no_grad():
-                result = cls.forward(ctx, *args)
+        if cls._foreign:
+            if recorded:
+                ctx.given = [_Like(*_kind(a)) if e is not None else None for a, e in zip(arrays, edges, strict=True)]
+            result = _foreign_forward(cls, ctx, args if cls._tensors else arrays)
         else:
             result = cls.forward(ctx, *arrays)
         if type(result) is tuple:
@@ -258,6 +267,74 @@ class KernelFunction:
         if recorded:
             return _recorded(ctx, _array_of(result), 0)
         return tensor(_array_of(result))
+
+
+class _Like(NamedTuple):
+    """What a gradient must have of what it belongs to, without its memory."""
+
+    shape: tuple[int, ...]
+    dtype: K.DType
+    device: str
+
+
+def _kind(array: K.Array) -> tuple[tuple[int, ...], K.DType, str]:
+    return array.shape, array.dtype, array.device
+
+
+def _foreign_forward(function: Any, ctx: Any, args: Sequence[Any]) -> Any:
+    """What the forward of somebody's operation returns: a Tensor or a tuple of Tensors (or Arrays)."""
+    if function._tensors:
+        with no_grad():
+            result = function.forward(ctx, *args)
+    else:
+        result = function.forward(ctx, *args)
+    kinds = (_tensor_type, K.Array)
+    parts = result if type(result) is tuple else (result,)
+    if not parts or not all(isinstance(part, kinds) for part in parts):
+        got = ", ".join(type(part).__name__ for part in parts)
+        got = f"a tuple of {got or 'nothing'}" if type(result) is tuple else got
+        raise TypeError(f"{function.__name__}: forward must return a Tensor or a tuple of Tensors, got {got}")
+    return result
+
+
+def _check_gradient(who: str, what: str, given: Any, like: Any) -> K.Array:
+    """A gradient from a hook or from somebody's operation: of the shape, dtype and device of what it belongs to."""
+    if not isinstance(given, (_tensor_type, K.Array)):
+        raise TypeError(f"{who} must return a Tensor or None{what}, got {type(given).__name__}")
+    array: K.Array = _array_of(given)
+    if array.shape != like.shape:
+        raise ValueError(f"{who} must return a gradient of shape {like.shape}{what}, got shape {array.shape}")
+    if array.dtype != like.dtype:
+        raise TypeError(f"{who} must return a gradient of {like.dtype}{what}, got {array.dtype}")
+    if array.device != like.device:
+        raise RuntimeError(f"{who} must return a gradient on {like.device}{what}, got one on {array.device}")
+    return array
+
+
+def _hooked(hooks: Sequence[Callable[[Any], Any]], gradient: K.Array) -> K.Array:
+    """What hooks make of a gradient."""
+    for hook in list(hooks):
+        replaced = hook(_tensor_type(gradient))
+        if replaced is not None:
+            gradient = _check_gradient("backward: a hook", "", replaced, gradient)
+    return gradient
+
+
+def _foreign_backward(node: Node, douts: Sequence[Any]) -> tuple[Any, ...]:
+    """What the backward of somebody's operation returns."""
+    function = node.function
+    if function._tensors:
+        with no_grad():
+            result = function.backward(node, *(None if d is None else _tensor_type(d) for d in douts))
+    else:
+        result = function.backward(node, *douts)
+    if type(result) is not tuple:
+        result = (result,)
+    gradients = list(result)
+    for i, (edge, gradient) in enumerate(zip(node.edges, result, strict=False)):
+        if edge is not None and gradient is not None:
+            gradients[i] = _check_gradient(f"{node.name}: backward", f" for argument {i}", gradient, node.given[i])
+    return tuple(gradients)
 
 
 def _recorded(ctx: Node, array: K.Array, index: int) -> Any:
@@ -296,6 +373,8 @@ class Function(KernelFunction):
 
 def _seed(tensor: Tensor, gradient: Any) -> K.Array:
     """The gradient with which a backward pass begins at `tensor`."""
+    if not isinstance(tensor, _tensor_type):
+        raise TypeError(f"backward: expected a Tensor, got {shown(tensor)}")
     if not tensor.requires_grad:
         raise RuntimeError("backward: the tensor does not require a gradient and no operation recorded it")
     if gradient is None:
@@ -304,11 +383,18 @@ def _seed(tensor: Tensor, gradient: Any) -> K.Array:
                 f"backward: a gradient can be left out only for a tensor with one element, got shape {tensor.shape}"
             )
         return K.ones(tensor.array.shape, tensor.array.dtype, tensor.array.device)
-    array = gradient.array if isinstance(gradient, _tensor_type) else K.asarray(gradient, device=tensor.array.device)
+    try:
+        array = (
+            gradient.array if isinstance(gradient, _tensor_type) else K.asarray(gradient, device=tensor.array.device)
+        )
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"backward: a gradient must be a Tensor or an array, got {shown(gradient)}") from error
     if array.shape != tensor.array.shape:
         raise ValueError(f"backward: gradient {array.shape} and tensor {tensor.array.shape} must have the same shape")
     if array.dtype != tensor.array.dtype:
         raise TypeError(f"backward: gradient is {array.dtype} but the tensor is {tensor.array.dtype}")
+    if array.device != tensor.array.device:
+        raise RuntimeError(f"backward: gradient is on {array.device} but the tensor on {tensor.array.device}")
     return array
 
 
@@ -370,11 +456,7 @@ class _Pass:
             _, node = heapq.heappop(self.heap)
             self._run_node(node, self.waiting.pop(node.sequence))
         for leaf, gradient in self.hooked.values():
-            for hook in list(leaf._hooks):
-                replaced = hook(_tensor_type(gradient))
-                if replaced is not None:
-                    gradient = replaced.array
-            self._arrived(leaf, gradient)
+            self._arrived(leaf, _hooked(leaf._hooks, gradient))
 
     def _run_node(self, node: Node, douts: list[K.Array | None]) -> None:
         for index, dout in enumerate(douts):
@@ -383,9 +465,8 @@ class _Pass:
         placed: dict[int, K.Array] = {}
         if node.retains_graph is not self.retain_graph:
             node.retains_graph = self.retain_graph
-        if node.function._tensors:
-            with no_grad():
-                result = node.function.backward(node, *(None if d is None else _tensor_type(d) for d in douts))
+        if node.function._foreign:
+            result = _foreign_backward(node, douts)
         else:
             if _uses.running and self.only is None and _uses.current():
                 placed = _places(node, douts)
@@ -412,10 +493,8 @@ class _Pass:
                 self.send(edge, _array_of(gradient))
 
     def _output_gradient(self, node: Node, index: int, dout: K.Array) -> K.Array:
-        for hook in node.hooks.get(index, ()):
-            replaced = hook(_tensor_type(dout))
-            if replaced is not None:
-                dout = replaced.array
+        if index in node.hooks:
+            dout = _hooked(node.hooks[index], dout)
         reference = node.retained.get(index)
         kept = reference() if reference is not None else None
         if kept is not None:
@@ -430,8 +509,6 @@ def _places(node: Node, douts: list[K.Array | None]) -> dict[int, K.Array]:
     """By argument, where a leaf's first gradient belongs: a kernel may write it there, and no copy is needed. Only
     while capturing: to look for the places costs more than the copies, but a replay does not look again."""
     found: dict[int, K.Array] = {}
-    if node.function.__module__[:5] != "weft.":  # it could keep what it makes
-        return found
     read = [a for a in (*douts, *node._saved) if a is not None]
     shapes = set()
     for i, edge in enumerate(node.edges):
@@ -517,13 +594,20 @@ def _start(run: _Pass, tensors: Any, gradients: Any, create_graph: bool) -> None
         raise RuntimeError("backward: create_graph is not supported: weft has no second derivatives")
     if isinstance(tensors, _tensor_type):
         tensors, gradients = [tensors], [gradients]
-    elif gradients is None:
-        gradients = [None] * len(tensors)
-    for tensor, gradient in zip(tensors, gradients, strict=True):
-        if gradient is None and len(tensors) == 1 and _begins_with_one(tensor._node, run):
-            run.begin(tensor._node)
-            continue
-        seed = _seed(tensor, gradient)
+    else:
+        tensors = sequence("backward", "tensors", tensors)
+        if gradients is None or isinstance(gradients, _tensor_type):
+            gradients = [gradients] * len(tensors) if gradients is None else [gradients]
+        gradients = sequence("backward", "gradients", gradients)
+    if len(tensors) != len(gradients):
+        raise ValueError(f"backward: {len(gradients)} gradients for {len(tensors)} tensors")
+    only = tensors[0] if len(tensors) == 1 and gradients[0] is None else None
+    if isinstance(only, _tensor_type) and _begins_with_one(only._node, run):
+        run.begin(only._node)
+        return
+    # All of them first: a leaf's gradient is there as soon as it is sent.
+    seeds = [_seed(tensor, gradient) for tensor, gradient in zip(tensors, gradients, strict=True)]
+    for tensor, seed in zip(tensors, seeds, strict=True):
         run.send(tensor if tensor._node is None else (tensor._node, tensor._output), seed)
 
 
@@ -539,7 +623,12 @@ def grad(
 
     RuntimeError for an input that the outputs don't depend on, unless allow_unused (then None).
     """
-    wanted = [inputs] if isinstance(inputs, _tensor_type) else list(inputs)
+    wanted = [inputs] if isinstance(inputs, _tensor_type) else sequence("grad", "inputs", inputs)
+    for i, tensor in enumerate(wanted):
+        if not isinstance(tensor, _tensor_type):
+            raise TypeError(f"grad: input {i} must be a Tensor, got {shown(tensor)}")
+        if not tensor.requires_grad:
+            raise RuntimeError(f"grad: input {i} (shape {tensor.shape}) does not require a gradient")
     leaves = {id(t): t for t in wanted if t._node is None}
     run = _Pass(retain_graph, leaves)
     run.wanted_outputs = {(t._node.sequence, t._output): id(t) for t in wanted if t._node is not None}

@@ -1,113 +1,199 @@
-"""Tensors in files: safetensors, written so that a file is either the old one or the whole new one."""
+"""Tensors in files: safetensors, written so that a file is the old one or the whole new one, and damage shows."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import os
-import secrets
+import re
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import instance, shown
+from weft._files import write_atomically
 from weft._optional import require
 from weft.tensor import Tensor
 
+__all__ = ["load", "read", "save"]
+
+# A file is the length of the header in 8 bytes, the header in JSON, then the data, by offsets from its start.
+_DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "u1", "BF16": "<u2"}
+_LONGEST_HEADER = 100_000_000  # bytes: what safetensors itself takes
+
+# The checksum of data and header is an entry of the metadata, where other programs pass it over. CRC-32, because it is
+# against accidents, not against forgers: it finds any burst of up to 32 bits and all but one in four billion others,
+# and zlib's takes 1.7 GB/s, SHA-256 1.1 or, where the processor has no instructions for it, a quarter of that.
+_CHECKSUM = "weft.checksum"
+_CHECKSUM_VALUE = re.compile(r"weft-crc32:[0-9a-f]{8}")
+
 
 def save(tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Writes named tensors (a state_dict, say) to a safetensors file.
+    """Writes named tensors (a state_dict, say) to a safetensors file, with a checksum that `load` looks at.
 
     The file is written beside `path` under a temporary name, flushed to the disk and renamed: whatever happens, `path`
     holds the old content or the new one. OSError (a full disk) leaves the old file and no temporary one. TypeError for
-    a dtype that weft does not have. ImportError without safetensors.
+    a dtype that weft does not have, or for names and metadata that are no str. ImportError without safetensors.
     """
     to_bytes = require("safetensors.numpy", "save").save
     arrays, halves = {}, []
-    for name, value in tensors.items():
+    for name, value in instance("save", "tensors", tensors, Mapping, "dict").items():
         array = value.array if isinstance(value, Tensor) else value
         if isinstance(array, K.Array) and array.dtype == K.DType.bfloat16:
             halves.append(name)
             array = K.bfloat16_bits(array)
-        arrays[name] = np.asarray(array, order="C")
+        arrays[instance("save", "a tensor's name", name, str)] = np.asarray(array, order="C")
         if arrays[name].dtype.name not in K.DType.__members__ and name not in halves:
             raise TypeError(f"save: {name} has dtype {arrays[name].dtype}; expected {', '.join(K.DType.__members__)}")
-    write_atomically(Path(path), _named_bfloat16(to_bytes(arrays, dict(metadata) if metadata else None), halves))
+    notes = dict(instance("save", "metadata", {} if metadata is None else metadata, Mapping, "dict"))
+    for key, text in notes.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"save: metadata must be str by str, got {shown(key)}: {shown(text)}")
+        if key == _CHECKSUM or _CHECKSUM_VALUE.fullmatch(text):
+            raise ValueError(f"save: metadata {key!r}: {text!r} is what a checksum looks like")
+    if "__metadata__" in arrays:
+        raise ValueError("save: '__metadata__' is no name for a tensor: the format uses it")
+    content = to_bytes(arrays)
+    write_atomically(Path(path), _with_checksum(content, notes, halves))
 
 
-# A file is the length of the header in 8 bytes, the header in JSON, then the data, by offsets from its start.
+def _with_checksum(content: bytes, notes: dict[str, str], halves: list[str]) -> tuple[bytes, memoryview]:
+    """The file in two parts, header and data, with metadata and checksum.
 
-
-def _named_bfloat16(content: bytes, names: list[str]) -> bytes:
-    """The file with another dtype for some tensors: NumPy has no bfloat16, so their bits were written as uint16."""
-    if not names:
-        return content
+    halves: tensors of another dtype: NumPy has no bfloat16, so their bits were written as uint16.
+    """
     (length,) = struct.unpack_from("<Q", content)
     header = json.loads(content[8 : 8 + length])
-    for name in names:
+    data = memoryview(content)[8 + length :]
+    for name in halves:
         header[name]["dtype"] = "BF16"
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    notes[_CHECKSUM] = _checksum(header, notes, zlib.crc32(data))
+    text = json.dumps({"__metadata__": notes, **header}, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+    return struct.pack("<Q", len(text)) + text, data
 
 
-def _bfloat16(path: str | os.PathLike[str], name: str) -> K.Array:
-    """A tensor of a file that is known to be whole."""
-    with Path(path).open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        entry = json.loads(file.read(length))[name]
-        begin, end = entry["data_offsets"]
-        file.seek(8 + length + begin)
-        bits = np.frombuffer(file.read(end - begin), np.uint16)
-    return K.copy(K.bfloat16_from_bits(bits.reshape(entry["shape"])))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file as a whole."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+def _checksum(header: dict[str, Any], notes: dict[str, str], data: int) -> str:
+    """Of the CRC of the data, continued over what the header says, in whatever order."""
+    others = {key: text for key, text in notes.items() if key != _CHECKSUM}
+    said = json.dumps([header, others], sort_keys=True).encode()
+    return f"weft-crc32:{zlib.crc32(said, data):08x}"
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The named tensors of a safetensors file.
 
-    ValueError for a file that is no whole safetensors file, or for tensors of a dtype that weft does not have;
-    ImportError without safetensors.
+    ValueError for a file that is no whole safetensors file, whose checksum says that it is damaged (a file that weft
+    did not write has none), or for tensors of a dtype that weft does not have; ImportError without safetensors.
     """
     return read(path)[0]
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The named tensors and the metadata; errors as for `load`."""
-    safetensors = require("safetensors", "load")
-    try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-            tensors = {name: _tensor(file, name, path) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except safetensors.SafetensorError as error:
-        size = Path(path).stat().st_size
-        raise ValueError(
-            f"load: {os.fspath(path)} ({size} bytes) is no whole safetensors file; it may be truncated: {error}"
-        ) from error
+    require("safetensors", "load")
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"load: path must be a str or a Path, got {shown(path)}")
+    # Read, not mapped: a file that shrinks under a mapping kills the process.
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            header, notes = _header(file, size)
+            tensors, data = _tensors(file, header, os.fspath(path))
+        except _NotWholeError as error:
+            raise ValueError(
+                f"load: {os.fspath(path)} ({size} bytes) is no whole safetensors file; it may be truncated: {error}"
+            ) from error
+    _compare(header, notes, data, os.fspath(path))
+    notes.pop(_CHECKSUM, None)
+    return {name: tensors[name] for name in sorted(tensors)}, notes
 
 
-def _tensor(file: Any, name: str, path: str | os.PathLike[str]) -> Tensor:
-    dtype = file.get_slice(name).get_dtype()
-    if dtype == "BF16":
-        return Tensor(_bfloat16(path, name))
+class _NotWholeError(Exception):
+    """What a file lacks of the format."""
+
+
+def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the header says of the tensors, in the order of their data, and the metadata; all of it checked."""
+    start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+    if length > min(size - 8, _LONGEST_HEADER):
+        raise _NotWholeError("the header is longer than the file, or than safetensors allows")
     try:
-        return Tensor(K.copy(file.get_tensor(name)))
-    except TypeError as error:
-        raise ValueError(f"load: {os.fspath(path)}: {name} has dtype {dtype}, which weft does not have") from error
+        header = json.loads(file.read(length), object_pairs_hook=_distinct)
+        json.dumps(header, ensure_ascii=False).encode()  # no half of a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise _NotWholeError(f"the header is no JSON: {error}") from error
+    if not isinstance(header, dict):
+        raise _NotWholeError("the header is no JSON object")
+    notes = header.pop("__metadata__", {})
+    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+        raise _NotWholeError("the metadata is not str by str")
+    for name, entry in header.items():
+        _check_entry(name, entry)
+    header = dict(sorted(header.items(), key=lambda item: item[1]["data_offsets"]))
+    end = 0
+    for name, entry in header.items():
+        if entry["data_offsets"][0] != end:
+            raise _NotWholeError(f"the data of {shown(name)} does not begin where that before it ends")
+        end = entry["data_offsets"][1]
+    if end != size - 8 - length:
+        raise _NotWholeError(f"the tensors have {end} bytes, the file {size - 8 - length}")
+    return header, notes
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(type(v) is int and 0 <= v < 2**63 for v in values)
+
+
+def _check_entry(name: str, entry: Any) -> None:
+    """What the header says of one tensor."""
+    said: dict[str, Any] = entry if isinstance(entry, dict) else {}
+    fields: list[Any] = [said.get(key) for key in ("dtype", "shape", "data_offsets")]
+    dtype, shape, offsets = fields
+    if not isinstance(dtype, str) or not _are_sizes(shape) or not _are_sizes(offsets):
+        raise _NotWholeError(f"{shown(name)} lacks a dtype, a shape or offsets")
+    if len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _NotWholeError(f"{shown(name)} has the offsets {offsets}")
+    if dtype in _DTYPES and math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != offsets[1] - offsets[0]:
+        raise _NotWholeError(f"{shown(name)} of shape {shape} and {dtype} has {offsets[1] - offsets[0]} bytes")
+
+
+def _tensors(file: BinaryIO, header: dict[str, Any], path: str) -> tuple[dict[str, Tensor], int]:
+    """The tensors, and the CRC of all their data."""
+    tensors, crc = {}, 0
+    for name, entry in header.items():
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if dtype not in _DTYPES:
+            raise ValueError(f"load: {path}: {name} has dtype {dtype}, which weft does not have")
+        content = file.read(end - begin)
+        if len(content) != end - begin:
+            raise _NotWholeError("it became shorter while it was read")
+        crc = zlib.crc32(content, crc)
+        try:
+            bits = np.frombuffer(content, _DTYPES[dtype]).reshape(shape)
+            array = K.bfloat16_from_bits(bits) if dtype == "BF16" else bits != 0 if dtype == "BOOL" else bits
+            tensors[name] = Tensor(K.copy(array))
+        except ValueError as error:  # more axes than an array may have
+            raise ValueError(f"load: {path}: {name} of shape {tuple(shape)}: {error}") from error
+    return tensors, crc
+
+
+def _compare(header: dict[str, Any], notes: dict[str, str], data: int, path: str) -> None:
+    """ValueError where the file's checksum is not that of its content. A file of another program has none."""
+    # By its look, too: the damage may be in the entry's name.
+    given = [key for key, text in notes.items() if key == _CHECKSUM or _CHECKSUM_VALUE.fullmatch(text)]
+    if given and (given != [_CHECKSUM] or notes[_CHECKSUM] != _checksum(header, notes, data)):
+        raise ValueError(f"load: {path} is damaged: its data or header is not that of its checksum")

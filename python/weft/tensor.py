@@ -11,6 +11,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import _arithmetic, _indexing, _shapes, autograd
+from weft._checks import function
 from weft._operators import Operators, as_tensor, raw
 
 __all__ = ["Hook", "Tensor", "as_tensor"]
@@ -218,6 +219,7 @@ class Tensor(Operators):
         """Calls hook(gradient) when the gradient of this tensor is known; what it returns replaces the gradient."""
         if not self.requires_grad:
             raise RuntimeError("register_hook: the tensor does not require a gradient")
+        function("register_hook", "hook", hook)
         if self._node is not None:
             hooks = self._node.hooks_of(self._output)
         else:

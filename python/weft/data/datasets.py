@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from weft._checks import integer, sequence
+from weft._files import write_atomically
 from weft._optional import require
 from weft.data.dataset import Dataset
 from weft.data.sources import DatasetNotFoundError, Source, data_root, find, read_idx
-from weft.serialization import write_atomically
 
 Array = np.ndarray[Any, Any]
 
@@ -45,10 +46,18 @@ class _IdxDataset(Dataset):
             raise ValueError(
                 f"{what}: {images_path} holds {len(images)} images but {labels_path} {labels.shape} labels"
             )
-        if labels.size and labels.max() >= len(self.names):
-            raise ValueError(f"{what}: {labels_path} holds the label {labels.max()}, expected 0..{len(self.names) - 1}")
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"{what}: {labels_path} holds {labels.dtype} labels, expected integers")
+        _check_bytes(what, labels_path, labels, len(self.names))
         mean, std = self.normalization
-        super().__init__(images[:, None], labels.astype(np.int64), [mean], [std], self.names)
+        super().__init__(images[:, None], labels, [mean], [std], self.names)
+
+
+def _check_bytes(what: str, path: Path, labels: Array, classes: int) -> None:
+    """ValueError for a label in a file that is no class's number."""
+    bad = labels[(labels < 0) | (labels >= classes)]
+    if bad.size:
+        raise ValueError(f"{what}: {path} holds the label {bad[0]}, expected 0..{classes - 1}")
 
 
 class MNIST(_IdxDataset):
@@ -120,8 +129,9 @@ class CIFAR10(Dataset):
         download: bool = True,
         batches: Sequence[int] = (1, 2, 3, 4, 5),
     ) -> None:
+        batches = [integer("CIFAR10", "batches", b) for b in sequence("CIFAR10", "batches", batches)]
         if train and (not batches or not set(batches) <= {1, 2, 3, 4, 5}):
-            raise ValueError(f"CIFAR10: batches must be some of 1 to 5, got {list(batches)}")
+            raise ValueError(f"CIFAR10: batches must be some of 1 to 5, got {batches}")
         folder = data_root(root) / self.folder
         files = [f"data_batch_{i}.bin" for i in batches] if train else ["test_batch.bin"]
         missing = [name for name in files if not (folder / name).is_file()]
@@ -160,9 +170,8 @@ class CIFAR10(Dataset):
         if content.size != expected:
             raise ValueError(f"CIFAR10: {path} is truncated or corrupted: {content.size} bytes, expected {expected}")
         rows = content.reshape(-1, self.record)
-        labels = rows[:, 0].astype(np.int64)
-        if labels.max() > 9:
-            raise ValueError(f"CIFAR10: {path} holds the label {labels.max()}, expected 0..9")
+        labels = rows[:, 0]
+        _check_bytes("CIFAR10", path, labels, len(self.names))
         return rows[:, 1:].reshape(-1, 3, 32, 32), labels
 
 
@@ -175,8 +184,7 @@ class Digits(Dataset):
 
     def __init__(self, train: bool = True, size: int = 8) -> None:
         load_digits = require("sklearn.datasets", "Digits", "scikit-learn").load_digits
-        if size < 8:
-            raise ValueError(f"Digits: size must be 8 at least, got {size}")
+        size = integer("Digits", "size", size, 8, 2**15)
         bunch = load_digits()
         chosen = (np.arange(len(bunch.target)) % 5 == 0) != train
         grey = np.round(bunch.images[chosen] * (255 / 16)).astype(np.uint8)

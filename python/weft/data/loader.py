@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import queue
+import atexit
 import threading
-from collections.abc import Iterator
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import weft.kernels as K
+from weft import _forks
+from weft._checks import Saved, instance, integer, number
 from weft.data.dataset import Dataset, Subset
 from weft.data.transforms import Transform
 from weft.tensor import Tensor
@@ -29,6 +33,9 @@ class DataLoader:
     device: where the whole data set is kept and batches are made, by default the default device; RuntimeError where it
     cannot be used.
 
+    Several threads may take batches from one iterator: each goes to one of them. In a forked process an iterator with
+    prefetch that was begun before is a RuntimeError, because its thread is not there; the loader itself begins anew.
+
     epoch counts the iterations begun; state_dict() and load_state_dict() keep it for a resumed training.
     """
 
@@ -45,13 +52,19 @@ class DataLoader:
         prefetch: int | None = None,
         device: str | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size must be positive, got {batch_size}")
-        if transform is not None and not dataset.is_images:
-            raise ValueError("DataLoader: a transform needs uint8 images (n, C, H, W)")
-        if prefetch is not None and prefetch < 0:
-            raise ValueError(f"DataLoader: prefetch must not be negative, got {prefetch}")
-        self.dataset, self.batch_size, self.shuffle, self.seed = dataset, batch_size, shuffle, seed
+        name = "DataLoader"
+        instance(name, "dataset", dataset, Dataset)
+        self.batch_size = integer(name, "batch_size", batch_size, 1)
+        if transform is not None:
+            instance(name, "transform", transform, Transform)
+            if not dataset.is_images:
+                raise ValueError("DataLoader: a transform needs uint8 images (n, C, H, W)")
+        if prefetch is not None:
+            integer(name, "prefetch", prefetch, 0)
+        if device is not None:
+            instance(name, "device", device, str)
+        fill = number(name, "fill", fill, finite=True)
+        self.dataset, self.shuffle, self.seed = dataset, shuffle, integer(name, "seed", seed, most=2**64 - 1)
         self.drop_last, self.transform, self.fill = drop_last, transform, fill
         self.prefetch = (2 if transform is not None else 0) if prefetch is None else prefetch
         self.epoch = 0
@@ -74,13 +87,24 @@ class DataLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """The next iteration is that of `epoch`."""
-        self.epoch = epoch
+        self.epoch = integer("DataLoader", "epoch", epoch, 0)
 
     def state_dict(self) -> dict[str, Any]:
         return {"seed": self.seed, "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.seed, self.epoch = int(state["seed"]), int(state["epoch"])
+        self._prepared(state)()
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        numbers = self.read_state(state)
+        return lambda: self.__dict__.update(numbers)
+
+    @staticmethod
+    def read_state(state: Any) -> dict[str, int]:
+        """The numbers in what state_dict gave. ValueError where there is something else."""
+        saved = Saved("DataLoader", state)
+        return {"seed": saved.integer("seed", -(2**63), 2**64 - 1), "epoch": saved.integer("epoch", 0)}
 
     def _generator(self, purpose: int) -> K.Generator:
         """A stream of its own for each seed, epoch and purpose."""
@@ -95,12 +119,13 @@ class DataLoader:
         if self._indices is not None:
             order = self._indices[order]
         batches = self._batches(order, changes)
-        return _Prefetched(batches, self.prefetch) if self.prefetch else batches
+        return _Prefetched(batches, self.prefetch) if self.prefetch else _Shared(batches)
 
     def _batches(self, order: Array, changes: K.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         there = K.asarray(order, device=self.device)  # once, and known to be in range
+        size = min(self.batch_size, max(len(order), 1))
         for i in range(len(self)):
-            index = there[i * self.batch_size : (i + 1) * self.batch_size]
+            index = there[i * size : (i + 1) * size]
             yield Tensor(self._gather(index, changes)), Tensor(K.index_select(self._labels, 0, index, False))
 
     def _gather(self, index: K.Array, changes: K.Generator) -> K.Array:
@@ -115,33 +140,67 @@ class DataLoader:
         return K.warp_images(self._inputs, index, theta, out, scale, shift, self.fill, False)
 
 
+class _Shared:
+    """An iterator that several threads may use: each item goes to one of them."""
+
+    def __init__(self, source: Iterator[Any]) -> None:
+        self._source = source
+        self._lock = threading.RLock()
+        self._broken = False
+        _forks.register(self)
+
+    def __iter__(self) -> _Shared:
+        return self
+
+    def __next__(self) -> Any:
+        with self._lock:
+            if self._broken:
+                raise RuntimeError(
+                    "DataLoader: another thread was taking a batch from this iterator when the process was forked; "
+                    "begin a new one"
+                )
+            return next(self._source)
+
+    def close(self) -> None:
+        """No more items."""
+        with self._lock:
+            if not self._broken:
+                self._source.close()  # type: ignore[attr-defined]
+
+    def _after_fork(self) -> None:
+        if _forks.left_behind(self._lock):
+            self._lock, self._broken = threading.RLock(), True
+
+
 class _Prefetched:
     """Runs an iterator in a thread, at most `ahead` items in front.
 
     The thread ends with the iterator, with an error (raised here then), or when this object is dropped, as when a loop
-    over it is left early.
+    over it is left early. Several threads may take items.
     """
 
-    _END = object()
-
     def __init__(self, source: Iterator[Any], ahead: int) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue(ahead)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=_produce, args=(source, self._queue, self._stop, self._END), name="weft-prefetch", daemon=True
-        )
+        self._items = _Items(ahead)
+        self._forked = False
+        self._thread = threading.Thread(target=_produce, args=(source, self._items), name="weft-prefetch", daemon=True)
         self._thread.start()
+        _living.add(self)
+        _forks.register(self)
 
     def __iter__(self) -> _Prefetched:
         return self
 
     def __next__(self) -> Any:
-        if self._stop.is_set():
-            raise StopIteration
-        item = self._queue.get()
-        if item is self._END:
+        if self._forked:
+            raise RuntimeError(
+                "DataLoader: this iterator was begun before the process was forked, and the thread that makes its "
+                "batches is not in the child; begin a new one"
+            )
+        try:
+            item = self._items.get()
+        except StopIteration:
             self.close()
-            raise StopIteration
+            raise
         if isinstance(item, BaseException):
             self.close()
             raise item
@@ -149,30 +208,80 @@ class _Prefetched:
 
     def close(self) -> None:
         """Ends the thread and waits for it: none is left inside a kernel when the interpreter ends."""
-        self._stop.set()
+        if self._forked:  # the thread, and whoever held the lock, are not here
+            return
+        self._items.stop()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def __del__(self) -> None:
-        self.close()
+        if hasattr(self, "_thread") and self._thread.ident is not None:
+            self.close()
+
+    def _after_fork(self) -> None:
+        self._forked = True
 
 
-def _produce(source: Iterator[Any], out: queue.Queue[Any], stop: threading.Event, end: Any) -> None:
-    """Puts all items of `source` and then `end`, or the error that ended it, into `out`, until told to stop."""
+class _Items:
+    """What one thread makes and others take, a few at most waiting."""
 
-    def put(item: Any) -> bool:
-        while not stop.is_set():
-            try:
-                out.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: deque[Any] = deque()
+        self._changed = threading.Condition()  # re-entrant: a __del__ may come at any moment
+        self._ended = False
 
+    def put(self, item: Any) -> bool:
+        """Whether it is still wanted."""
+        with self._changed:
+            while len(self._waiting) >= self._most and not self._ended:
+                self._changed.wait()
+            if self._ended:
+                return False
+            self._waiting.append(item)
+            self._changed.notify_all()
+            return True
+
+    def get(self) -> Any:
+        """The next item. StopIteration where none will come."""
+        with self._changed:
+            while not self._waiting and not self._ended:
+                self._changed.wait()
+            if not self._waiting:
+                raise StopIteration
+            self._changed.notify_all()
+            return self._waiting.popleft()
+
+    def end(self) -> None:
+        """No more items will come."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """No more items are wanted."""
+        with self._changed:
+            self._waiting.clear()
+            self.end()
+
+
+def _produce(source: Iterator[Any], out: _Items) -> None:
+    """Puts all items of `source`, or the error that ended it, into `out`, until they are not wanted."""
     try:
         for item in source:
-            if not put(item):
+            if not out.put(item):
                 return
-        put(end)
     except BaseException as error:
-        put(error)
+        out.put(error)
+    finally:
+        out.end()
+
+
+_living: weakref.WeakSet[_Prefetched] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A thread that is in a kernel while the interpreter goes would take the process down with it."""
+    for iterator in list(_living):
+        iterator.close()

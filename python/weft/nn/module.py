@@ -6,8 +6,11 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 import weft.kernels as K
 from weft import _uses
+from weft._checks import function, instance
 from weft.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -67,6 +70,20 @@ def _moved(array: K.Array, dtype: Any, device: Any, memory_format: Any = None) -
     return array if str(wanted) == str(array.dtype) else K.cast(array, wanted)
 
 
+def _writable_from(target: K.Array, given: Any, places: set[int]) -> K.Array:
+    """A value as an array on the target's device, from where it can be copied into the target. ValueError where that
+    cannot be written. places: where the module's arrays lie; a value that is another one of them is copied first."""
+    if not isinstance(given, (Tensor, K.Array, np.ndarray)) and not hasattr(given, "__dlpack__"):
+        given = np.asarray(instance("the state", "an entry", given, (list, tuple, int, float), "tensor"))
+    value = given.array if isinstance(given, Tensor) else K.asarray(given)
+    if value.device != target.device:
+        value = K.to(value, target.device)
+    if value.data_ptr != target.data_ptr and value.data_ptr in places:
+        value = K.copy(value)
+    K.copy_into(target, target)  # changes nothing, and finds out whether it can be written
+    return value
+
+
 class Module:
     """The base of all layers and models: assign parameters and modules as attributes, write forward().
 
@@ -99,20 +116,30 @@ class Module:
         for hook in list(self._forward_pre_hooks.values()):
             changed = hook(self, args)
             if changed is not None:
+                if args and not isinstance(changed, tuple):
+                    self._check_hooked("a forward pre-hook", args[0], changed)
                 args = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*args, **kwargs)
         for hook in list(self._forward_hooks.values()):
             changed = hook(self, args, output)
-            output = output if changed is None else changed
+            if changed is not None:
+                self._check_hooked("a forward hook", output, changed)
+                output = changed
         return output
+
+    def _check_hooked(self, what: str, before: Any, changed: Any) -> None:
+        """TypeError where a hook replaces a Tensor by what is none and holds none."""
+        if isinstance(before, Tensor) and not isinstance(changed, (Tensor, tuple, list, Mapping)):
+            name = type(self).__name__
+            raise TypeError(f"{name}: {what} must return a Tensor or None, got {type(changed).__name__}")
 
     def register_forward_pre_hook(self, hook: Callable[[Any, Any], Any]) -> RemovableHandle:
         """hook(module, args) runs before forward; a result other than None replaces args."""
-        return RemovableHandle(self._forward_pre_hooks, hook)
+        return RemovableHandle(self._forward_pre_hooks, function("register_forward_pre_hook", "hook", hook))
 
     def register_forward_hook(self, hook: Callable[[Any, Any, Any], Any]) -> RemovableHandle:
         """hook(module, args, output) runs after forward; a result other than None replaces the output."""
-        return RemovableHandle(self._forward_hooks, hook)
+        return RemovableHandle(self._forward_hooks, function("register_forward_hook", "hook", hook))
 
     # --- attributes
 
@@ -275,6 +302,17 @@ class Module:
         Nothing is written unless everything fits: ValueError lists the missing and unexpected keys and both
         whole shapes of what differs.
         """
+        put, keys = self._fitting(state_dict, strict)
+        put()
+        return keys
+
+    def _prepared(self, state_dict: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        return self._fitting(state_dict, strict=True)[0]
+
+    def _fitting(self, state_dict: Any, strict: bool) -> tuple[Callable[[], None], IncompatibleKeys]:
+        who = f"load_state_dict: {type(self).__name__}"
+        instance(who, "the state", state_dict, Mapping, "dict")
         own = self.state_dict(keep_vars=True)
         missing = [key for key in own if key not in state_dict]
         unexpected = [key for key in state_dict if key not in own]
@@ -282,24 +320,31 @@ class Module:
         if strict and missing:
             problems.append("missing keys: " + ", ".join(missing))
         if strict and unexpected:
-            problems.append("unexpected keys: " + ", ".join(unexpected))
+            problems.append("unexpected keys: " + ", ".join(map(str, unexpected)))
         values: list[tuple[Tensor, K.Array]] = []
+        places = {target.array.data_ptr for target in own.values()}
         for key, target in own.items():
             if key not in state_dict:
                 continue
-            given = state_dict[key]
-            value = given.array if isinstance(given, Tensor) else K.asarray(given)
+            try:
+                value = _writable_from(target.array, state_dict[key], places)
+            except (TypeError, ValueError) as error:
+                problems.append(f"{key}: {error}")
+                continue
             if tuple(value.shape) != tuple(target.array.shape):
                 problems.append(
                     f"{key}: the module has shape {tuple(target.array.shape)}, the state {tuple(value.shape)}"
                 )
             values.append((target, value))
         if problems:
-            raise ValueError(f"load_state_dict: {type(self).__name__}:\n  " + "\n  ".join(problems))
-        for target, value in values:
-            K.copy_into(target.array, value)
-            target.array.bump_version()
-        return IncompatibleKeys(missing, unexpected)
+            raise ValueError(f"{who}:\n  " + "\n  ".join(problems))
+
+        def put() -> None:
+            for target, value in values:
+                K.copy_into(target.array, value)
+                target.array.bump_version()
+
+        return put, IncompatibleKeys(missing, unexpected)
 
     # --- settings of the whole tree
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import number, sequence, shown
 from weft.optim.optimizer import FlatGroup, Optimizer, Run
 
 
@@ -43,7 +44,10 @@ class SGD(Optimizer):
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError("SGD: nesterov needs a momentum and no dampening")
+            raise ValueError(
+                "SGD: nesterov needs a momentum and no dampening, "
+                f"got momentum {group['momentum']} and dampening {group['dampening']}"
+            )
 
     def _update(self, group: dict[str, Any], flat: FlatGroup, run: Run) -> None:
         momentum = group["momentum"]
@@ -64,7 +68,7 @@ class SGD(Optimizer):
 class Adagrad(Optimizer):
     """Steps scaled by the root of the sum of all squared gradients (Duchi, Hazan, Singer 2011)."""
 
-    _state_names = ("sum",)
+    _state_names = _always = ("sum",)
 
     def __init__(
         self,
@@ -76,11 +80,7 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         maximize: bool = False,
     ) -> None:
-        if initial_accumulator_value < 0:
-            raise ValueError(
-                f"Adagrad: initial_accumulator_value must not be negative, got {initial_accumulator_value}"
-            )
-        self._initial = initial_accumulator_value
+        self._initial = number("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0)
         super().__init__(
             params,
             {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps, "maximize": maximize},
@@ -112,6 +112,7 @@ class RMSprop(Optimizer):
     """Steps scaled by the root of a moving average of squared gradients (Hinton, lecture 6e, 2012)."""
 
     _state_names = ("square_avg", "grad_avg", "momentum_buffer")
+    _always = ("square_avg",)
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """Moving averages of the gradient and its square, corrected for their start at zero (Kingma, Ba 2015)."""
 
-    _state_names = ("exp_avg", "exp_avg_sq")
+    _state_names = _always = ("exp_avg", "exp_avg_sq")
     _decoupled = False
 
     def __init__(
@@ -171,13 +172,15 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(
             params,
-            {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "maximize": maximize},
+            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize},
         )
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
-        if not all(0 <= b < 1 for b in group["betas"]):
-            raise ValueError(f"{type(self).__name__}: betas must lie in [0, 1), got {group['betas']}")
+        name, betas = type(self).__name__, sequence(type(self).__name__, "betas", group["betas"])
+        if len(betas) != 2 or not all(0 <= number(name, "betas", b) < 1 for b in betas):
+            raise ValueError(f"{name}: betas must lie in [0, 1), two numbers, got {shown(group['betas'])}")
+        group["betas"] = tuple(betas)  # a file has them as a list
 
     def _update(self, group: dict[str, Any], flat: FlatGroup, run: Run) -> None:
         beta1, beta2 = group["betas"]

@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from weft._checks import Saved, as_data, choice, function, instance, integer, number, sequence
+from weft._loading import Loading, is_ours
 from weft.optim.optimizer import Optimizer
 
 
@@ -17,15 +19,16 @@ class LRScheduler:
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        self.optimizer = optimizer
+        name = type(self).__name__
+        self.optimizer = instance(name, "optimizer", optimizer, Optimizer)
+        self.last_epoch = integer(name, "last_epoch", last_epoch, -1)
         if last_epoch == -1:
             for group in optimizer.param_groups:
                 # A second schedule, as in SequentialLR, begins at the same rate as the first.
                 group.setdefault("initial_lr", group["lr"])
         elif any("initial_lr" not in g for g in optimizer.param_groups):
-            raise ValueError(f"{type(self).__name__}: last_epoch {last_epoch} needs groups with 'initial_lr'")
+            raise ValueError(f"{name}: last_epoch {last_epoch} needs groups with 'initial_lr'")
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
         self.step()
 
     def _lr(self, base: float, epoch: int) -> float:
@@ -34,11 +37,11 @@ class LRScheduler:
     def step(self) -> None:
         """Moves on by one and sets the rates."""
         self.last_epoch += 1
-        self._set([self._lr(base, self.last_epoch) for base in self.base_lrs])
-
-    def _set(self, rates: list[float]) -> None:
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
+        try:
+            _set_rates(self, [self._lr(base, self.last_epoch) for base in self.base_lrs])
+        except BaseException:
+            self.last_epoch -= 1
+            raise
 
     def get_last_lr(self) -> list[float]:
         """The rates in use."""
@@ -49,16 +52,47 @@ class LRScheduler:
         return {"last_epoch": self.last_epoch, "base_lrs": list(self.base_lrs), "lr": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.last_epoch = int(state["last_epoch"])
-        self.base_lrs = [float(v) for v in state["base_lrs"]]
-        self._set([float(v) for v in state["lr"]])
+        """Takes over what state_dict gave. ValueError where it does not fit; then nothing was changed."""
+        self._prepared(state)()
+
+    _most = 2**63 - 1  # epochs
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        saved = Saved(type(self).__name__, state)
+        last_epoch = saved.integer("last_epoch", -1, self._most)
+        base_lrs = saved.numbers("base_lrs", len(self.base_lrs))
+        rates = saved.numbers("lr", len(self.optimizer.param_groups))
+
+        def put() -> None:
+            self.last_epoch, self.base_lrs = last_epoch, base_lrs
+            _put_rates(self.optimizer, rates)
+
+        return put
+
+    def _rewind(self) -> None:
+        """The next step is the first one."""
+        self.last_epoch = -1
+
+
+def _set_rates(schedule: Any, rates: Sequence[Any]) -> None:
+    """Each group gets its rate, or none does: ValueError where there are more groups or fewer, or for NaN."""
+    name, groups = type(schedule).__name__, schedule.optimizer.param_groups
+    if len(rates) != len(groups):
+        raise ValueError(f"{name}: made for {len(rates)} groups of parameters, the optimizer has {len(groups)}")
+    _put_rates(schedule.optimizer, [number(name, "a rate", rate) for rate in rates])
+
+
+def _put_rates(optimizer: Optimizer, rates: list[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 class LambdaLR(LRScheduler):
     """base * lr_lambda(epoch)."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float], last_epoch: int = -1) -> None:
-        self.lr_lambda = lr_lambda
+        self.lr_lambda: Callable[[int], float] = function("LambdaLR", "lr_lambda", lr_lambda)
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, base: float, epoch: int) -> float:
@@ -69,9 +103,8 @@ class StepLR(LRScheduler):
     """Times gamma after every step_size epochs."""
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
-        if step_size < 1:
-            raise ValueError(f"StepLR: step_size must be positive, got {step_size}")
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = integer("StepLR", "step_size", step_size, 1)
+        self.gamma = number("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, base: float, epoch: int) -> float:
@@ -84,7 +117,8 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones, self.gamma = sorted(milestones), gamma
+        self.milestones = sorted(_milestones("MultiStepLR", milestones))
+        self.gamma = number("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, base: float, epoch: int) -> float:
@@ -95,9 +129,8 @@ class CosineAnnealingLR(LRScheduler):
     """From the base rate to eta_min along half a cosine over T_max epochs (Loshchilov, Hutter 2017)."""
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: T_max must be positive, got {T_max}")
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = integer("CosineAnnealingLR", "T_max", T_max, 1)
+        self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, base: float, epoch: int) -> float:
@@ -115,11 +148,11 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
+        self.start_factor = number("LinearLR", "start_factor", start_factor)
+        self.end_factor = number("LinearLR", "end_factor", end_factor)
+        if not 0 < self.start_factor <= 1 or not 0 <= self.end_factor <= 1:
             raise ValueError(f"LinearLR: factors must lie in (0, 1], got {start_factor} and {end_factor}")
-        if total_iters < 1:
-            raise ValueError(f"LinearLR: total_iters must be positive, got {total_iters}")
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        self.total_iters = integer("LinearLR", "total_iters", total_iters, 1)
         super().__init__(optimizer, last_epoch)
 
     def _lr(self, base: float, epoch: int) -> float:
@@ -151,18 +184,25 @@ class OneCycleLR(LRScheduler):
         final_div_factor: float = 1e4,
         last_epoch: int = -1,
     ) -> None:
+        name = "OneCycleLR"
         if total_steps is None:
             if not epochs or not steps_per_epoch:
                 raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
-            total_steps = epochs * steps_per_epoch
-        if total_steps < 1 or not 0 <= pct_start <= 1:
-            raise ValueError(f"OneCycleLR: total_steps {total_steps} must be positive, pct_start {pct_start} in [0, 1]")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
-        self.total_steps, self.max_lr, self.anneal_strategy = total_steps, max_lr, anneal_strategy
-        self.div_factor, self.final_div_factor = div_factor, final_div_factor
+            total_steps = integer(name, "epochs", epochs, 1) * integer(name, "steps_per_epoch", steps_per_epoch, 1)
+        self.total_steps = self._most = integer(name, "total_steps", total_steps, 1)
+        if not 0 <= number(name, "pct_start", pct_start) <= 1:
+            raise ValueError(f"OneCycleLR: pct_start must lie in [0, 1], got {pct_start}")
+        self.anneal_strategy = choice(name, "anneal_strategy", anneal_strategy, ("cos", "linear"))
+        self.max_lr = number(name, "max_lr", max_lr, 0)
+        self.div_factor = number(name, "div_factor", div_factor)
+        self.final_div_factor = number(name, "final_div_factor", final_div_factor)
+        if not self.div_factor > 0 or not self.final_div_factor > 0:
+            raise ValueError(f"OneCycleLR: factors must be positive, got {div_factor} and {final_div_factor}")
         self.peak = pct_start * total_steps - 1
-        self.momenta = (max_momentum, base_momentum) if cycle_momentum else None
+        momenta = (number(name, "max_momentum", max_momentum, 0), number(name, "base_momentum", base_momentum, 0))
+        self.momenta = momenta if cycle_momentum else None
+        instance(name, "optimizer", optimizer, Optimizer)
+        integer(name, "last_epoch", last_epoch, -1, self.total_steps)
         if last_epoch == -1:
             for group in optimizer.param_groups:
                 group["initial_lr"] = max_lr / div_factor
@@ -197,24 +237,40 @@ class OneCycleLR(LRScheduler):
                 group["momentum"] = momentum
 
 
+def _milestones(name: str, given: Any) -> list[int]:
+    return [integer(name, "a milestone", m, 0) for m in sequence(name, "milestones", given)]
+
+
 class SequentialLR:
     """One schedule after another: schedulers[i + 1] begins at milestones[i]."""
 
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
-        if len(schedulers) != len(milestones) + 1:
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[Any], milestones: Sequence[int]) -> None:
+        name = "SequentialLR"
+        self.optimizer = instance(name, "optimizer", optimizer, Optimizer)
+        self.schedulers, self.milestones = sequence(name, "schedulers", schedulers), _milestones(name, milestones)
+        if len(self.schedulers) != len(self.milestones) + 1:
             raise ValueError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} milestones")
-        self.optimizer, self.schedulers, self.milestones = optimizer, list(schedulers), list(milestones)
-        self.last_epoch = 0
-        # Each schedule set the rate when it was made; the first one counts.
+        if self.milestones != sorted(self.milestones):
+            raise ValueError(f"SequentialLR: milestones must not fall, got {self.milestones}")
         for scheduler in self.schedulers:
-            scheduler.last_epoch = -1
+            instance(name, "a schedule", scheduler, (LRScheduler, SequentialLR))
+            if scheduler.optimizer is not optimizer:
+                raise ValueError(f"SequentialLR: {type(scheduler).__name__} is a schedule of another optimizer")
+        # Each schedule set the rate when it was made; the first one counts.
+        self._rewind()
+        self.last_epoch = 0
         self.schedulers[0].step()
+
+    def _rewind(self) -> None:
+        """The next step is the first one."""
+        self.last_epoch = -1
+        for scheduler in self.schedulers:
+            scheduler._rewind()
 
     def step(self) -> None:
         """Moves on by one and sets the rates."""
+        self.schedulers[bisect.bisect_right(self.milestones, self.last_epoch + 1)].step()
         self.last_epoch += 1
-        scheduler = self.schedulers[bisect.bisect_right(self.milestones, self.last_epoch)]
-        scheduler.step()
 
     def get_last_lr(self) -> list[float]:
         """The rates in use."""
@@ -224,13 +280,27 @@ class SequentialLR:
         return {"last_epoch": self.last_epoch, "schedulers": [s.state_dict() for s in self.schedulers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.last_epoch = int(state["last_epoch"])
-        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            rates = scheduler.get_last_lr()
-            scheduler.load_state_dict(saved)
-            scheduler._set(rates)
-        active = self.schedulers[bisect.bisect_right(self.milestones, self.last_epoch)]
-        active.load_state_dict(state["schedulers"][self.schedulers.index(active)])
+        """Takes over what state_dict gave. ValueError where it does not fit; then nothing was changed."""
+        self._prepared(state)()
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        saved = Saved("SequentialLR", state)
+        last_epoch = saved.integer("last_epoch", -1)
+        parts = saved.items("schedulers", len(self.schedulers))
+        loading = Loading()
+        # The active one last: each sets the rates.
+        active = bisect.bisect_right(self.milestones, last_epoch)
+        for i in sorted(range(len(parts)), key=lambda i: i == active):
+            as_data(loading.add, self.schedulers[i], parts[i])
+
+        def put() -> None:
+            loading.finish()
+            if not is_ours(self.schedulers[active]):  # its turn was first
+                self.schedulers[active].load_state_dict(parts[active])
+            self.last_epoch = last_epoch
+
+        return put
 
 
 class ReduceLROnPlateau:
@@ -252,16 +322,16 @@ class ReduceLROnPlateau:
         min_lr: float = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        if factor >= 1:
+        name = "ReduceLROnPlateau"
+        self.optimizer = instance(name, "optimizer", optimizer, Optimizer)
+        self.factor = number(name, "factor", factor, 0)
+        if self.factor >= 1:
             raise ValueError(f"ReduceLROnPlateau: factor must be below 1, got {factor}")
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(
-                "ReduceLROnPlateau: mode must be 'min' or 'max' and threshold_mode 'rel' or 'abs', "
-                f"got {mode!r} and {threshold_mode!r}"
-            )
-        self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
-        self.threshold, self.threshold_mode = threshold, threshold_mode
-        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.mode = choice(name, "mode", mode, ("min", "max"))
+        self.threshold_mode = choice(name, "threshold_mode", threshold_mode, ("rel", "abs"))
+        self.patience, self.cooldown = integer(name, "patience", patience, 0), integer(name, "cooldown", cooldown, 0)
+        self.threshold, self.eps = number(name, "threshold", threshold), number(name, "eps", eps)
+        self.min_lr = number(name, "min_lr", min_lr, 0)
         self.best = math.inf if mode == "min" else -math.inf
         self.bad, self.cooling, self.last_epoch = 0, 0, 0
 
@@ -274,7 +344,7 @@ class ReduceLROnPlateau:
 
     def step(self, metrics: Any) -> None:
         """Looks at the metric (a number or a tensor with one element) and sets the rates."""
-        value = float(metrics)
+        value = number("ReduceLROnPlateau", "metrics", metrics, nan=True)  # which is no better than anything
         self.last_epoch += 1
         if self._better(value):
             self.best, self.bad = value, 0
@@ -299,7 +369,19 @@ class ReduceLROnPlateau:
         return {**{name: getattr(self, name) for name in names}, "lr": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("best", "bad", "cooling", "last_epoch"):
-            setattr(self, name, state[name])
-        for group, rate in zip(self.optimizer.param_groups, state["lr"], strict=True):
-            group["lr"] = rate
+        """Takes over what state_dict gave. ValueError where it does not fit; then nothing was changed."""
+        self._prepared(state)()
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        saved = Saved("ReduceLROnPlateau", state)
+        best = saved.number("best")
+        counts = {name: saved.integer(name, 0) for name in ("bad", "cooling", "last_epoch")}
+        rates = saved.numbers("lr", len(self.optimizer.param_groups))
+
+        def put() -> None:
+            self.best = best
+            self.__dict__.update(counts)
+            _put_rates(self.optimizer, rates)
+
+        return put

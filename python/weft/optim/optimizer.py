@@ -12,6 +12,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft import _uses
+from weft._checks import Saved, as_data, flag, instance, integer, number, sequence, shown
 from weft.autograd import no_grad
 from weft.tensor import Tensor
 
@@ -116,24 +117,28 @@ class Optimizer:
     """
 
     _state_names: tuple[str, ...] = ()  # by which torch, too, keeps what a parameter carries between steps
+    _always: tuple[str, ...] = ()  # those of them that every step makes
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self._flat: list[FlatGroup] = []
-        groups = list(params)
+        name = type(self).__name__
+        if isinstance(params, (Tensor, dict)):
+            raise TypeError(f"{name}: params must be several tensors or dicts, got one {type(params).__name__}")
+        groups = sequence(name, "params", params)
         if not groups:
-            raise ValueError(f"{type(self).__name__}: got no parameters")
+            raise ValueError(f"{name}: got no parameters")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Adds parameters with options of their own; missing options are the defaults."""
         name = type(self).__name__
-        if "params" not in group:
-            raise ValueError(f"{name}: a group of parameters needs 'params', got {', '.join(group)}")
+        if "params" not in instance(name, "a group of parameters", group, dict):
+            raise ValueError(f"{name}: a group of parameters needs 'params', got {', '.join(map(str, group))}")
         given = group["params"]
-        params = [given] if isinstance(given, Tensor) else list(given)
+        params = [given] if isinstance(given, Tensor) else sequence(name, "a group's params", given)
         known = {id(p) for other in self.param_groups for p in other["params"]}
         for p in params:
             if not isinstance(p, Tensor) or not p.is_floating_point():
@@ -151,14 +156,22 @@ class Optimizer:
             known.add(id(p))
         full = {**self.defaults, **group, "params": params}
         self._check(full)
+        flat = FlatGroup(params)
         self.param_groups.append(full)
-        self._flat.append(FlatGroup(params))
+        self._flat.append(flat)
 
     def _check(self, group: dict[str, Any]) -> None:
-        """ValueError for options out of their range."""
-        for name in ("lr", "weight_decay", "eps", "momentum", "lr_decay"):
-            if name in group and not group[name] >= 0:
-                raise ValueError(f"{type(self).__name__}: {name} must not be negative, got {group[name]}")
+        """ValueError for options out of their range, TypeError for those of another kind."""
+        name = type(self).__name__
+        for option in ("lr", "weight_decay", "eps", "momentum", "lr_decay", "alpha"):
+            if option in group:
+                number(name, option, group[option], 0)
+        for option in ("dampening", "initial_lr"):
+            if option in group:
+                number(name, option, group[option])
+        for option in ("nesterov", "centered", "maximize"):
+            if option in group:
+                flag(name, option, group[option])
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients, or sets them to zero."""
@@ -248,60 +261,88 @@ class Optimizer:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the options, steps and buffers of another optimizer of this kind, by copying.
 
-        ValueError where the groups or the shapes differ; then nothing was changed.
+        ValueError where the groups, the shapes or the values do not fit; then nothing was changed.
         """
-        self._check_state(state_dict)
-        # Copies first: the state may be this optimizer's own, whose buffers begin anew below.
-        entries = [
-            {
-                k: v if k == "step" else K.copy(v)
-                for k, v in state_dict["state"].get(number, {}).items()
-                if v is not None
-            }
-            for number in range(sum(len(f.params) for f in self._flat))
-        ]
-        for flat in self._flat:
-            for name, buffer in flat.state.items():
-                K.fill(buffer, self._initial_value(name))
-        number = 0
-        for group, flat, saved in zip(self.param_groups, self._flat, state_dict["param_groups"], strict=True):
-            group.update({k: v for k, v in saved.items() if k != "params"})
-            steps = []
-            for i in range(len(flat.params)):
-                entry = entries[number]
-                # torch's SGD keeps no count: a buffer says that there was a step.
-                steps.append(int(entry.get("step", 1 if entry else 0)))
-                for name, value in entry.items():
-                    if name != "step":
-                        K.copy_into(flat.view(flat.buffer(name), i), value)
-                number += 1
-            flat.runs = _runs(steps, flat.device)
+        self._prepared(state_dict)()
 
-    def _check_state(self, state_dict: dict[str, Any]) -> None:
+    def _prepared(self, state_dict: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
         name = type(self).__name__
-        saved = state_dict["param_groups"]
-        ours, theirs = [len(f.params) for f in self._flat], [len(g["params"]) for g in saved]
+        saved = Saved(name, state_dict)
+        groups = [
+            as_data(Saved, name, group, f"group {i} of the state")
+            for i, group in enumerate(saved.items("param_groups"))
+        ]
+        numbers = [group.items("params") for group in groups]
+        ours, theirs = [len(f.params) for f in self._flat], [len(n) for n in numbers]
         if ours != theirs:
             raise ValueError(f"{name}: the state has groups of {theirs} parameters, the optimizer of {ours}")
+        entries = self._entries(saved.part("state"), [number for group in numbers for number in group])
+        options = [self._options(ours, group) for ours, group in zip(self.param_groups, groups, strict=True)]
+        made = []
+        for flat in self._flat:
+            own, entries = entries[: len(flat.params)], entries[len(flat.params) :]
+            for entry in own:
+                lacking = [key for key in self._always if entry.get("step") and key not in entry]
+                if lacking:
+                    raise ValueError(f"{name}: the state of a parameter that made steps has no {', '.join(lacking)}")
+            # torch's SGD keeps no count: a buffer says that there was a step.
+            steps = [entry.pop("step", 1 if entry else 0) for entry in own]
+            made.append((self._buffers(flat, own), _runs(steps, flat.device)))
+
+        def put() -> None:
+            for group, new, flat, (state, runs) in zip(self.param_groups, options, self._flat, made, strict=True):
+                group.update(new)
+                flat.state, flat.runs = state, runs
+
+        return put
+
+    def _options(self, group: dict[str, Any], saved: Saved) -> dict[str, Any]:
+        """A group's options as the state has them, in range."""
+        lacking = [key for key in self.defaults if key not in saved.state]
+        if lacking:
+            raise ValueError(f"{saved.who}: {saved.what} is of another optimizer: it has no {', '.join(lacking)}")
+        full = {**group, **{key: value for key, value in saved.state.items() if key != "params"}}
+        try:
+            self._check(full)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{error} in {saved.what}") from error
+        del full["params"]
+        return full
+
+    def _entries(self, saved: Saved, numbers: list[Any]) -> list[dict[str, Any]]:
+        """What the state has for each parameter: arrays of its shape by name, and "step"."""
+        name = saved.who
+        if not all(type(number) is int for number in numbers) or len(set(numbers)) != len(numbers):
+            raise ValueError(f"{name}: the state's parameters must be different numbers, got {shown(numbers)}")
+        entries: list[dict[str, Any]] = [{} for _ in numbers]
         params = [p for flat in self._flat for p in flat.params]
-        for number, entry in state_dict["state"].items():
-            for key, value in entry.items():
-                if key != "step" and key not in self._state_names:
+        places = {saved_as: at for at, saved_as in enumerate(numbers)}
+        for saved_as in saved.state:
+            if type(saved_as) is not int or saved_as not in places:
+                raise ValueError(f"{name}: {saved.what} has an entry {shown(saved_as)}, which is no parameter's number")
+            at = places[saved_as]
+            for key, value in saved.part(saved_as).state.items():
+                what = f"{key} of parameter {saved_as}"
+                if key == "step":
+                    entries[at][key] = _steps(name, what, value)
+                elif key not in self._state_names:
                     raise ValueError(
-                        f"{name}: {key} of parameter {number} is the state of another optimizer; "
-                        f"expected {', '.join(self._state_names)}"
+                        f"{name}: {what} is the state of another optimizer; expected {', '.join(self._state_names)}"
                     )
-                if key != "step" and value is not None and tuple(value.shape) != tuple(params[number].shape):
-                    raise ValueError(
-                        f"{name}: {key} of parameter {number} has shape {value.shape}, the parameter "
-                        f"{params[number].shape}"
-                    )
-        for i, group in enumerate(saved):
-            lacking = [key for key in self.defaults if key not in group]
-            if lacking:
-                raise ValueError(
-                    f"{name}: group {i} of the state is of another optimizer: it has no {', '.join(lacking)}"
-                )
+                elif value is not None:
+                    entries[at][key] = _state_array(name, what, value, params[at])
+        return entries
+
+    def _buffers(self, flat: FlatGroup, entries: list[dict[str, Any]]) -> dict[str, K.Array]:
+        """New flat buffers of state: what the entries have, the initial value elsewhere."""
+        buffers: dict[str, K.Array] = {}
+        for name in dict.fromkeys([*flat.state, *(key for entry in entries for key in entry)]):
+            buffer = buffers[name] = K.full((flat.starts[-1],), self._initial_value(name), flat.dtype, flat.device)
+            for i, entry in enumerate(entries):
+                if name in entry:
+                    K.copy_into(flat.view(buffer, i), entry[name])
+        return buffers
 
     def __repr__(self) -> str:
         lines = [type(self).__name__ + " ("]
@@ -315,6 +356,27 @@ def _fixed(group: dict[str, Any]) -> dict[str, Any]:
     """A group's options but for the rates, which a replay reads anew; a momentum of 0 is another step."""
     fixed = {k: v for k, v in group.items() if k not in ("lr", "initial_lr", "momentum", "betas")}
     return {**fixed, "momentum": bool(group.get("momentum")), "beta2": group.get("betas", (0, 0))[1]}
+
+
+def _steps(who: str, what: str, value: Any) -> int:
+    """A count of steps: an int, or a whole number as torch has it, in a tensor of float32."""
+    if isinstance(value, int):
+        return as_data(integer, who, what, value, 0)  # type: ignore[no-any-return]
+    count = as_data(number, who, what, value, 0)
+    if not count.is_integer():
+        raise ValueError(f"{who}: {what} must be a whole number, got {shown(value)}")
+    return as_data(integer, who, what, int(count), 0)  # type: ignore[no-any-return]
+
+
+def _state_array(who: str, what: str, value: Any, parameter: Tensor) -> K.Array:
+    """A kind of a parameter's state, in its shape."""
+    try:
+        array = value.array if isinstance(value, Tensor) else K.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{who}: {what} must be a tensor, got {shown(value)}") from error
+    if tuple(array.shape) != tuple(parameter.shape):
+        raise ValueError(f"{who}: {what} has shape {tuple(array.shape)}, the parameter {tuple(parameter.shape)}")
+    return array
 
 
 def _runs(steps: list[int], device: str) -> list[Run]:

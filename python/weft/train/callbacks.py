@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weft.kernels as K
-from weft.serialization import write_atomically
+from weft._checks import Saved, as_data, choice, instance, integer, number
+from weft._files import write_atomically
 from weft.tensor import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from weft.train.trainer import Trainer
 
 
@@ -43,6 +46,9 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def _prepared(self, state: Any) -> Callable[[], None]:  # for those that keep nothing
+        return lambda: None
 
 
 class ProgressBar(Callback):
@@ -94,11 +100,9 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         restore_best: bool = True,
     ) -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"EarlyStopping: mode must be 'min' or 'max', got {mode!r}")
-        if patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be positive, got {patience}")
-        self.monitor, self.patience, self.mode, self.min_delta = monitor, patience, mode, min_delta
+        name = "EarlyStopping"
+        self.monitor, self.mode = monitor, choice(name, "mode", mode, ("min", "max"))
+        self.patience, self.min_delta = integer(name, "patience", patience, 1), number(name, "min_delta", min_delta)
         self.restore_best = restore_best
         self.best = math.inf if mode == "min" else -math.inf
         self.best_epoch = 0
@@ -133,9 +137,22 @@ class EarlyStopping(Callback):
         return {**numbers, **{f"weights.{name}": t for name, t in self._weights.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
-        self.best_step, self.bad_epochs = int(state["best_step"]), int(state["bad_epochs"])
-        self._weights = {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
+        self._prepared(state)()
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        """Reads a state whole; what puts it in place."""
+        saved = Saved(type(self).__name__, state)
+        values: dict[str, Any] = {"best": saved.number("best")}
+        values.update({name: saved.integer(name, 0) for name in ("best_epoch", "best_step", "bad_epochs")})
+        values["_weights"] = self.weights_in(saved.state)
+        for name, value in values["_weights"].items():
+            as_data(instance, saved.who, f"the best weight {name}", value, Tensor)
+        return lambda: self.__dict__.update(values)
+
+    @staticmethod
+    def weights_in(state: Mapping[str, Any]) -> dict[str, Any]:
+        """The best weights in a state of this callback, as Module.load_state_dict takes them."""
+        return {k.removeprefix("weights."): v for k, v in state.items() if k.startswith("weights.")}
 
 
 class CSVLogger(Callback):

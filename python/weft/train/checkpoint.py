@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weft.kernels as K
+from weft._checks import Saved, as_data, choice, integer
+from weft._loading import Loading, is_ours
+from weft.data import DataLoader
 from weft.serialization import read, save
 from weft.tensor import Tensor
-from weft.train.callbacks import Callback, monitored
+from weft.train.callbacks import Callback, EarlyStopping, monitored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from weft.train.trainer import Trainer
 
 FORMAT = "weft checkpoint 1"
@@ -29,9 +34,7 @@ class Checkpoint(Callback):
     runs_last = True
 
     def __init__(self, path: str | os.PathLike[str], monitor: str | None = None, mode: str = "min") -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"Checkpoint: mode must be 'min' or 'max', got {mode!r}")
-        self.path, self.monitor, self.mode = Path(path), monitor, mode
+        self.path, self.monitor, self.mode = Path(path), monitor, choice("Checkpoint", "mode", mode, ("min", "max"))
         self.best = math.inf if mode == "min" else -math.inf
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
@@ -46,7 +49,11 @@ class Checkpoint(Callback):
         return {"best": self.best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best = float(state["best"])
+        self._prepared(state)()
+
+    def _prepared(self, state: Any) -> Callable[[], None]:
+        best = Saved(type(self).__name__, state).number("best")
+        return lambda: setattr(self, "best", best)
 
 
 def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
@@ -82,8 +89,14 @@ def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
         "loaders": trainer.loader_states(),
         "callbacks": callbacks,
     }
+    try:
+        text = json.dumps(about)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"save_checkpoint: states must be numbers, strings, lists, dicts and tensors: {error}"
+        ) from error
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save(tensors, path, {"weft": json.dumps(about)})
+    save(tensors, path, {"weft": text})
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -92,11 +105,36 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
     try:
         about = json.loads(metadata.get("weft", ""))
         known = about["format"] == FORMAT
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         known = False
     if not known:
         raise ValueError(f"load_checkpoint: {os.fspath(path)} is no checkpoint of weft ({FORMAT!r})")
+    _check_about(f"load_checkpoint: {os.fspath(path)}", about)
     return about, tensors
+
+
+def _check_about(who: str, about: dict[str, Any]) -> None:
+    """ValueError where what a checkpoint says lacks a part or has one of another kind."""
+    saved = Saved(who, about, "the checkpoint")
+    saved.text("model")
+    saved.integer("epoch", 0)
+    saved.integer("step", 0)
+    for i, row in enumerate(saved.items("history")):
+        as_data(Saved, who, row, f"row {i} of the history").integer("epoch", 0)
+    for word in saved.items("random", 2):
+        as_data(integer, who, "a word of the random state", word, 0, 2**64 - 1)
+    optimizer = saved.part("optimizer")
+    optimizer.text("kind")
+    optimizer.items("param_groups")
+    optimizer.part("steps")
+    parts = [] if saved.entry("scheduler") is None else [saved.part("scheduler")]
+    parts += [as_data(Saved, who, c, f"callback {i}") for i, c in enumerate(saved.items("callbacks"))]
+    for part in parts:
+        part.text("kind")
+        part.part("state")
+    for i, state in enumerate(saved.items("loaders", 2)):
+        if state is not None:
+            as_data(Saved, who, state, f"the state of loader {i}")
 
 
 def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -107,28 +145,33 @@ def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     """Puts a Trainer into the state that save_checkpoint wrote; the next fit() goes on with the same bits.
 
-    ValueError for a damaged file, another model (with the keys and shapes that differ), optimizer or schedule; nothing
-    is changed then.
+    ValueError for a damaged file, another model (with the keys and shapes that differ), optimizer or schedule, or a
+    state that does not fit. All is read and checked before anything is changed: an error leaves the trainer as it was,
+    also one that a user's own load_state_dict raises.
     """
     about, tensors = read_checkpoint(path)
-    _check_kinds(os.fspath(path), about, trainer)
-    optimizer = _optimizer_state(about, tensors)
-    before = {name: Tensor(K.copy(t.array)) for name, t in trainer.model.state_dict().items()}
+    name = os.fspath(path)
+    loading = Loading()
     try:
-        trainer.model.load_state_dict(model_state(tensors), strict=True)
-    except ValueError as error:
-        raise ValueError(
-            f"load_checkpoint: {os.fspath(path)} is of another model ({about['model']}): {error}"
-        ) from error
+        _check_kinds(name, about, trainer)
+    except RecursionError as error:
+        raise ValueError(f"load_checkpoint: {name}: a state has too many lists in lists") from error
     try:
-        trainer.optimizer.load_state_dict(optimizer)
-    except ValueError:
-        trainer.model.load_state_dict(before)
-        raise
-    if trainer.scheduler is not None:
-        trainer.scheduler.load_state_dict(about["scheduler"]["state"])
-    _load_callbacks(trainer, about["callbacks"], tensors)
-    K.default_generator(trainer.device).set_state(tuple(about["random"]))
+        loading.add(trainer.model, model_state(tensors))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"load_checkpoint: {name} is of another model ({about['model']}): {error}") from error
+    try:
+        loading.add(trainer.optimizer, _optimizer_state(about, tensors))
+        if trainer.scheduler is not None:
+            loading.add(trainer.scheduler, about["scheduler"]["state"])
+        _add_callbacks(loading, trainer, about["callbacks"], tensors)
+        _check_loaders(trainer, about["loaders"])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"load_checkpoint: {name}: {error}") from error
+    random = (about["random"][0], about["random"][1])
+    K.Generator().set_state(random)  # raises here what it would raise below
+    loading.finish()
+    K.default_generator(trainer.device).set_state(random)
     trainer.epoch, trainer.step = about["epoch"], about["step"]
     trainer.history = list(about["history"])
     trainer._loader_states = about["loaders"]
@@ -157,20 +200,23 @@ def _form(state: Any) -> Any:
 
 
 def _optimizer_state(about: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {int(n): {"step": s} for n, s in about["optimizer"]["steps"].items()}
+    state: dict[Any, dict[str, Any]] = {_number(n): {"step": s} for n, s in about["optimizer"]["steps"].items()}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
-            _, number, key = name.split(".", 2)
-            state[int(number)][key] = tensor
-    groups = about["optimizer"]["param_groups"]
-    for group in groups:
-        if "betas" in group:
-            group["betas"] = tuple(group["betas"])
-    return {"state": state, "param_groups": groups}
+            _, number, key = [*name.split(".", 2), ""][:3]
+            if _number(number) not in state:
+                raise ValueError(f"the checkpoint has {name}, but no count of that parameter's steps")
+            state[_number(number)][key] = tensor
+    return {"state": state, "param_groups": about["optimizer"]["param_groups"]}
 
 
-def _load_callbacks(trainer: Trainer, saved: list[dict[str, Any]], tensors: dict[str, Tensor]) -> None:
-    """Gives each callback the state of the next one of its kind."""
+def _number(text: str) -> Any:
+    """A parameter's number as Optimizer.state_dict has it; what is none, as it is: no optimizer knows it."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
+
+
+def _add_callbacks(loading: Loading, trainer: Trainer, saved: list[dict[str, Any]], tensors: dict[str, Tensor]) -> None:
+    """Each callback gets the state of the next one of its kind."""
     waiting = list(trainer.callbacks)
     for i, entry in enumerate(saved):
         callback = next((c for c in waiting if type(c).__name__ == entry["kind"]), None)
@@ -180,5 +226,25 @@ def _load_callbacks(trainer: Trainer, saved: list[dict[str, Any]], tensors: dict
         prefix = f"callback.{i}."
         own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         state = {**entry["state"], **own}
-        if state:
-            callback.load_state_dict(state)
+        if not state and not is_ours(callback):
+            continue
+        loading.add(callback, state)
+        if isinstance(callback, EarlyStopping) and is_ours(callback):
+            _check_weights(trainer, callback.weights_in(state))
+
+
+def _check_weights(trainer: Trainer, weights: dict[str, Any]) -> None:
+    """ValueError for best weights that are those of another model."""
+    if weights and is_ours(trainer.model):
+        trainer.model._prepared(weights)
+
+
+def _check_loaders(trainer: Trainer, states: list[dict[str, Any] | None]) -> None:
+    """ValueError for states that the loaders would refuse, which get them when the next fit() begins."""
+    for loader, state in zip((trainer.train_loader, trainer.validation_loader), states, strict=True):
+        if state is None:
+            continue
+        if isinstance(loader, DataLoader) and is_ours(loader):
+            loader._prepared(state)
+        elif not {"seed", "epoch"}.isdisjoint(state) and not hasattr(loader, "load_state_dict"):
+            DataLoader.read_state(state)  # no loader is known yet; it looks like one of weft's

@@ -11,6 +11,8 @@ import numpy as np
 
 import weft.kernels as K
 from weft._capture import Capture
+from weft._checks import choice, function, instance, integer, number, sequence
+from weft._loading import Loading
 from weft._uses import plain
 from weft.autograd import no_grad
 from weft.nn import Module
@@ -54,17 +56,22 @@ class Trainer:
         callbacks: Sequence[Any] = (),
         capture: bool = True,
     ) -> None:
-        if scheduler_interval not in ("epoch", "step"):
-            raise ValueError(f"Trainer: scheduler_interval must be 'epoch' or 'step', got {scheduler_interval!r}")
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.scheduler, self.scheduler_interval = scheduler, scheduler_interval
+        self.model = instance("Trainer", "model", model, Module)
+        self.loss = function("Trainer", "loss", loss)
+        self.optimizer = instance("Trainer", "optimizer", optimizer, Optimizer)
+        self.scheduler = scheduler
+        self.scheduler_interval = choice("Trainer", "scheduler_interval", scheduler_interval, ("epoch", "step"))
+        if scheduler is not None and not hasattr(scheduler, "step"):
+            raise TypeError(f"Trainer: scheduler must have a method step, got {type(scheduler).__name__}")
         if scheduler_interval == "step" and isinstance(scheduler, ReduceLROnPlateau):
             raise ValueError("Trainer: ReduceLROnPlateau looks at an epoch's loss: scheduler_interval must be 'epoch'")
-        if clip_norm is not None and not clip_norm > 0:
+        if clip_norm is not None and not number("Trainer", "clip_norm", clip_norm, nan=True) > 0:
             raise ValueError(f"Trainer: clip_norm must be positive, got {clip_norm}")
-        self.metrics = dict(metrics or {})
+        self.metrics = dict(instance("Trainer", "metrics", {} if metrics is None else metrics, dict))
+        for name, metric in self.metrics.items():
+            function("Trainer", f"metric {name!r}", metric)
         self.clip_norm = clip_norm
-        self.callbacks = list(callbacks)
+        self.callbacks = sequence("Trainer", "callbacks", callbacks)
         self.steps = _Steps(self, capture)
         self.epoch = 0
         self.step = 0
@@ -83,13 +90,14 @@ class Trainer:
         Each row: epoch, lr, loss, the metrics, the same with val_ in front, images_per_second, seconds.
         NonFiniteLossError stops it before the update with a bad gradient is made.
         """
-        if epochs < 0:
-            raise ValueError(f"fit: epochs must not be negative, got {epochs}")
-        self.train_loader, self.validation_loader, self.epochs, self.should_stop = train, validation, epochs, False
+        epochs = integer("fit", "epochs", epochs, 0)
+        loading = Loading()
         for loader, state in zip((train, validation), self._loader_states or (), strict=False):
             if state is not None and hasattr(loader, "load_state_dict"):
-                loader.load_state_dict(state)
+                loading.add(loader, state)
+        loading.finish()
         self._loader_states = None
+        self.train_loader, self.validation_loader, self.epochs, self.should_stop = train, validation, epochs, False
         self._call("on_fit_begin")
         try:
             while self.epoch < epochs and not self.should_stop:
