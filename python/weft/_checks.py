@@ -63,6 +63,28 @@ def number(
     return found
 
 
+def within(who: str, name: str, value: Any, low: float, high: float) -> Any:
+    """A number between two others, or one of them."""
+    if not low <= number(who, name, value, nan=True) <= high:
+        raise ValueError(f"{who}: {name} must lie in [{low}, {high}], got {shown(value)}")
+    return value
+
+
+def positive(who: str, name: str, value: Any) -> Any:
+    """A number above 0."""
+    if not number(who, name, value, nan=True) > 0:
+        raise ValueError(f"{who}: {name} must be positive, got {shown(value)}")
+    return value
+
+
+def shape_of(who: str, name: str, value: Any) -> tuple[int, ...]:
+    """The shape of a tensor or an array."""
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple):
+        raise TypeError(f"{who}: {name} must be a tensor, got {shown(value)}")
+    return shape
+
+
 def flag(who: str, name: str, value: Any) -> bool:
     """True or False, also as 1 or 0."""
     if isinstance(value, (bool, int)) and value in (0, 1):

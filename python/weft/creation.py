@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import instance, number
 from weft._operators import raw
 from weft.tensor import Tensor
 
@@ -71,8 +72,8 @@ def ones_like(input: Tensor) -> Tensor:
 
 def full_like(input: Tensor, fill_value: Any) -> Tensor:
     """One number everywhere, in the shape, dtype and memory order of `input`."""
-    out = K.empty_like(input.array)
-    K.fill(out, fill_value)
+    out = K.empty_like(instance("full_like", "input", input, Tensor).array)
+    K.fill(out, number("full_like", "fill_value", fill_value, nan=True) if fill_value is None else fill_value)
     return Tensor(out)
 
 
