@@ -15,7 +15,7 @@ LARGEST = 2**63 - 1  # of the integers that arrays and kernels take
 def shown(value: Any) -> str:
     """A value in a message: short, whatever it is."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception:  # a stranger's __repr__, or an int of too many digits
         return f"a {type(value).__name__}"
     if len(text) > 80:

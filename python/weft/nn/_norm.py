@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
-from weft._checks import shape_of, shown
+from weft._checks import sequence, shape_of, shown
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -139,7 +139,8 @@ def layer_norm(
 
     normalized_shape: the sizes of those axes; weight and bias have it too. Source: Ba, Kiros, Hinton 2016.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    given: Any = normalized_shape
+    shape = (given,) if isinstance(given, int) else tuple(sequence("layer_norm", "normalized_shape", given))
     out: Tensor = LayerNorm.apply(input, weight, bias, shape, eps)
     return out
 

@@ -74,8 +74,9 @@ class AvgPool2d(KernelFunction):
 
     @staticmethod
     def forward(ctx: Any, x: K.Array, *options: Any) -> K.Array:
+        out = K.avg_pool2d(x, *options)
         ctx.input_size, ctx.options = x.shape, options
-        return K.avg_pool2d(x, *options)
+        return out
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> K.Array:
@@ -137,8 +138,9 @@ class AdaptiveAvgPool2d(KernelFunction):
 
     @staticmethod
     def forward(ctx: Any, x: K.Array, output_size: Size) -> K.Array:
+        out = K.adaptive_avg_pool2d(x, output_size)
         ctx.input_size = x.shape
-        return K.adaptive_avg_pool2d(x, output_size)
+        return out
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> K.Array:
