@@ -15,7 +15,7 @@ LARGEST = 2**63 - 1  # of the integers that arrays and kernels take
 def shown(value: Any) -> str:
     """A value in a message: short, whatever it is."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception:  # a stranger's __repr__, or an int of too many digits
         return f"a {type(value).__name__}"
     if len(text) > 80:
@@ -61,6 +61,28 @@ def number(
     if (math.isnan(found) and not nan) or (finite and math.isinf(found)):
         raise ValueError(f"{who}: {name} must be {'finite' if finite else 'a number'}, got {shown(value)}")
     return found
+
+
+def within(who: str, name: str, value: Any, low: float, high: float) -> Any:
+    """A number between two others, or one of them."""
+    if not low <= number(who, name, value, nan=True) <= high:
+        raise ValueError(f"{who}: {name} must lie in [{low}, {high}], got {shown(value)}")
+    return value
+
+
+def positive(who: str, name: str, value: Any) -> Any:
+    """A number above 0."""
+    if not number(who, name, value, nan=True) > 0:
+        raise ValueError(f"{who}: {name} must be positive, got {shown(value)}")
+    return value
+
+
+def shape_of(who: str, name: str, value: Any) -> tuple[int, ...]:
+    """The shape of a tensor or an array."""
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple):
+        raise TypeError(f"{who}: {name} must be a tensor, got {shown(value)}")
+    return shape
 
 
 def flag(who: str, name: str, value: Any) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import autograd
+from weft._checks import sequence
 
 
 def gradcheck(
@@ -25,7 +26,7 @@ def gradcheck(
     that goes into backward is random: a plain sum would hide errors that cancel, as softmax's always do.
     Central differences: (f(x + eps) - f(x - eps)) / (2 eps), error of order eps^2 and 1e-16 / eps.
     """
-    arguments = list(inputs)
+    arguments = sequence("gradcheck", "inputs", inputs)
     rng = np.random.default_rng(seed)
     checked = [(i, t) for i, t in enumerate(arguments) if isinstance(t, autograd._tensor_type) and t.requires_grad]
     if not checked:

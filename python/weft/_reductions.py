@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import integer, shown
 from weft.autograd import KernelFunction
 
 Dim = int | Sequence[int] | None
@@ -19,8 +20,11 @@ def _axes(dim: Dim, ndim: int) -> tuple[int, ...]:
     """The reduced axes, non-negative and sorted."""
     if dim is None:
         return tuple(range(ndim))
-    given = (dim,) if isinstance(dim, int) else tuple(dim)
-    return tuple(sorted(d + ndim if d < 0 else d for d in given))
+    try:
+        given = (dim,) if isinstance(dim, int) else tuple(dim)
+        return tuple(sorted(d + ndim if d < 0 else d for d in given))
+    except TypeError:
+        raise TypeError(f"reduction: dim must be an int or several, got {shown(dim)}") from None
 
 
 def _with_reduced(x: K.Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> K.Array:
@@ -119,6 +123,7 @@ class SelectAlong(KernelFunction):
 
     @staticmethod
     def forward(ctx: Any, x: K.Array, dim: int, keepdim: bool, largest: bool) -> Any:
+        integer("reduction", "dim", dim)
         axis = dim + x.ndim if dim < 0 else dim
         index = K.argmax(x, axis, True) if largest else K.argmin(x, axis, True)
         values = K.gather(x, axis, index)

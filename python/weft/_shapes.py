@@ -10,6 +10,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft._arithmetic import sum_to
+from weft._checks import integer
 from weft.autograd import KernelFunction
 
 
@@ -31,7 +32,7 @@ class Permute(KernelFunction):
 
     @staticmethod
     def forward(ctx: Any, x: K.Array, dims: Sequence[int]) -> K.Array:
-        dims = [d + x.ndim if d < 0 else d for d in dims]
+        dims = [d + x.ndim if integer("permute", "a dim", d) < 0 else d for d in dims]
         ctx.inverse = sorted(range(len(dims)), key=dims.__getitem__)
         return x.permute(dims)
 

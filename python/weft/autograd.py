@@ -15,10 +15,10 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import weft.kernels as K
-from weft import _uses
+from weft import _foreign, _uses
 from weft._checks import sequence, shown
 from weft._gradcheck import gradcheck
 
@@ -256,8 +256,8 @@ class KernelFunction:
             ctx.needs_input_grad = (False,) * len(args)
         if cls._foreign:
             if recorded:
-                ctx.given = [_Like(*_kind(a)) if e is not None else None for a, e in zip(arrays, edges, strict=True)]
-            result = _foreign_forward(cls, ctx, args if cls._tensors else arrays)
+                ctx.given = _foreign.like(arrays, edges)
+            result = _foreign.forward(cls, ctx, args if cls._tensors else arrays)
         else:
             result = cls.forward(ctx, *arrays)
         if type(result) is tuple:
@@ -267,74 +267,6 @@ class KernelFunction:
         if recorded:
             return _recorded(ctx, _array_of(result), 0)
         return tensor(_array_of(result))
-
-
-class _Like(NamedTuple):
-    """What a gradient must have of what it belongs to, without its memory."""
-
-    shape: tuple[int, ...]
-    dtype: K.DType
-    device: str
-
-
-def _kind(array: K.Array) -> tuple[tuple[int, ...], K.DType, str]:
-    return array.shape, array.dtype, array.device
-
-
-def _foreign_forward(function: Any, ctx: Any, args: Sequence[Any]) -> Any:
-    """What the forward of somebody's operation returns: a Tensor or a tuple of Tensors (or Arrays)."""
-    if function._tensors:
-        with no_grad():
-            result = function.forward(ctx, *args)
-    else:
-        result = function.forward(ctx, *args)
-    kinds = (_tensor_type, K.Array)
-    parts = result if type(result) is tuple else (result,)
-    if not parts or not all(isinstance(part, kinds) for part in parts):
-        got = ", ".join(type(part).__name__ for part in parts)
-        got = f"a tuple of {got or 'nothing'}" if type(result) is tuple else got
-        raise TypeError(f"{function.__name__}: forward must return a Tensor or a tuple of Tensors, got {got}")
-    return result
-
-
-def _check_gradient(who: str, what: str, given: Any, like: Any) -> K.Array:
-    """A gradient from a hook or from somebody's operation: of the shape, dtype and device of what it belongs to."""
-    if not isinstance(given, (_tensor_type, K.Array)):
-        raise TypeError(f"{who} must return a Tensor or None{what}, got {type(given).__name__}")
-    array: K.Array = _array_of(given)
-    if array.shape != like.shape:
-        raise ValueError(f"{who} must return a gradient of shape {like.shape}{what}, got shape {array.shape}")
-    if array.dtype != like.dtype:
-        raise TypeError(f"{who} must return a gradient of {like.dtype}{what}, got {array.dtype}")
-    if array.device != like.device:
-        raise RuntimeError(f"{who} must return a gradient on {like.device}{what}, got one on {array.device}")
-    return array
-
-
-def _hooked(hooks: Sequence[Callable[[Any], Any]], gradient: K.Array) -> K.Array:
-    """What hooks make of a gradient."""
-    for hook in list(hooks):
-        replaced = hook(_tensor_type(gradient))
-        if replaced is not None:
-            gradient = _check_gradient("backward: a hook", "", replaced, gradient)
-    return gradient
-
-
-def _foreign_backward(node: Node, douts: Sequence[Any]) -> tuple[Any, ...]:
-    """What the backward of somebody's operation returns."""
-    function = node.function
-    if function._tensors:
-        with no_grad():
-            result = function.backward(node, *(None if d is None else _tensor_type(d) for d in douts))
-    else:
-        result = function.backward(node, *douts)
-    if type(result) is not tuple:
-        result = (result,)
-    gradients = list(result)
-    for i, (edge, gradient) in enumerate(zip(node.edges, result, strict=False)):
-        if edge is not None and gradient is not None:
-            gradients[i] = _check_gradient(f"{node.name}: backward", f" for argument {i}", gradient, node.given[i])
-    return tuple(gradients)
 
 
 def _recorded(ctx: Node, array: K.Array, index: int) -> Any:
@@ -456,7 +388,7 @@ class _Pass:
             _, node = heapq.heappop(self.heap)
             self._run_node(node, self.waiting.pop(node.sequence))
         for leaf, gradient in self.hooked.values():
-            self._arrived(leaf, _hooked(leaf._hooks, gradient))
+            self._arrived(leaf, _foreign.hooked(leaf._hooks, gradient))
 
     def _run_node(self, node: Node, douts: list[K.Array | None]) -> None:
         for index, dout in enumerate(douts):
@@ -466,7 +398,7 @@ class _Pass:
         if node.retains_graph is not self.retain_graph:
             node.retains_graph = self.retain_graph
         if node.function._foreign:
-            result = _foreign_backward(node, douts)
+            result = _foreign.backward(node, douts)
         else:
             if _uses.running and self.only is None and _uses.current():
                 placed = _places(node, douts)
@@ -494,7 +426,7 @@ class _Pass:
 
     def _output_gradient(self, node: Node, index: int, dout: K.Array) -> K.Array:
         if index in node.hooks:
-            dout = _hooked(node.hooks[index], dout)
+            dout = _foreign.hooked(node.hooks[index], dout)
         reference = node.retained.get(index)
         kept = reference() if reference is not None else None
         if kept is not None:

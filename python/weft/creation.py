@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import instance, integer, number
 from weft._operators import raw
 from weft.tensor import Tensor
 
@@ -71,24 +72,30 @@ def ones_like(input: Tensor) -> Tensor:
 
 def full_like(input: Tensor, fill_value: Any) -> Tensor:
     """One number everywhere, in the shape, dtype and memory order of `input`."""
-    out = K.empty_like(input.array)
+    out = K.empty_like(instance("full_like", "input", input, Tensor).array)
+    if not isinstance(fill_value, (int, float)):
+        number("full_like", "fill_value", fill_value, nan=True)
     K.fill(out, fill_value)
     return Tensor(out)
 
 
 def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None, device: Any = None) -> Tensor:
     """start, start + step, ... up to but without end; with one argument from 0."""
+    for name, value in (("start", start), ("end", 0 if end is None else end), ("step", step)):
+        number("arange", name, value, nan=True)
     return Tensor(K.arange(start, end, step, dtype, device))
 
 
 def eye(n: int, m: int | None = None, dtype: Any = "float32", device: Any = None) -> Tensor:
     """1 on the diagonal, 0 elsewhere; (n, m)."""
-    return Tensor(K.asarray(np.eye(n, m), dtype, device))
+    rows = integer("eye", "n", n, 0)
+    return Tensor(K.asarray(np.eye(rows, None if m is None else integer("eye", "m", m, 0)), dtype, device))
 
 
 def linspace(start: float, end: float, steps: int, dtype: Any = "float32", device: Any = None) -> Tensor:
     """`steps` numbers evenly from start to end, both included."""
-    return Tensor(K.asarray(np.linspace(start, end, steps), dtype, device))
+    ends = number("linspace", "start", start, nan=True), number("linspace", "end", end, nan=True)
+    return Tensor(K.asarray(np.linspace(*ends, integer("linspace", "steps", steps, 0)), dtype, device))
 
 
 def rand(

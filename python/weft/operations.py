@@ -35,6 +35,7 @@ from weft._arithmetic import (
     Where,
     sum_to,
 )
+from weft._checks import integer, sequence
 from weft._operators import operand
 from weft._reductions import (
     ExtremumOf,
@@ -155,9 +156,9 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joins tensors along an existing axis. ValueError where the other axes differ."""
-    return Cat.apply(dim, *map(as_tensor, tensors))  # type: ignore[no-any-return]
+    return Cat.apply(integer("cat", "dim", dim), *map(as_tensor, sequence("cat", "tensors", tensors)))  # type: ignore[no-any-return]
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Joins tensors of one shape along a new axis."""
-    return Stack.apply(dim, *map(as_tensor, tensors))  # type: ignore[no-any-return]
+    return Stack.apply(integer("stack", "dim", dim), *map(as_tensor, sequence("stack", "tensors", tensors)))  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft import nn
+from weft._checks import instance, integer, sequence
 from weft.autograd import no_grad
 from weft.tensor import Tensor
 
@@ -84,6 +85,8 @@ def summary(model: nn.Module, input_size: Sequence[int], dtype: Any = "float32")
     Runs the model once, on zeros, in evaluation mode and without a tape. Errors are those of the model: an input that
     does not fit names the layer's operation and both shapes.
     """
+    instance("summary", "model", model, nn.Module)
+    input_size = [integer("summary", "a size", n, 0) for n in sequence("summary", "input_size", input_size)]
     result = Summary(type(model).__name__, tuple(input_size))
     counted: set[int] = set()
     handles = []

@@ -11,7 +11,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import _arithmetic, _indexing, _shapes, autograd
-from weft._checks import function
+from weft._checks import function, integer
 from weft._operators import Operators, as_tensor, raw
 
 __all__ = ["Hook", "Tensor", "as_tensor"]
@@ -108,7 +108,7 @@ class Tensor(Operators):
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length of one axis."""
-        return self.shape if dim is None else self.shape[dim]
+        return self.shape if dim is None else self.shape[_axis("size", dim, self.shape)]
 
     def dim(self) -> int:
         """The number of axes."""
@@ -124,7 +124,7 @@ class Tensor(Operators):
 
     def stride(self, dim: int | None = None) -> Any:
         """The steps in memory along the axes, or along one of them, in elements."""
-        return self.array.strides if dim is None else self.array.strides[dim]
+        return self.array.strides if dim is None else self.array.strides[_axis("stride", dim, self.shape)]
 
     def is_floating_point(self) -> bool:
         """float32, float64 or bfloat16."""
@@ -239,6 +239,7 @@ class Tensor(Operators):
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Joins the axes from start_dim to end_dim."""
+        start_dim, end_dim = integer("flatten", "start_dim", start_dim), integer("flatten", "end_dim", end_dim)
         start = start_dim + self.ndim if start_dim < 0 else start_dim
         end = end_dim + self.ndim if end_dim < 0 else end_dim
         if self.ndim == 0:
@@ -510,6 +511,7 @@ def _made_of_bits(kind: type[Tensor], bits: Any, requires_grad: bool) -> Tensor:
 def _axis(what: str, dim: int, shape: tuple[int, ...], more: int = 0) -> int:
     """`dim` counted from the front, for a result with `more` axes than `shape`."""
     ndim = len(shape) + more
+    dim = integer(what, "dim", dim)
     if not -ndim <= dim < ndim:
         raise IndexError(f"{what}: dim {dim} is out of range for shape {shape}")
     return dim % ndim

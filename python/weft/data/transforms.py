@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import instance, integer, number, sequence, within
 
 Array = np.ndarray[Any, Any]
 Size = tuple[int, int]
@@ -39,13 +40,20 @@ class Transform:
         raise TypeError(f"{type(self).__name__}: a Transform needs a method matrices")
 
 
+def _pair(who: str, name: str, given: Any, least: int) -> Size:
+    """A number for both axes, or two."""
+    values = sequence(who, name, given) if hasattr(given, "__len__") else [given, given]
+    if len(values) != 2:
+        raise ValueError(f"{who}: {name} must be one number or two, got {values}")
+    first, second = (integer(who, name, value, least, 2**31 - 1) for value in values)
+    return first, second
+
+
 class RandomShift(Transform):
     """By whole pixels, up to `pixels` (or (down, right)) in each direction."""
 
     def __init__(self, pixels: int | Size) -> None:
-        self.pixels = (pixels, pixels) if isinstance(pixels, int) else tuple(pixels)
-        if min(self.pixels) < 0:
-            raise ValueError(f"RandomShift: pixels must not be negative, got {pixels}")
+        self.pixels = _pair("RandomShift", "pixels", pixels, 0)
 
     def matrices(self, count: int, size: Size, generator: K.Generator) -> Array:
         theta = _identity(count)
@@ -59,7 +67,11 @@ class RandomRotation(Transform):
     """About the centre, by up to `degrees` either way, or between two given angles (counter-clockwise)."""
 
     def __init__(self, degrees: float | tuple[float, float]) -> None:
-        self.low, self.high = (-degrees, degrees) if isinstance(degrees, (int, float)) else degrees
+        name = "RandomRotation"
+        given = [-degrees, degrees] if isinstance(degrees, (int, float)) else sequence(name, "degrees", degrees)
+        if len(given) != 2:
+            raise ValueError(f"RandomRotation: degrees must be one number or two, got {degrees}")
+        self.low, self.high = (number(name, "degrees", d, finite=True) for d in given)
         if self.low > self.high:
             raise ValueError(f"RandomRotation: expected (low, high), got ({self.low}, {self.high})")
 
@@ -77,9 +89,7 @@ class RandomHorizontalFlip(Transform):
     """Left for right, with probability p."""
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"RandomHorizontalFlip: p must lie in [0, 1], got {p}")
-        self.p = p
+        self.p = within("RandomHorizontalFlip", "p", p, 0, 1)
 
     def matrices(self, count: int, size: Size, generator: K.Generator) -> Array:
         theta = _identity(count)
@@ -91,10 +101,8 @@ class RandomCrop(Transform):
     """A piece of `size` (side or (H, W)) anywhere in the image with `padding` around it."""
 
     def __init__(self, size: int | Size, padding: int = 0) -> None:
-        self.size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-        self.padding = padding
-        if min(self.size) < 1 or padding < 0:
-            raise ValueError(f"RandomCrop: size must be positive and padding not negative, got {size} and {padding}")
+        self.size = _pair("RandomCrop", "size", size, 1)
+        self.padding = integer("RandomCrop", "padding", padding, 0)
 
     def output_size(self, size: Size) -> Size:
         room = (size[0] + 2 * self.padding, size[1] + 2 * self.padding)
@@ -116,7 +124,9 @@ class Compose(Transform):
     """One after another, in the given order."""
 
     def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = list(transforms)
+        self.transforms = sequence("Compose", "transforms", transforms)
+        for transform in self.transforms:
+            instance("Compose", "a transform", transform, Transform)
 
     def output_size(self, size: Size) -> Size:
         for transform in self.transforms:

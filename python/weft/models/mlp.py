@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from weft import nn
+from weft._checks import sequence
 
 
 class MLP(nn.Sequential):
@@ -15,6 +16,7 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> None:
+        sizes = sequence("MLP", "sizes", sizes)
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes must name the input and the output at least, got {list(sizes)}")
         layers: list[nn.Module] = []

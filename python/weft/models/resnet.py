@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft import nn
+from weft._checks import choice, integer, sequence
 from weft.nn import fusion
 from weft.tensor import Tensor
 
@@ -51,11 +52,10 @@ class ResNet(nn.Module):
 
     def __init__(self, layers: Sequence[int], classes: int = 1000, channels: int = 3, stem: str = "imagenet") -> None:
         super().__init__()
+        layers = [integer("ResNet", "blocks of a stage", n, 1, 1000) for n in sequence("ResNet", "layers", layers)]
         if len(layers) != 4:
-            raise ValueError(f"ResNet: layers must name four stages, got {list(layers)}")
-        if stem not in ("imagenet", "cifar"):
-            raise ValueError(f"ResNet: stem must be 'imagenet' or 'cifar', got {stem!r}")
-        large = stem == "imagenet"
+            raise ValueError(f"ResNet: layers must name four stages, got {layers}")
+        large = choice("ResNet", "stem", stem, ("imagenet", "cifar")) == "imagenet"
         self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False) if large else _conv3x3(channels, 64)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import within
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -146,8 +147,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     Draws from weft's default generator (`weft.manual_seed`). The input itself where `training` is false.
     ValueError unless 0 <= p <= 1. Source: Srivastava et al. 2014.
     """
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"dropout: p must lie in [0, 1], got {p}")
+    within("dropout", "p", p, 0, 1)
     if not training or p == 0.0:
         return input
     out: Tensor = Dropout.apply(input, p)

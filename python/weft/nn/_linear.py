@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import instance, integer, number, sequence, shape_of
 from weft._shapes import Pad
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
@@ -104,7 +105,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """
     if mode != "constant":
         raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
-    shape, widths = tuple(input.shape), list(pad)
+    shape = shape_of("pad", "input", input)
+    widths = [integer("pad", "a width", n) for n in sequence("pad", "pad", pad)]
     if len(widths) % 2 or len(widths) > 2 * len(shape):
         raise ValueError(f"pad: expected up to {len(shape)} pairs of widths, got {widths} (input {shape})")
     unpadded = [0] * (len(shape) - len(widths) // 2)
@@ -138,7 +140,7 @@ class Normalize(KernelFunction):
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """input / max(norm, eps), with the p-norm along `dim`. ValueError unless p >= 1."""
-    if not p >= 1.0:
+    if not number("normalize", "p", p, nan=True) >= 1.0:
         raise ValueError(f"normalize: p must be at least 1, got {p}")
     out: Tensor = Normalize.apply(input, p, dim, eps)
     return out
@@ -149,4 +151,5 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
     num_classes: -1 takes the largest class + 1. IndexError for a class out of range; TypeError for floats.
     """
-    return Tensor(K.one_hot(tensor.array, num_classes))
+    array = instance("one_hot", "tensor", tensor, Tensor).array
+    return Tensor(K.one_hot(array, integer("one_hot", "num_classes", num_classes)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import shape_of
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -148,7 +149,8 @@ def cross_entropy(
     ignore_index: rows of this class count nowhere. mean: divided by the sum of the rows' weights (indices) or
     by the number of rows (probabilities). IndexError for a class out of range; TypeError for float labels.
     """
-    if target.requires_grad:
+    shape_of("cross_entropy", "target", target)
+    if getattr(target, "requires_grad", False):
         raise RuntimeError("cross_entropy: there is no gradient by the target; detach it")
     out: Tensor = CrossEntropy.apply(input, target, weight, ignore_index, reduction, label_smoothing)
     return out
@@ -200,14 +202,14 @@ def nll_loss(
     input (N, C), (N, C, d1, ...) or (C); target: class indices of its shape without C; weight (C) or None.
     mean divides by the sum of the rows' weights. Errors as in cross_entropy.
     """
-    shape, labels = tuple(input.shape), tuple(target.shape)
+    shape, labels = shape_of("nll_loss", "input", input), shape_of("nll_loss", "target", target)
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"nll_loss: reduction must be none, mean or sum, got {reduction!r}")
     if not shape or labels != shape[:1] * (len(shape) > 1) + shape[2:]:
         raise ValueError(
             f"nll_loss: target must have input's shape without its classes (target {labels}, input {shape})"
         )
-    if weight is not None and tuple(weight.shape) != shape[:2][-1:]:
+    if weight is not None and shape_of("nll_loss", "weight", weight) != shape[:2][-1:]:
         raise ValueError(f"nll_loss: weight must have one value a class (weight {tuple(weight.shape)}, input {shape})")
     if str(target.dtype) not in ("int64", "int32", "uint8"):
         raise TypeError(f"nll_loss: target must be class indices of an integer dtype, got {target.dtype}")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import sequence, shape_of, shown
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -101,6 +102,9 @@ def batch_norm_relu(
 
 
 def _arrays(*tensors: Tensor | None) -> tuple[K.Array | None, ...]:
+    for t in tensors:
+        if t is not None and not isinstance(t, Tensor):
+            raise TypeError(f"batch_norm: running statistics must be tensors or None, got {shown(t)}")
     return tuple([None if t is None else t.array for t in tensors])
 
 
@@ -135,7 +139,8 @@ def layer_norm(
 
     normalized_shape: the sizes of those axes; weight and bias have it too. Source: Ba, Kiros, Hinton 2016.
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    given: Any = normalized_shape
+    shape = (given,) if isinstance(given, int) else tuple(sequence("layer_norm", "normalized_shape", given))
     out: Tensor = LayerNorm.apply(input, weight, bias, shape, eps)
     return out
 
@@ -176,7 +181,7 @@ def instance_norm(
 
     There are no running statistics. ValueError for one value a channel. Source: Ulyanov et al. 2016.
     """
-    shape = tuple(input.shape)
+    shape = shape_of("instance_norm", "input", input)
     if len(shape) < 3 or shape[2:].count(1) == len(shape) - 2:
         raise ValueError(f"instance_norm: expected more than one value for each channel (input {shape})")
     return group_norm(input, shape[1], weight, bias, eps)

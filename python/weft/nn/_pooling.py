@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import sequence, shape_of
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -73,8 +74,9 @@ class AvgPool2d(KernelFunction):
 
     @staticmethod
     def forward(ctx: Any, x: K.Array, *options: Any) -> K.Array:
+        out = K.avg_pool2d(x, *options)
         ctx.input_size, ctx.options = x.shape, options
-        return K.avg_pool2d(x, *options)
+        return out
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> K.Array:
@@ -136,8 +138,9 @@ class AdaptiveAvgPool2d(KernelFunction):
 
     @staticmethod
     def forward(ctx: Any, x: K.Array, output_size: Size) -> K.Array:
+        out = K.adaptive_avg_pool2d(x, output_size)
         ctx.input_size = x.shape
-        return K.adaptive_avg_pool2d(x, output_size)
+        return out
 
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> K.Array:
@@ -148,8 +151,11 @@ def _output_size(input: Tensor, size: int | Sequence[int | None] | None) -> Size
     """None keeps the input's size along that axis."""
     if isinstance(size, int):
         return size
-    height, width = input.shape[-2:]
-    wanted = [None, None] if size is None else list(size)
+    shape = shape_of("adaptive pooling", "input", input)
+    if len(shape) < 2:
+        raise ValueError(f"adaptive pooling: input must have the axes (N, C, H, W), got shape {shape}")
+    height, width = shape[-2:]
+    wanted = [None, None] if size is None else sequence("adaptive pooling", "output_size", size)
     if len(wanted) != 2:
         raise ValueError(f"adaptive pooling: output_size must be an int or two, got {size}")
     return (height if wanted[0] is None else wanted[0], width if wanted[1] is None else wanted[1])

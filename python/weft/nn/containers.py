@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, overload
 
+from weft._checks import instance, integer, sequence
 from weft.nn import fusion
 from weft.nn.module import Module
 
@@ -31,6 +32,7 @@ class _Numbered(Module):
         return iter(self._modules.values())
 
     def _key(self, index: int) -> str:
+        index = integer(type(self).__name__, "an index", index)
         if not -len(self) <= index < len(self):
             raise IndexError(f"{type(self).__name__}: index {index} is out of range for {len(self)} modules")
         return list(self._modules)[index]
@@ -67,7 +69,7 @@ class _Numbered(Module):
 
     def extend(self: S, modules: Iterable[Module]) -> S:
         """Adds modules at the end; returns the container."""
-        for module in modules:
+        for module in sequence(type(self).__name__, "modules", modules):
             self.append(module)
         return self
 
@@ -122,7 +124,7 @@ class ModuleDict(Module):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
-        self.update(modules or {})
+        self.update({} if modules is None else modules)
 
     def __getitem__(self, key: str) -> Any:
         return self._modules[key]
@@ -156,7 +158,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module]) -> None:
         """Adds or replaces modules by name."""
-        for key, module in modules.items():
+        for key, module in instance("ModuleDict", "modules", modules, Mapping, "dict").items():
             self.add_module(key, module)
 
     def pop(self, key: str) -> Any:

@@ -12,11 +12,17 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import choice, instance, number
 from weft.tensor import Tensor
 
 
+def _array(op: str, tensor: Any) -> K.Array:
+    array: K.Array = instance(op, "tensor", tensor, Tensor).array
+    return array
+
+
 def _fans(op: str, tensor: Tensor) -> tuple[int, int]:
-    shape = tuple(tensor.shape)
+    shape = tuple(_array(op, tensor).shape)
     if len(shape) < 2:
         raise ValueError(f"{op}: fan_in and fan_out need at least two axes, got shape {shape}")
     window = math.prod(shape[2:])
@@ -30,7 +36,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     (param 0.01); 3/4 for selu. ValueError for another name.
     """
     if nonlinearity == "leaky_relu":
-        return math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
+        slope = number("calculate_gain", "param", 0.01 if param is None else param, finite=True)
+        return math.sqrt(2 / (1 + slope**2))
     gains = {
         "linear": 1.0,
         "conv2d": 1.0,
@@ -39,7 +46,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "relu": math.sqrt(2),
         "selu": 0.75,
     }
-    if nonlinearity not in gains:
+    if not isinstance(nonlinearity, str) or nonlinearity not in gains:
         known = ", ".join([*gains, "leaky_relu"])
         raise ValueError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}")
     return gains[nonlinearity]
@@ -47,25 +54,25 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform in [a, b). ValueError unless a <= b."""
-    if not a <= b:
+    if not number("uniform_", "a", a, nan=True) <= number("uniform_", "b", b, nan=True):
         raise ValueError(f"uniform_: a must not exceed b, got a={a}, b={b}")
-    K.fill_uniform(tensor.array, a, b, generator=generator)
+    K.fill_uniform(_array("uniform_", tensor), a, b, generator=generator)
     tensor.array.bump_version()
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with the given mean and standard deviation. ValueError unless std >= 0."""
-    if not std >= 0:
-        raise ValueError(f"normal_: std must not be negative, got {std}")
-    K.fill_normal(tensor.array, mean, std, generator=generator)
+    number("normal_", "mean", mean, nan=True)
+    number("normal_", "std", std, 0)
+    K.fill_normal(_array("normal_", tensor), mean, std, generator=generator)
     tensor.array.bump_version()
     return tensor
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every element `val`."""
-    K.fill(tensor.array, val)
+    K.fill(_array("constant_", tensor), number("constant_", "val", val, nan=True))
     tensor.array.bump_version()
     return tensor
 
@@ -87,7 +94,7 @@ def _uniform_of_std(tensor: Tensor, std: float, generator: Any) -> Tensor:
 
 def _xavier_std(op: str, tensor: Tensor, gain: float) -> float:
     fan_in, fan_out = _fans(op, tensor)
-    return gain * math.sqrt(2.0 / max(1, fan_in + fan_out))
+    return number(op, "gain", gain) * math.sqrt(2.0 / max(1, fan_in + fan_out))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
@@ -101,8 +108,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
 
 
 def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"{op}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    choice(op, "mode", mode, ("fan_in", "fan_out"))
     fan = _fans(op, tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
 
@@ -161,7 +167,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
 
     ValueError for fewer than two axes.
     """
-    shape = tuple(tensor.shape)
+    shape = tuple(_array("orthogonal_", tensor).shape)
+    number("orthogonal_", "gain", gain)
     if len(shape) < 2:
         raise ValueError(f"orthogonal_: expected at least two axes, got shape {shape}")
     if 0 in shape:

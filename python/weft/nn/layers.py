@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from weft._checks import integer, sequence, within
 from weft.nn import functional as F
 from weft.nn import init
 from weft.nn._pooling import Size
@@ -14,7 +15,9 @@ from weft.tensor import Tensor
 
 
 def _pair(value: Size) -> tuple[int, ...]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+    if isinstance(value, int):
+        return (value, value)
+    return tuple([integer("a layer", "a size", n) for n in sequence("a layer", "sizes", value)])
 
 
 def _init_as_torch(weight: Parameter, bias: Parameter | None) -> None:
@@ -28,8 +31,7 @@ def _init_as_torch(weight: Parameter, bias: Parameter | None) -> None:
 
 def _positive(layer: str, **sizes: int) -> None:
     for name, size in sizes.items():
-        if not size > 0:
-            raise ValueError(f"{layer}: {name} must be positive, got {size}")
+        integer(layer, name, size, 1)
 
 
 class Conv2d(Module):
@@ -130,9 +132,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"Dropout: p must lie in [0, 1], got {p}")
-        self.p = p
+        self.p = within("Dropout", "p", p, 0, 1)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, self.training)

@@ -73,7 +73,7 @@ def _moved(array: K.Array, dtype: Any, device: Any, memory_format: Any = None) -
 def _writable_from(target: K.Array, given: Any, places: set[int]) -> K.Array:
     """A value as an array on the target's device, from where it can be copied into the target. ValueError where that
     cannot be written. places: where the module's arrays lie; a value that is another one of them is copied first."""
-    if not isinstance(given, (Tensor, K.Array, np.ndarray)) and not hasattr(given, "__dlpack__"):
+    if not isinstance(given, (Tensor, K.Array, np.ndarray, np.generic)) and not hasattr(given, "__dlpack__"):
         given = np.asarray(instance("the state", "an entry", given, (list, tuple, int, float), "tensor"))
     value = given.array if isinstance(given, Tensor) else K.asarray(given)
     if value.device != target.device:

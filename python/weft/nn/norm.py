@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import integer, sequence
 from weft.nn import functional as F
 from weft.nn import init
 from weft.nn.module import Module, Parameter, as_parameter
@@ -48,8 +49,7 @@ class _BatchNorm(_Affine):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if not num_features > 0:
-            raise ValueError(f"{type(self).__name__}: num_features must be positive, got {num_features}")
+        integer(type(self).__name__, "num_features", num_features, 1)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._make_affine((num_features,), affine, affine, dtype)
@@ -137,8 +137,9 @@ class LayerNorm(_Affine):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        given = normalized_shape
-        self.normalized_shape = (given,) if isinstance(given, int) else tuple(given)
+        given: Any = normalized_shape
+        given = [given] if isinstance(given, int) else sequence("LayerNorm", "normalized_shape", given)
+        self.normalized_shape = tuple(integer("LayerNorm", "a size", n, 0) for n in given)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._make_affine(self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
         self.reset_parameters()
@@ -157,7 +158,8 @@ class GroupNorm(_Affine):
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, dtype: Any = None
     ) -> None:
         super().__init__()
-        if not num_groups > 0 or num_channels % num_groups:
+        integer("GroupNorm", "num_channels", num_channels, 0)
+        if integer("GroupNorm", "num_groups", num_groups) < 1 or num_channels % num_groups:
             raise ValueError(f"GroupNorm: num_groups {num_groups} must divide num_channels {num_channels}")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self._make_affine((num_channels,), affine, affine, dtype)
@@ -176,7 +178,8 @@ class InstanceNorm2d(_Affine):
 
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False, dtype: Any = None) -> None:
         super().__init__()
-        self.num_features, self.eps, self.affine = num_features, eps, affine
+        self.num_features = integer("InstanceNorm2d", "num_features", num_features, 0)
+        self.eps, self.affine = eps, affine
         self._make_affine((num_features,), affine, affine, dtype)
         self.reset_parameters()
 

@@ -7,11 +7,14 @@ from collections.abc import Iterable
 
 import weft.kernels as K
 from weft import _uses
+from weft._checks import instance, number, sequence
 from weft.tensor import Tensor
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[K.Array]:
-    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+def _gradients(who: str, parameters: Tensor | Iterable[Tensor]) -> list[K.Array]:
+    given = [parameters] if isinstance(parameters, Tensor) else sequence(who, "parameters", parameters)
+    for p in given:
+        instance(who, "a parameter", p, Tensor)
     if _uses.running and (uses := _uses.current()):
         for p in given:
             uses.gradient(p)
@@ -23,9 +26,8 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, erro
 
     RuntimeError for a norm that is not finite, where asked for.
     """
-    if not max_norm >= 0:
-        raise ValueError(f"clip_grad_norm_: max_norm must not be negative, got {max_norm}")
-    arrays = _gradients(parameters)
+    number("clip_grad_norm_", "max_norm", max_norm, 0)
+    arrays = _gradients("clip_grad_norm_", parameters)
     if not arrays:
         return Tensor(K.zeros((), "float64"))
     if error_if_nonfinite:
@@ -40,8 +42,7 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, erro
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Clips every element of the gradients to [-clip_value, clip_value]."""
-    if not clip_value >= 0:
-        raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
-    for array in _gradients(parameters):
+    number("clip_grad_value_", "clip_value", clip_value, 0)
+    for array in _gradients("clip_grad_value_", parameters):
         K.clip(array, -float(clip_value), float(clip_value), array)
         array.bump_version()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weft.kernels as K
-from weft._checks import Saved, as_data, choice, integer
+from weft._checks import Saved, as_data, choice, integer, shown
 from weft._loading import Loading, is_ours
 from weft.data import DataLoader
 from weft.serialization import read, save
@@ -56,11 +56,17 @@ class Checkpoint(Callback):
         return lambda: setattr(self, "best", best)
 
 
+def _check_trainer(who: str, trainer: Any) -> None:
+    if not hasattr(trainer, "loader_states"):
+        raise TypeError(f"{who}: trainer must be a Trainer, got {shown(trainer)}")
+
+
 def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     """Weights, optimizer, schedule, random numbers, loader, callbacks, history and counters of a Trainer.
 
     OSError where the file cannot be written; what stood there before is still there then.
     """
+    _check_trainer("save_checkpoint", trainer)
     tensors = {f"model.{name}": t for name, t in trainer.model.state_dict().items()}
     optimizer = trainer.optimizer.state_dict()
     for number, entry in optimizer["state"].items():
@@ -149,6 +155,7 @@ def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     state that does not fit. All is read and checked before anything is changed: an error leaves the trainer as it was,
     also one that a user's own load_state_dict raises.
     """
+    _check_trainer("load_checkpoint", trainer)
     about, tensors = read_checkpoint(path)
     name = os.fspath(path)
     loading = Loading()

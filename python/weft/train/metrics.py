@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
+from weft._checks import integer
 
 
 def _checked(name: str, logits: Any, target: Any) -> tuple[K.Array, K.Array]:
@@ -28,7 +29,7 @@ def accuracy(logits: Any, target: Any) -> float:
 def top_k_accuracy(logits: Any, target: Any, k: int = 5) -> float:
     """The part of the rows whose target is among the k largest logits; equal logits count for the target."""
     scores, labels = _checked("top_k_accuracy", logits, target)
-    if not 1 <= k <= scores.shape[1]:
+    if not 1 <= integer("top_k_accuracy", "k", k) <= scores.shape[1]:
         raise ValueError(f"top_k_accuracy: k must lie in 1..{scores.shape[1]}, got {k}")
     if labels.size == 0:
         return float("nan")
@@ -47,6 +48,8 @@ def confusion_matrix(predicted: Any, target: Any, classes: int | None = None) ->
 
     ValueError for a class outside of 0 .. classes-1.
     """
+    if classes is not None:
+        classes = integer("confusion_matrix", "classes", classes, 0, 2**31 - 1)
     guesses, labels = np.asarray(K.asarray(predicted)), np.asarray(K.asarray(target)).astype(np.int64)
     if guesses.ndim == 2:
         classes = classes or guesses.shape[1]
