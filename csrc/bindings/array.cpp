@@ -109,9 +109,15 @@ py::object item(const Array& x) {
   return result;
 }
 
+// Methods that need the object itself, as the owner of the memory, get anything: Array.numpy(5).
+const Array& array_of(const py::object& self) {
+  check_type(py::isinstance<Array>(self), "Array: expected an Array, got ", type_name(self));
+  return self.cast<const Array&>();
+}
+
 // As NumPy; bfloat16 as float32.
 py::array readable(const py::object& self) {
-  const auto& x = self.cast<const Array&>();
+  const Array& x = array_of(self);
   if (x.dtype() != DType::bfloat16) return to_numpy(x, self);
   const py::object wide = py::cast(cast(read_on_host("numpy", x), DType::float32));
   return to_numpy(wide.cast<const Array&>(), wide);
@@ -119,7 +125,7 @@ py::array readable(const py::object& self) {
 
 std::string repr(const py::object& self) {
   const auto numpy = py::module_::import("numpy");
-  const auto& x = self.cast<const Array&>();
+  const Array& x = array_of(self);
   const std::string text = py::str(
       numpy.attr("array2string")(readable(self), py::arg("separator") = ", ", py::arg("prefix") = "Array("));
   return "Array(" + text + ", dtype=" + name(x.dtype()) + ")";
@@ -190,12 +196,12 @@ void bind_exchange(py::class_<Array>& array) {
   });
   array
       .def(
-          "numpy", [](const py::object& self) { return to_numpy(self.cast<const Array&>(), self); },
+          "numpy", [](const py::object& self) { return to_numpy(array_of(self), self); },
           "A NumPy array over the same memory. TypeError for bfloat16, which NumPy lacks.")
       .def(
           "__array__",
           [](const py::object& self, const py::object& dtype, const py::object& copy) {
-            py::object view = to_numpy(self.cast<const Array&>(), self);
+            py::object view = to_numpy(array_of(self), self);
             const bool cast = !dtype.is_none() && !py::dtype::from_args(dtype).equal(view.attr("dtype"));
             if (cast && !copy.is_none() && !truth(copy))
               throw ValueError("__array__: another dtype needs a copy");

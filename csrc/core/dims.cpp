@@ -6,7 +6,7 @@
 
 namespace weft {
 
-void too_many_dimensions() { throw ValueError(str("an array has at most ", max_rank, " dimensions")); }
+void too_many_dimensions() { throw ValueError(str("shape: an array has at most ", max_rank, " dimensions")); }
 
 std::ostream& operator<<(std::ostream& out, const Dims& dims) {
   out << "(";

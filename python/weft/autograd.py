@@ -149,7 +149,11 @@ class Node:
     def save(self, *arrays: K.Array | None) -> None:
         """Keeps Arrays for backward. Changing one in place until then is an error that backward raises."""
         self._saved = arrays
-        self._versions = tuple(-1 if a is None else a.version for a in arrays)
+        try:
+            self._versions = tuple(-1 if a is None else a.version for a in arrays)
+        except AttributeError:
+            strange = next(a for a in arrays if a is not None and not isinstance(a, K.Array))
+            raise TypeError(f"{self.name}: expected Tensors, got {type(strange).__name__}") from None
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """`save` for a user's Function, with Tensors."""
