@@ -394,3 +394,32 @@ def test_errors_of_metrics() -> None:
         confusion_matrix([0, 1], [3, 0], 3)
     with pytest.raises(ValueError, match=r"confusion_matrix: expected \(N,\) twice, got \(2,\) and \(3,\)"):
         confusion_matrix([0, 1], [0, 1, 2])
+
+
+def test_what_is_no_data() -> None:
+    mine = trainer()
+    for bad in (None, 5, "ab", {"x": 1}):
+        for call in (mine.fit, mine.evaluate, mine.predict):
+            with pytest.raises(TypeError, match=r"\w+: expected batches of \(inputs, targets\).*, got"):
+                call(bad)
+    for batch, kind in ((5, TypeError), ("ab", TypeError), ((1, 2, 3), ValueError), ((), ValueError)):
+        for call in (mine.fit, mine.evaluate):
+            with pytest.raises(kind, match=r"\w+: a batch must be"):
+                call([batch])
+    for epochs in ("1", 1.0, True, None):
+        with pytest.raises(TypeError, match="fit: epochs must be an int, got"):
+            mine.fit(loader(), epochs=epochs)
+    assert (mine.epoch, mine.step, mine.history) == (0, 0, [])
+
+
+def test_arguments_of_a_wrong_kind() -> None:
+    for options, text in (
+        ({"scheduler": 5}, "scheduler must have a method step, got int"),
+        ({"scheduler_interval": 5}, "scheduler_interval must be 'epoch' or 'step', got 5"),
+        ({"metrics": {"a": 5}}, "metric 'a' must be callable, got 5"),
+        ({"metrics": [accuracy]}, "metrics must be a dict"),
+        ({"clip_norm": "1"}, "clip_norm must be a number, got '1'"),
+        ({"callbacks": 5}, "callbacks must be a sequence, got 5"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"Trainer: {text}"):
+            trainer(**options)

@@ -53,7 +53,7 @@ def number(
         found = float(value)
     except OverflowError:
         raise ValueError(f"{who}: {name} must be a number that a float holds, got {shown(value)}") from None
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError):  # not RuntimeError: within a capture it says that nothing may be read
         raise TypeError(f"{who}: {name} must be one number, got {shown(value)}") from None
     if least is not None and not found >= least:
         rule = "not be negative" if least == 0 else f"be {least} at least"

@@ -9,7 +9,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import autograd
-from weft._checks import sequence
+from weft._checks import integer, sequence
 
 
 def gradcheck(
@@ -27,7 +27,7 @@ def gradcheck(
     Central differences: (f(x + eps) - f(x - eps)) / (2 eps), error of order eps^2 and 1e-16 / eps.
     """
     arguments = sequence("gradcheck", "inputs", inputs)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(integer("gradcheck", "seed", seed, 0))
     checked = [(i, t) for i, t in enumerate(arguments) if isinstance(t, autograd._tensor_type) and t.requires_grad]
     if not checked:
         raise ValueError("gradcheck: no input requires a gradient")

@@ -11,7 +11,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import _arithmetic, _indexing, _shapes, autograd
-from weft._checks import function, integer
+from weft._checks import function, integer, number
 from weft._operators import Operators, as_tensor, raw
 
 __all__ = ["Hook", "Tensor", "as_tensor"]
@@ -450,6 +450,8 @@ class Tensor(Operators):
     def fill_(self, value: Any) -> Tensor:
         """Sets every element, in place."""
         self._before_update("fill_")
+        if not isinstance(value, (int, float)):
+            number("fill_", "value", value, nan=True)
         K.fill(self.array, value)
         return self._updated()
 

@@ -120,7 +120,7 @@ class Optimizer:
     _always: tuple[str, ...] = ()  # those of them that every step makes
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        self.defaults = defaults
+        self.defaults = instance(type(self).__name__, "defaults", defaults, dict)
         self.param_groups: list[dict[str, Any]] = []
         self._flat: list[FlatGroup] = []
         name = type(self).__name__

@@ -11,7 +11,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft._capture import Capture
-from weft._checks import choice, function, instance, integer, number, sequence
+from weft._checks import choice, function, instance, integer, number, sequence, shown
 from weft._loading import Loading
 from weft._uses import plain
 from weft.autograd import no_grad
@@ -91,6 +91,9 @@ class Trainer:
         NonFiniteLossError stops it before the update with a bad gradient is made.
         """
         epochs = integer("fit", "epochs", epochs, 0)
+        _batches("fit", train)
+        if validation is not None:
+            _batches("fit", validation)
         loading = Loading()
         for loader, state in zip((train, validation), self._loader_states or (), strict=False):
             if state is not None and hasattr(loader, "load_state_dict"):
@@ -114,7 +117,7 @@ class Trainer:
         self.steps.look()
         sums = _Averages()
         for batch in train:
-            inputs, targets = self._placed(batch)
+            inputs, targets = self._placed(_pair("fit", batch))
             self._call("on_batch_begin")
             self.steps.look(between_batches=True)
             loss, outputs = self._train_step(inputs, targets)
@@ -233,8 +236,8 @@ class Trainer:
         sums = _Averages()
         with _Evaluation(self.model):
             self.steps.look()
-            for batch in data:
-                inputs, targets = self._placed(batch)
+            for batch in _batches("evaluate", data):
+                inputs, targets = self._placed(_pair("evaluate", batch))
                 loss, outputs = self.steps.judge(inputs, targets)
                 sums.add(len(targets), {"loss": float(loss.item()), **self._measure(outputs, targets)})
         if not sums.count:
@@ -243,7 +246,7 @@ class Trainer:
 
     def predict(self, data: Any) -> np.ndarray[Any, Any]:
         """The model's outputs for a tensor of inputs, or for all batches of a loader, in one array."""
-        batches = [data] if isinstance(data, (Tensor, K.Array, np.ndarray)) else data
+        batches = [data] if isinstance(data, (Tensor, K.Array, np.ndarray)) else _batches("predict", data)
         outputs = []
         with _Evaluation(self.model):
             for batch in batches:
@@ -340,6 +343,20 @@ class _Steps:
     def _judge(self, inputs: Any, targets: Any) -> Any:
         outputs = self._trainer.model(inputs)
         return self._trainer.loss(outputs, targets), outputs
+
+
+def _batches(who: str, data: Any) -> Any:
+    """What a loop over batches goes through."""
+    if isinstance(data, (str, bytes, dict)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
+        raise TypeError(f"{who}: expected batches of (inputs, targets), as a DataLoader gives, got {shown(data)}")
+    return data
+
+
+def _pair(who: str, batch: Any) -> list[Any]:
+    pair = sequence(who, "a batch", batch)
+    if len(pair) != 2:
+        raise ValueError(f"{who}: a batch must be (inputs, targets), got {len(pair)} values: {shown(batch)}")
+    return pair
 
 
 def _acts_on_batches(callback: Any) -> bool:
