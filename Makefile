@@ -9,13 +9,16 @@ WERROR ?=
 # The CUDA backend: ON, OFF, EMULATED; by default where there is a toolkit.
 CUDA   ?=
 ARGS   ?=
+# Of make fuzz: how long, and which inputs.
+SECONDS ?= 600
+SEED    ?= 0
 
 SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.py' -o -name '*.pyi') CMakeLists.txt cmake/cuda.cmake pyproject.toml
 PIP     := $(BIN)/python -m pip --disable-pip-version-check -q
 # The build runs in .venv itself instead of an isolated environment, so that a second build is incremental.
 INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON) $(if $(CUDA),-C cmake.define.WEFT_CUDA=$(CUDA))
 
-.PHONY: help lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage lint format stubs bench tables clean
+.PHONY: help lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage fuzz fuzz-sanitized lint format stubs bench tables clean
 
 help:
 	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
@@ -28,6 +31,8 @@ help:
 	@echo "make cuda-build  the CUDA backend with nvcc: no warning, no spilled register; no GPU is needed"
 	@echo "make test-gpu  on a machine with a GPU: suite, benchmarks, compute-sanitizer (PYTHON=one with PyTorch, ARGS='--only suite')"
 	@echo "make coverage  which lines of the CPU's kernels the test suite never reaches"
+	@echo "make fuzz      no input kills, hangs or goes by half: hostile calls, programs, files, kills, forks (SECONDS=600 SEED=0)"
+	@echo "make fuzz-sanitized  the same under the sanitizers"
 	@echo "make lint      formatting, ruff, mypy, the stub of weft.kernels"
 	@echo "make format    put C++ and Python into the house's format"
 	@echo "make stubs     write python/weft/kernels.pyi anew"
@@ -95,6 +100,12 @@ isas: $(VENV)/.test
 
 coverage: $(VENV)/.dev
 	$(BIN)/python scripts/coverage.py $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+
+fuzz-sanitized: $(VENV)/.test
+	$(BIN)/python scripts/sanitize.py fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/clang-format --dry-run -Werror $$(find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')

@@ -28,14 +28,14 @@ def as_tensor(value: Any) -> Tensor:
     if isinstance(value, Operators):
         return value  # type: ignore[return-value]
     if value is None:
-        raise TypeError("expected a tensor, an array or a number, got None")
+        raise TypeError("tensor: expected a tensor, an array or a number, got None")
     return _tensor(K.asarray(value))
 
 
 def raw(value: Any) -> Any:
     """What a function of weft.kernels takes: a Tensor's Array, anything else as it is."""
     if value is None:
-        raise TypeError("expected a tensor, an array or a number, got None")
+        raise TypeError("tensor: expected a tensor, an array or a number, got None")
     return value.array if isinstance(value, Operators) else value
 
 

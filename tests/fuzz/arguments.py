@@ -68,8 +68,10 @@ _SELVES = {
     "weft.train.CSVLogger": "weft.train.CSVLogger('log.csv')", "weft.train.Checkpoint": "weft.train.Checkpoint('c')",
 }  # fmt: skip
 # The arguments of constructors, where not by the parameter's name alone.
-_MODULE_INPUT = {"Linear": "(3, 4)", "BatchNorm1d": "(3, 4)", "MLP": "(3, 4)", "Sequential": "(3, 4)", "LeNet5": "(2, 1, 28, 28)",
-                 "LeNet5_1998": "(2, 1, 32, 32)", "Perceptron": "(3, 4)", "LayerNorm": "(2, 3, 5, 4)"}  # fmt: skip
+_MODULE_INPUT = {
+    "Linear": "(3, 4)", "BatchNorm1d": "(3, 4)", "MLP": "(3, 4)", "Sequential": "(3, 4)", "LeNet5": "(2, 1, 28, 28)",
+    "LeNet5_1998": "(2, 1, 32, 32)", "Perceptron": "(3, 4)", "LayerNorm": "(2, 3, 5, 4)",
+}  # fmt: skip
 
 # By the parameter's name; several are drawn from.
 _BY_NAME: dict[str, tuple[str, ...]] = {
@@ -87,30 +89,33 @@ _BY_NAME: dict[str, tuple[str, ...]] = {
     "params": ("parameters()",), "parameters": ("parameters()",), "param": ("None",), "defaults": ("{'lr': 0.1}",),
     "closure": ("None", "one"), "hook": ("one",), "function": ("np.shape",), "fn": ("len",), "lr_lambda": ("one",),
     "step_size": ("2",), "gamma": ("0.5",), "milestones": ("[1, 3]",), "T_max": ("4",), "max_lr": ("0.1",),
-    "total_steps": ("20",), "schedulers": ("[scheduler()]",), "metrics": ("0.5",), "group": ("{'params': parameters()}",),
-    "state_dict": ("model().state_dict()",), "state": ("scheduler().state_dict()",), "trainer": ("trainer()",),
-    "train": ("loader()",), "data": ("A((2, 4))",), "validation": ("None",), "epochs": ("1",), "loss": ("nn.MSELoss()",),
-    "dataset": ("dataset()",), "labels": ("np.zeros(6, 'int64')",), "inputs": ("A((6, 4))", "images()"),
-    "indices": ("[0, 2]",), "lengths": ("[2, 4]", "[0.5, 0.5]"), "batch_size": ("2", "4"), "transform": ("None",),
+    "total_steps": ("20",), "schedulers": ("[scheduler()]",), "metrics": ("0.5",),
+    "group": ("{'params': parameters()}",), "state_dict": ("model().state_dict()",),
+    "state": ("scheduler().state_dict()",), "trainer": ("trainer()",), "train": ("loader()",), "data": ("A((2, 4))",),
+    "validation": ("None",), "epochs": ("1",), "loss": ("nn.MSELoss()",), "dataset": ("dataset()",),
+    "labels": ("np.zeros(6, 'int64')",), "inputs": ("A((6, 4))", "images()"), "indices": ("[0, 2]",),
+    "lengths": ("[2, 4]", "[0.5, 0.5]"), "batch_size": ("2", "4"), "transform": ("None",),
     "transforms": ("[weft.data.RandomHorizontalFlip()]",), "count": ("1", "2"), "degrees": ("10",), "pixels": ("2",),
     "path": ("'file'",), "tensors": ("{'x': T(A((2, 3)))}",), "name": ("'extra'",), "key": ("'a'",), "index": ("0",),
-    "target": ("'0'",), "prefix": ("'p'",), "mode": ("True", "'min'"), "memo": ("{}",), "row": ("{'loss': 1.0, 'epoch': 1}",),
-    "precision": ("'accurate'", "'direct'", "'fast'"), "iterations": ("3",), "arrays": ("[K(A((2, 3)))]",),
-    "low": ("0.0",), "high": ("1.0", "2.0"), "mean": ("0.0",), "std": ("1.0",), "value": ("1",), "max_norm": ("1.0",),
-    "clip_value": ("0.5",), "classes": ("3",), "sizes": ("[4, 3, 2]",), "nonlinearity": ("'relu'",),
-    "self": ("T(A((2, 3)), True)",), "other": ("2.5", "A((3,))"), "start": ("0", "1"), "stop": ("5",), "end": ("5",),
-    "steps": ("4",), "groups": ("1",), "stride": ("1", "2"), "padding": ("0", "1"), "dilation": ("1",), "delta": ("1.0",),
-    "margin": ("1.0",), "val": ("0.5",), "gain": ("1.0",), "a": ("0.0",), "b": ("1.0",), "places": ("[]",),
-    "before": ("0",), "after": ("1",), "add": ("1",), "on": ("True", "False"), "enabled": ("True",), "k": ("1",),
-    "input_size": ("(2, 4)",), "replace": ("None",), "monitor": ("'loss'",), "function_": ("one",), "axes": ("(1, 0)",),
-    "metadata": ("{'a': 'b'}",), "outputs": ("T(A(()), True)",), "fill_value": ("2",), "gradient": ("A((2, 3))",),
-    "gradients": ("None",), "limits": ("None",), "array": ("K(A((2, 3)))",), "kind": ("None",), "error": ("None",),
-    "at": ("None",), "predicted": ("[0, 1, 2]",), "stream": ("k.CudaStream.__new__(k.CudaStream)",), "earlier": ("None",),
+    "target": ("'0'",), "prefix": ("'p'",), "mode": ("True", "'min'"), "memo": ("{}",),
+    "row": ("{'loss': 1.0, 'epoch': 1}",), "precision": ("'accurate'", "'direct'", "'fast'"), "iterations": ("3",),
+    "arrays": ("[K(A((2, 3)))]",), "low": ("0.0",), "high": ("1.0", "2.0"), "mean": ("0.0",), "std": ("1.0",),
+    "value": ("1",), "max_norm": ("1.0",), "clip_value": ("0.5",), "classes": ("3",), "sizes": ("[4, 3, 2]",),
+    "nonlinearity": ("'relu'",), "self": ("T(A((2, 3)), True)",), "other": ("2.5", "A((3,))"), "start": ("0", "1"),
+    "stop": ("5",), "end": ("5",), "steps": ("4",), "groups": ("1",), "stride": ("1", "2"), "padding": ("0", "1"),
+    "dilation": ("1",), "delta": ("1.0",), "margin": ("1.0",), "val": ("0.5",), "gain": ("1.0",), "a": ("0.0",),
+    "b": ("1.0",), "places": ("[]",), "before": ("0",), "after": ("1",), "add": ("1",), "on": ("True", "False"),
+    "enabled": ("True",), "k": ("1",), "input_size": ("(2, 4)",), "replace": ("None",), "monitor": ("'loss'",),
+    "function_": ("one",), "axes": ("(1, 0)",), "metadata": ("{'a': 'b'}",), "outputs": ("T(A(()), True)",),
+    "fill_value": ("2",), "gradient": ("A((2, 3))",), "gradients": ("None",), "limits": ("None",),
+    "array": ("K(A((2, 3)))",), "kind": ("None",), "error": ("None",), "at": ("None",), "predicted": ("[0, 1, 2]",),
+    "stream": ("k.CudaStream.__new__(k.CudaStream)",), "earlier": ("None",),
 }  # fmt: skip
 # The same, where a name means something else for some targets.
 _BY_TARGET: dict[str, dict[str, str]] = {
     "k.Array.reshape": {"shape": "(-1,)"}, "k.Array.permute": {"axes": "tuple(range(self.ndim))[::-1]"},
-    "k.Array.expand": {"self": "K(A((1, 3)))", "shape": "(4, 3)"}, "k.Array.squeeze": {"self": "K(A((1, 3)))", "axis": "0"},
+    "k.Array.expand": {"self": "K(A((1, 3)))", "shape": "(4, 3)"},
+    "k.Array.squeeze": {"self": "K(A((1, 3)))", "axis": "0"},
     "k.Array.transpose": {"self": "K(A((2, 3)))", "a": "0", "b": "1"}, "k.Array.unsqueeze": {"axis": "0"},
     "k.Array.contiguous": {"memory_format": "weft.contiguous_format"}, "k.Array.shares_memory": {"other": "self"},
     "k.Array.is_contiguous": {"memory_format": "weft.channels_last"}, "k.Array.__getitem__": {"arg0": "..."},
@@ -120,25 +125,29 @@ _BY_TARGET: dict[str, dict[str, str]] = {
     "k.Array.__len__": {"self": "K(A((3,)))"}, "k.Replay.set_inputs": {"inputs": "[K(A((2, 3)))]"},
     "k.Replay.set_outputs": {"outputs": "[K(A((2, 3)))]"}, "k.Generator.set_state": {"state": "(1, 2)"},
     "k.Replay.end": {"self": "(lambda r: (r.begin(), r)[1])(k.Replay())"}, "k.set_num_threads": {"count": "2"},
-    "k.arange": {"start": "0", "stop": "5", "step": "1"}, "k.set_isa": {"name": "'reference'"}, "k.to": {"device": "'cpu'"},
-    "k.set_default_device": {"device": "'cpu'"}, "k.randint": {"low": "0", "high": "9"}, "k.randperm": {"n": "5"},
-    "k.DType": {"value": "0"}, "k.MemoryFormat": {"value": "0"}, "k.set_site_hook": {"function": "lambda: 1"},
-    "k.DType.__eq__": {"other": "weft.float64"}, "k.MemoryFormat.__eq__": {"other": "weft.channels_last"},
-    "weft.Tensor.item": {"self": "T(A((1,)))"}, "weft.Tensor.__float__": {"self": "T(A(()))"},
-    "weft.Tensor.__int__": {"self": "T(A(()))"}, "weft.Tensor.__bool__": {"self": "T(A((1, 1)))"},
-    "weft.Tensor.backward": {"gradient": "A(self.shape)"}, "weft.Tensor.numpy": {"self": "T(A((2, 3)))"},
-    "weft.Tensor.__dlpack__": {"self": "T(A((2, 3)))"}, "weft.Tensor.permute": {"dims": "*range(self.ndim)"},
-    "weft.Tensor.reshape": {"shape": "-1"}, "weft.Tensor.expand": {"self": "T(A((1, 3)))", "shape": "4, 3"},
-    "weft.Tensor.squeeze": {"self": "T(A((1, 3)))"}, "weft.Tensor.transpose": {"self": "T(A((2, 3)), True)"},
+    "k.arange": {"start": "0", "stop": "5", "step": "1"}, "k.set_isa": {"name": "'reference'"},
+    "k.to": {"device": "'cpu'"}, "k.set_default_device": {"device": "'cpu'"}, "k.randint": {"low": "0", "high": "9"},
+    "k.randperm": {"n": "5"}, "k.DType": {"value": "0"}, "k.MemoryFormat": {"value": "0"},
+    "k.set_site_hook": {"function": "lambda: 1"}, "k.DType.__eq__": {"other": "weft.float64"},
+    "k.MemoryFormat.__eq__": {"other": "weft.channels_last"}, "weft.Tensor.item": {"self": "T(A((1,)))"},
+    "weft.Tensor.__float__": {"self": "T(A(()))"}, "weft.Tensor.__int__": {"self": "T(A(()))"},
+    "weft.Tensor.__bool__": {"self": "T(A((1, 1)))"}, "weft.Tensor.backward": {"gradient": "A(self.shape)"},
+    "weft.Tensor.numpy": {"self": "T(A((2, 3)))"}, "weft.Tensor.__dlpack__": {"self": "T(A((2, 3)))"},
+    "weft.Tensor.permute": {"dims": "*range(self.ndim)"}, "weft.Tensor.reshape": {"shape": "-1"},
+    "weft.Tensor.expand": {"self": "T(A((1, 3)))", "shape": "4, 3"}, "weft.Tensor.squeeze": {"self": "T(A((1, 3)))"},
+    "weft.Tensor.transpose": {"self": "T(A((2, 3)), True)"},
     "weft.Tensor.gather": {"self": "T(A((2, 3)))", "dim": "1", "index": "I((2, 2), 3)"},
     "weft.Tensor.index_select": {"self": "T(A((2, 3)))", "dim": "1", "index": "I((4,), 3)"},
     "weft.Tensor.__getitem__": {"self": "T(A((2, 3)), True)", "index": "0"}, "weft.Tensor.to": {"target": "'float64'"},
-    "weft.Tensor.__setitem__": {"self": "T(A((2, 3)))", "index": "0", "value": "1"}, "weft.tensor": {"data": "[1.0, 2.0]"},
-    "weft.Tensor.__matmul__": {"self": "T(A((2, 3)), True)", "other": "T(A((3, 2)), True)"}, "weft.save": {"path": "'file'"},
-    "weft.Tensor.__rmatmul__": {"self": "T(A((2, 3)), True)", "other": "A((3, 2))"}, "weft.load": {"path": "good_file()"},
-    "weft.Tensor.matmul": {"self": "T(A((2, 3)), True)", "other": "T(A((3, 2)), True)"}, "weft.from_numpy": {"array": "A((2, 3))"},
-    "weft.cat": {"tensors": "[T(A((2, 3)), True), T(A((1, 3)))]"}, "weft.stack": {"tensors": "[T(A((2, 3)), True)]"},
-    "nn.Module.__call__": {"args": "A((3, 4))"}, "nn.Module.register_parameter": {"param": "parameters()[0]"},
+    "weft.Tensor.__setitem__": {"self": "T(A((2, 3)))", "index": "0", "value": "1"},
+    "weft.tensor": {"data": "[1.0, 2.0]"},
+    "weft.Tensor.__matmul__": {"self": "T(A((2, 3)), True)", "other": "T(A((3, 2)), True)"},
+    "weft.save": {"path": "'file'"}, "weft.Tensor.__rmatmul__": {"self": "T(A((2, 3)), True)", "other": "A((3, 2))"},
+    "weft.load": {"path": "good_file()"},
+    "weft.Tensor.matmul": {"self": "T(A((2, 3)), True)", "other": "T(A((3, 2)), True)"},
+    "weft.from_numpy": {"array": "A((2, 3))"}, "weft.cat": {"tensors": "[T(A((2, 3)), True), T(A((1, 3)))]"},
+    "weft.stack": {"tensors": "[T(A((2, 3)), True)]"}, "nn.Module.__call__": {"args": "A((3, 4))"},
+    "nn.Module.register_parameter": {"param": "parameters()[0]"},
     "nn.Module.register_buffer": {"tensor": "T(A((2,)))"}, "nn.Module.to": {"args": "'float64'"},
     "nn.Module.get_submodule": {"target": "'0'"}, "nn.Module.get_parameter": {"target": "'0.weight'"},
     "nn.Parameter": {"data": "T(A((2, 3)))"}, "nn.ModuleDict": {"modules": "{'a': nn.ReLU()}"},
@@ -146,38 +155,48 @@ _BY_TARGET: dict[str, dict[str, str]] = {
     "nn.ModuleList.extend": {"modules": "[nn.ReLU()]"}, "nn.BatchNorm1d.forward_relu": {"residual": "None"},
     "nn.init.uniform_": {"a": "-1.0", "b": "1.0"}, "weft.linspace": {"start": "0.0", "end": "1.0"},
     "optim.Optimizer.load_state_dict": {"state_dict": "self.state_dict()"}, "weft.randint": {"low": "0", "high": "9"},
-    "optim.lr_scheduler.OneCycleLR.load_state_dict": {"state": "self.state_dict()"}, "weft.summary": {"input_size": "(2, 4)"},
+    "optim.lr_scheduler.OneCycleLR.load_state_dict": {"state": "self.state_dict()"},
+    "weft.summary": {"input_size": "(2, 4)"},
     "optim.lr_scheduler.SequentialLR": {
         "schedulers": "[optim.lr_scheduler.StepLR(optimizer, 2), optim.lr_scheduler.StepLR(optimizer, 2)]",
-        "milestones": "[2]"},
+        "milestones": "[2]",
+    },
     "optim.lr_scheduler.SequentialLR.load_state_dict": {"state": "self.state_dict()"},
     "optim.lr_scheduler.ReduceLROnPlateau.load_state_dict": {"state": "self.state_dict()"},
-    "optim.lr_scheduler.OneCycleLR": {"cycle_momentum": "False"}, "weft.data.Dataset.gather": {"index": "np.array([0, 2])"},
+    "optim.lr_scheduler.OneCycleLR": {"cycle_momentum": "False"},
+    "weft.data.Dataset.gather": {"index": "np.array([0, 2])"},
     "weft.data.Subset.gather": {"index": "np.array([0, 1])"}, "weft.data.RandomCrop": {"size": "(4, 4)"},
-    "weft.data.DataLoader.load_state_dict": {"state": "{'seed': 0, 'epoch': 1}"}, "weft.data.DataLoader.set_epoch": {"epoch": "1"},
-    "weft.data.Dataset": {"inputs": "images()"}, "weft.train.Trainer": {"metrics": "None", "model": "model()"},
-    "weft.train.Trainer.predict": {"data": "A((3, 4))"}, "weft.train.Trainer.evaluate": {"data": "loader()"},
-    "weft.train.Trainer.resume": {"path": "good_checkpoint()"}, "weft.train.load_checkpoint": {"path": "good_checkpoint()"},
-    "weft.train.accuracy": {"logits": "T(A((3, 4)))", "target": "T(I((3,), 4))"}, "weft.train.CSVLogger": {"path": "'log.csv'"},
+    "weft.data.DataLoader.load_state_dict": {"state": "{'seed': 0, 'epoch': 1}"},
+    "weft.data.DataLoader.set_epoch": {"epoch": "1"}, "weft.data.Dataset": {"inputs": "images()"},
+    "weft.train.Trainer": {"metrics": "None", "model": "model()"}, "weft.train.Trainer.predict": {"data": "A((3, 4))"},
+    "weft.train.Trainer.evaluate": {"data": "loader()"}, "weft.train.Trainer.resume": {"path": "good_checkpoint()"},
+    "weft.train.load_checkpoint": {"path": "good_checkpoint()"},
+    "weft.train.accuracy": {"logits": "T(A((3, 4)))", "target": "T(I((3,), 4))"},
+    "weft.train.CSVLogger": {"path": "'log.csv'"},
     "weft.train.top_k_accuracy": {"logits": "T(A((3, 4)))", "target": "T(I((3,), 4))", "k": "2"},
     "weft.train.confusion_matrix": {"predicted": "T(I((3,), 3))", "target": "T(I((3,), 3))"},
-    "weft.train.Checkpoint.load_state_dict": {"state": "self.state_dict()"}, "weft.train.Checkpoint": {"mode": "'min'"},
-    "weft.train.EarlyStopping": {"mode": "'min'"}, "weft.train.EarlyStopping.load_state_dict": {"state": "self.state_dict()"},
-    "weft.train.EarlyStopping.on_fit_begin": {"trainer": "trainer()"}, "weft.train.Callback.on_batch_end": {"loss": "1.0"},
-    "weft.autograd.backward": {"tensors": "T(A(()), True)"}, "weft.autograd.gradcheck": {
-        "function": "lambda t: t * 2", "inputs": "[T(A((2, 3), 'float64'), True)]"},
+    "weft.train.Checkpoint.load_state_dict": {"state": "self.state_dict()"},
+    "weft.train.Checkpoint": {"mode": "'min'"}, "weft.train.EarlyStopping": {"mode": "'min'"},
+    "weft.train.EarlyStopping.load_state_dict": {"state": "self.state_dict()"},
+    "weft.train.EarlyStopping.on_fit_begin": {"trainer": "trainer()"},
+    "weft.train.Callback.on_batch_end": {"loss": "1.0"}, "weft.autograd.backward": {"tensors": "T(A(()), True)"},
+    "weft.autograd.gradcheck": { "function": "lambda t: t * 2", "inputs": "[T(A((2, 3), 'float64'), True)]"},
     "weft.autograd.grad": {"outputs": "(inputs * 2).sum()", "inputs": "T(A((2, 3)), True)"},
-    "weft.models.MLP": {"activation": "nn.ReLU"}, "weft.models.Perceptron": {"inputs": "4"}, "weft.models.LeNet5": {"classes": "10"},
-    "weft.models.BasicBlock": {"channels": "4", "stride": "1"}, "weft.models.BasicBlock.forward": {"x": "T(A((2, 4, 5, 5)))"},
-    "weft.enable_grad.__call__": {"function": "len"}, "weft.no_grad.__call__": {"function": "len"},
-    "nn.Softmax": {"dim": "-1"}, "nn.LogSoftmax": {"dim": "-1"}, "nn.init.constant_": {"val": "0.5"}, "weft.profile.export_chrome_trace": {"path": "'trace.json'"},
-    "k.stop_profile": {}, "k.Replay": {"device": "None"}, "weft.set_grad_enabled": {"mode": "True"}, "k.conv2d_relu_max_pool2d": {"kernel_size": "2"},
-    "F.conv2d_relu_max_pool2d": {"kernel_size": "2"}, "k.conv2d_relu_max_pool2d_backward": {"kernel_size": "2"},
-    "nn.init.xavier_uniform_": {"tensor": "T(A((3, 2)))"}, "weft.Tensor": {"array": "K(A((2, 3)))"}, "nn.Sequential": {"modules": "nn.Linear(4, 3), nn.ReLU()"},
-    "nn.ModuleList.insert": {"index": "0"}, "k.Array.__array__": {"dtype": "None", "copy": "None"}, "weft.Tensor.__array__": {"dtype": "None"},
-    "weft.Tensor.cuda": {"index": "0"}, "k.full": {"value": "1"}, "k.fill": {"value": "1"}, "optim.Optimizer": {"params": "parameters()"},
-    "k.Array.__dlpack__": {}, "weft.Tensor.register_hook": {"hook": "lambda g: g * 2"}, "nn.BCELoss.forward": {"input": "T(P((3, 4)))", "target": "T(P((3, 4)))"},
-    "weft.where": {}, "weft.full_like": {"fill_value": "2"}, "weft.arange": {"start": "0", "end": "5", "step": "1"},
+    "weft.models.MLP": {"activation": "nn.ReLU"}, "weft.models.Perceptron": {"inputs": "4"},
+    "weft.models.LeNet5": {"classes": "10"}, "weft.models.BasicBlock": {"channels": "4", "stride": "1"},
+    "weft.models.BasicBlock.forward": {"x": "T(A((2, 4, 5, 5)))"}, "weft.enable_grad.__call__": {"function": "len"},
+    "weft.no_grad.__call__": {"function": "len"}, "nn.Softmax": {"dim": "-1"}, "nn.LogSoftmax": {"dim": "-1"},
+    "nn.init.constant_": {"val": "0.5"}, "weft.profile.export_chrome_trace": {"path": "'trace.json'"},
+    "k.stop_profile": {}, "k.Replay": {"device": "None"}, "weft.set_grad_enabled": {"mode": "True"},
+    "k.conv2d_relu_max_pool2d": {"kernel_size": "2"}, "F.conv2d_relu_max_pool2d": {"kernel_size": "2"},
+    "k.conv2d_relu_max_pool2d_backward": {"kernel_size": "2"}, "nn.init.xavier_uniform_": {"tensor": "T(A((3, 2)))"},
+    "weft.Tensor": {"array": "K(A((2, 3)))"}, "nn.Sequential": {"modules": "nn.Linear(4, 3), nn.ReLU()"},
+    "nn.ModuleList.insert": {"index": "0"}, "k.Array.__array__": {"dtype": "None", "copy": "None"},
+    "weft.Tensor.__array__": {"dtype": "None"}, "weft.Tensor.cuda": {"index": "0"}, "k.full": {"value": "1"},
+    "k.fill": {"value": "1"}, "optim.Optimizer": {"params": "parameters()"}, "k.Array.__dlpack__": {},
+    "weft.Tensor.register_hook": {"hook": "lambda g: g * 2"},
+    "nn.BCELoss.forward": {"input": "T(P((3, 4)))", "target": "T(P((3, 4)))"}, "weft.where": {},
+    "weft.full_like": {"fill_value": "2"}, "weft.arange": {"start": "0", "end": "5", "step": "1"},
 }  # fmt: skip
 
 
@@ -193,7 +212,11 @@ class Call:
     def lines(self) -> list[str]:
         """The call as Python."""
         found = [f"{name} = {source}" for name, source, kind in self.arguments if kind != "rest"]
-        spread = [source if kind == "rest" else name for name, source, kind in self.arguments if kind in ("positional", "rest")]
+        spread = [
+            source if kind == "rest" else name
+            for name, source, kind in self.arguments
+            if kind in ("positional", "rest")
+        ]
         spread += [f"{name}={name}" for name, _, kind in self.arguments if kind == "keyword"]
         call = f"{self.target}({', '.join(spread)})"
         return [*found, f"{self.then.replace('(made', '(' + call)}" if self.then else call]
@@ -283,7 +306,11 @@ def _then(d: Draw, target: Target) -> str:
         return ""
     short = target.short
     if target.name.startswith("nn.") and short.endswith("Loss"):
-        return "forward(made, A((3, 4)), T(I((3,), 4)))" if short[:3] in ("Cro", "NLL") else "forward(made, P((3, 4)), P((3, 4)))"
+        return (
+            "forward(made, A((3, 4)), T(I((3,), 4)))"
+            if short[:3] in ("Cro", "NLL")
+            else "forward(made, P((3, 4)), P((3, 4)))"
+        )
     if target.name.startswith(("nn.", "weft.models.")) and short not in (
         "Module", "ModuleDict", "ModuleList", "Parameter",
     ):  # fmt: skip
@@ -374,5 +401,7 @@ def _hostile(rng: random.Random, target: Target, name: str, source: str) -> str:
     if kind < 0.90:
         return f"lying({rng.choice(LIES)!r})"
     if kind < 0.95:
-        return rng.choice(("({0}, {0})", "[{0}]", "[{0}] * 3")).format(rng.choice((*NUMBERS, f"lying({rng.choice(LIES)!r})")))
+        return rng.choice(("({0}, {0})", "[{0}]", "[{0}] * 3")).format(
+            rng.choice((*NUMBERS, f"lying({rng.choice(LIES)!r})"))
+        )
     return f"big_endian({source})" if _is_array(source) else rng.choice(NUMBERS)

@@ -29,7 +29,7 @@ from .targets import Target
 
 KINDS = (
     ValueError, TypeError, IndexError, RuntimeError, MemoryError, OverflowError, BufferError, OSError, StopIteration,
-    NotImplementedError, ImportError, values.Planted,
+    NotImplementedError, ImportError, values.Planted, np.ma.MaskError,
 )  # fmt: skip
 USELESS = re.compile(
     r"bad_alloc|vector::|basic_string|std::|Unable to cast|_M_|unordered_map|stoi|nullptr|Unknown exception|"
@@ -37,14 +37,21 @@ USELESS = re.compile(
 )
 # Python's and NumPy's own words, by which their users know them.
 FOREIGN = re.compile(
-    r"^(must be real number|cannot convert float|int too large|an integer is required|.*cannot be interpreted as an integer)|"
-    r"required positional argument|unexpected keyword argument|positional arguments? but|"
-    r"setting an array element|Maximum|maximum recursion|unhashable|takes no (keyword )?arguments|takes exactly|"
-    r"could not convert|incompatible function arguments|Exceeds the limit|descriptor|must be str|len\(\)|"
-    r"argument of type|object is not iterable|Unable to allocate|__new__|__get__|truth value of an array|"
-    r"only 0-dimensional arrays|expected str, bytes|object is not callable|can only convert an array of size|"
-    r"Object of type|not supported between|unsupported operand|unorderable|bad operand type"
-)
+    "|".join([
+        "^must be real number", "^cannot convert float", "^int too large", "^an integer is required",
+        "cannot be interpreted as an integer", "required positional argument", "unexpected keyword argument",
+        "positional arguments? but", "setting an array element", "Maximum", "maximum recursion", "unhashable",
+        "takes no (keyword )?arguments", "takes exactly", "could not convert", "incompatible function arguments",
+        "Exceeds the limit", "descriptor", "must be str", r"len\(\)", "argument of type", "object is not iterable",
+        "Unable to allocate", "__new__", "__get__", "truth value of an", "only 0-dimensional arrays",
+        "expected str, bytes", "object is not callable", "can only convert an array of size", "Cannot interpret",
+        r"int\(\) argument must be", "only one element tensors", "__array__ method", "only integer scalar arrays",
+        "returned non-", "Only length-1", "Cannot construct", "ufunc", r"__len__\(\)", "multiply sequence",
+        "Object of type", "not supported between", "unsupported operand", "bad operand type",
+    ])
+)  # fmt: skip
+# What takes any object that has a trainer's or a tensor's methods: Python says, as with PyTorch, which it lacks.
+DUCKS = re.compile(r"weft\.train\.\w+\.on_\w+|weft\.train\.Callback.*|(nn|weft\.models)\.\w+\.forward")
 # What differs from call to call, or has no elements that mean something.
 UNCERTAIN = re.compile(
     r"k\.(uniform|normal|bernoulli|randint|randperm|fill_\w+|dropout|empty\w*|memory_stats|.*data_ptr.*|.*version.*|"
@@ -126,7 +133,9 @@ def moderate(names: dict[str, Any], arguments: list[str]) -> bool:
             found = arrays_in(value) if not isinstance(value, np.ndarray) else [np.asarray(value)]
             if isinstance(value, (tuple, list)):
                 return all(small(v) for v in value)
-            return all(a.dtype.kind in "fiub" and (not a.size or float(np.abs(a.astype(float)).max()) < 1e4) for a in found)
+            return all(
+                a.dtype.kind in "fiub" and (not a.size or float(np.abs(a.astype(float)).max()) < 1e4) for a in found
+            )
         return False
 
     return all(small(names[name]) for name in arguments if name in names)
@@ -166,20 +175,25 @@ class Attempt:
         names: dict[str, Any] = {}
         try:
             names, given = self.arguments()
-            before = self._bytes(names, given)
+        except Exception:
+            return "refused", None  # an argument that cannot be
+        try:
+            before, moderate_ones = self._bytes(names, given), moderate(names, given)
             exec(f"result = {self.lines[-1]}", names)
         except KINDS as error:
             return "refused", self._judge_text(error)
         except Exception as error:
             # A method of Python called with something else for self finds no attributes there.
             misused = self.target is not None and self.target.owner is not None and not self._is_own(names)
+            misused |= any("Tensor.__new__" in line for line in self.lines) or bool(DUCKS.fullmatch(self.name))
+            misused |= isinstance(error, KeyError) and self.name.endswith(("item__", ".pop"))
             return "refused", None if misused else f"{type(error).__name__}: {str(error)[:150]}"
         if not self.name.startswith("k."):
             return "accepted", None
         changed = [n for n, text in before.items() if self._bytes(names, [n]).get(n) != text]
         if changed:
             return "accepted", f"changes its argument {changed[0]}"
-        return "accepted", self._judge_out(names) or self._judge_result(names, given)
+        return "accepted", self._judge_out(names) or (self._judge_result(names, given) if moderate_ones else None)
 
     def _is_own(self, names: dict[str, Any]) -> bool:
         """Whether self, where it got so far, is an object of the method's class."""
@@ -227,8 +241,6 @@ class Attempt:
         if UNCERTAIN.fullmatch(self.name):
             return None
         ours = arrays_in(names["result"])
-        if not moderate(names, given):
-            return None
         again, _ = self.arguments()
         before = k.isa()
         k.set_isa("reference")
@@ -244,11 +256,14 @@ class Attempt:
         ours += [a for n in outputs for a in arrays_in(names[n])]
         theirs += [a for n in outputs for a in arrays_in(again[n])]
         if len(ours) != len(theirs) or not all(same(a, b, narrow) for a, b in zip(ours, theirs, strict=True)):
-            return f"differs from the naive kernels: {[a.tolist() for a in ours]} and {[b.tolist() for b in theirs]}"[:300]
-        return None if narrow else self._beside_numpy(names, given, ours)
+            return f"differs from the naive kernels: {[a.tolist() for a in ours]} and {[b.tolist() for b in theirs]}"[
+                :300
+            ]
+        return None if narrow else self._beside_numpy(ours)
 
-    def _beside_numpy(self, names: dict[str, Any], given: list[str], ours: list[np.ndarray]) -> str | None:
+    def _beside_numpy(self, ours: list[np.ndarray]) -> str | None:
         function = NUMPY.get(self.name[2:])
+        names, given = self.arguments()
         operands = [arrays_in(names[n]) for n in given if n in ("x", "a", "b")]
         if function is None or not all(len(x) == 1 and x[0].dtype.kind == "f" for x in operands) or len(ours) < 1:
             return None

@@ -66,7 +66,7 @@ class Done:
 
 def run(script: str, arguments: tuple[str, ...] = (), seconds: float = 60.0) -> Done:
     """Runs a script in a new Python, with this process's paths; ends it and all that it started when time is over."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path]), "PYTHONFAULTHANDLER": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONFAULTHANDLER": "1"}
     child = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment, cwd=ROOT,

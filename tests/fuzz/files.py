@@ -89,10 +89,14 @@ class CheckpointFile(Format):
     def trainer() -> Trainer:
         weft.manual_seed(1)
         model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-        optimizer = weft.optim.Adam([{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters()}], lr=0.01)
+        optimizer = weft.optim.Adam(
+            [{"params": model[0].parameters(), "lr": 0.1}, {"params": model[3].parameters()}], lr=0.01
+        )
         parts = [LinearLR(optimizer, total_iters=2), StepLR(optimizer, 2)]
         callbacks = [EarlyStopping("loss", patience=9)]
-        return Trainer(model, nn.CrossEntropyLoss(), optimizer, scheduler=SequentialLR(optimizer, parts, [2]), callbacks=callbacks)
+        return Trainer(
+            model, nn.CrossEntropyLoss(), optimizer, scheduler=SequentialLR(optimizer, parts, [2]), callbacks=callbacks
+        )
 
     def read(self, path: Path) -> Any:
         read_checkpoint(path)
@@ -104,7 +108,7 @@ class CheckpointFile(Format):
         optimizer = t.optimizer.state_dict()
         return repr([
             {name: x.tolist() for name, x in t.model.state_dict().items()},
-            {n: {name: x if name == "step" else x.tolist() for name, x in e.items()} for n, e in optimizer["state"].items()},
+            [(n, {m: x if m == "step" else x.tolist() for m, x in e.items()}) for n, e in optimizer["state"].items()],
             optimizer["param_groups"], t.scheduler.state_dict(), t.epoch, t.step, t.history,
             k.default_generator("cpu").get_state(), t._loader_states, [c.state_dict() for c in t.callbacks],
         ])  # fmt: skip
@@ -225,8 +229,8 @@ def wrong_length(rng: random.Random, content: bytes) -> bytes:
 
 
 VALUES = (
-    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**400, 1e308, float("nan"), float("inf"), 0.5, "", "x",
-    "nan", "\ud800", "F32", [], [1], [[]], {}, {"a": 1}, [0, 10**12], [-4, 8], [[[[[[1]]]]]],
+    None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, -(2**63), 10**400, 1e308, float("nan"), float("inf"), 0.5, "",
+    "x", "nan", "\ud800", "F32", [], [1], [[]], {}, {"a": 1}, [0, 10**12], [-4, 8], [[[[[[1]]]]]],
 )  # fmt: skip
 
 

@@ -28,14 +28,17 @@ from weft.optim.lr_scheduler import CosineAnnealingLR
 from weft.train import Checkpoint, Trainer
 from weft.train.checkpoint import save_checkpoint
 
-images = Dataset((np.arange(96 * 64, dtype=np.uint32) * 7919 >> 3).astype(np.uint8).reshape(96, 1, 8, 8), np.arange(96) % 4)
+pixels = (np.arange(96 * 64, dtype=np.uint32) * 7919 >> 3).astype(np.uint8)
+images = Dataset(pixels.reshape(96, 1, 8, 8), np.arange(96) % 4)
 path, epochs = sys.argv[1], int(sys.argv[2])
 
 def trainer(*callbacks):
     weft.manual_seed(5)
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 4))
+    layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 4)]
+    model = nn.Sequential(*layers)
     optimizer = weft.optim.AdamW(model.parameters(), lr=0.01)
-    return Trainer(model, nn.CrossEntropyLoss(), optimizer, scheduler=CosineAnnealingLR(optimizer, epochs), callbacks=callbacks)
+    schedule = CosineAnnealingLR(optimizer, epochs)
+    return Trainer(model, nn.CrossEntropyLoss(), optimizer, scheduler=schedule, callbacks=callbacks)
 
 def hash_of(t):
     parts = [np.asarray(x.detach()).tobytes() for x in t.model.state_dict().values()]
@@ -100,7 +103,9 @@ def killed(report: Report, index: int) -> None:
             return report.found(index, WHOLE, f"left behind: {sorted(os.listdir(folder))}")
 
 
-SPOILED = TRAINING + '''
+SPOILED = (
+    TRAINING
+    + """
 import resource, shutil, signal, stat, threading
 kind = sys.argv[3]
 folder = os.path.dirname(path)
@@ -153,7 +158,8 @@ if kind in ("full", "writers"):
     assert os.listdir(folder) == ["c"], os.listdir(folder)
 if kind in ("a folder", "no name"):
     assert not [name for name in os.listdir(folder) if name.endswith(".tmp")], os.listdir(folder)
-'''
+"""
+)
 
 
 def spoiled(report: Report, index: int) -> None:

@@ -301,7 +301,11 @@ def _channels_norm(d: Draw) -> Sources:
         if d.maybe(0.7):
             given[name] = d.array(per)
     if d.maybe() and not d.target.short.endswith("backward"):
-        given |= {"running_mean": d.array(per), "running_var": d.positive(per), "training": d.rng.choice(("True", "False"))}
+        given |= {
+            "running_mean": d.array(per),
+            "running_var": d.positive(per),
+            "training": d.rng.choice(("True", "False")),
+        }
     if d.maybe(0.2):
         given["residual"] = d.array(x)
     return given
@@ -415,10 +419,16 @@ def _fill(d: Draw) -> Sources:
     if name.startswith("fill_"):
         d.float_dtype()
     d.dtype = "float32" if d.dtype == "bf16" else d.dtype
-    return {"out": f"E({d.shape}, {d.dtype!r})", "x": d.array(d.partner()), "value": _option(d, "1", "0", "2.5", "True")}
+    return {
+        "out": f"E({d.shape}, {d.dtype!r})",
+        "x": d.array(d.partner()),
+        "value": _option(d, "1", "0", "2.5", "True"),
+    }
 
 
-@recipe("k\\.(empty|zeros|ones|full|normal|uniform|bernoulli|randint)|weft\\.(empty|zeros|ones|full|rand|randn|randint)")
+@recipe(
+    "k\\.(empty|zeros|ones|full|normal|uniform|bernoulli|randint)|weft\\.(empty|zeros|ones|full|rand|randn|randint)"
+)
 def _created(d: Draw) -> Sources:
     return {"shape": f"{d.shape}", "value": "2", "fill_value": "2", "p": "0.5", "low": "0", "high": "9"}
 

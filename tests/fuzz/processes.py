@@ -77,7 +77,7 @@ def busy(count):
     return threads
 '''
 
-FORKS = '''
+FORKS = """
 threads = busy(THREADS)
 ahead = iter(DataLoader(images, 4, prefetch=2, transform=RandomShift(1)))
 next(ahead)
@@ -106,9 +106,9 @@ stop = True
 for t in threads:
     t.join()
 works()
-'''
+"""
 
-THREADS = '''
+THREADS = """
 failed = []
 step, loader = weft.capture(lambda x: (x * 3).sum()), iter(DataLoader(images, 1, prefetch=3, transform=RandomShift(1)))
 replay, seen = k.Replay(), []
@@ -150,9 +150,9 @@ assert not any(t.is_alive() for t in threads), "a thread waits for ever"
 assert not failed, failed[0]
 assert len(seen) <= 64
 works()
-'''
+"""
 
-SIGNALS = '''
+SIGNALS = """
 class Interrupt(Exception):
     pass
 
@@ -180,9 +180,9 @@ for i in range(COUNT):
     signal.setitimer(signal.ITIMER_REAL, 0)
 works()
 assert not k.in_capture()
-'''
+"""
 
-MEMORY = '''
+MEMORY = """
 works()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
@@ -211,16 +211,16 @@ for i in range(COUNT):
 assert refused, "the limit was never met"
 held.clear()
 assert k.sum(k.ones((300, 300))).item() == 90000
-'''
+"""
 
-LIMITED_THREADS = '''
+LIMITED_THREADS = """
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
 for count in (1, 2, COUNT, 1000, 1):
     k.set_num_threads(count)
     for _ in range(3):
         assert k.sum(k.ones((1 << 18,))).item() == 1 << 18
-'''
+"""
 
 
 def scenes(rng: random.Random) -> tuple[str, dict[str, int]]:
@@ -238,7 +238,13 @@ def scenes(rng: random.Random) -> tuple[str, dict[str, int]]:
 
 
 def names() -> dict[str, str]:
-    return {FORKS: "forks", THREADS: "threads", SIGNALS: "signals", MEMORY: "memory", LIMITED_THREADS: "limited threads"}
+    return {
+        FORKS: "forks",
+        THREADS: "threads",
+        SIGNALS: "signals",
+        MEMORY: "memory",
+        LIMITED_THREADS: "limited threads",
+    }
 
 
 def script_of(seed: int, index: int) -> tuple[str, str, int]:

@@ -24,6 +24,7 @@ LEFT_OUT = {
     "weft.models.ResNet.forward": "as ResNet18",
     "weft.data.Digits": "imports scikit-learn, and has one int for an argument",
     "weft.set_default_device": "k.set_default_device is called",
+    "weft.Tensor": "takes an Array unseen, for each operation makes one; its methods are called",
     "k.CudaStream.synchronize": "needs a device; so do the next ones",
     "k.CudaStream.query": "a device",
     "k.CudaStream.wait_stream": "a device",
@@ -134,8 +135,10 @@ def of_python() -> list[Target]:
 
 def _long(name: str) -> str:
     module = name.rsplit(".", 1)[0]
-    return next((long for long, short in _SHORT.items() if short == module), module.replace("nn.", "weft.nn.")
-                .replace("optim.", "weft.optim."))
+    return next(
+        (long for long, short in _SHORT.items() if short == module),
+        module.replace("nn.", "weft.nn.").replace("optim.", "weft.optim."),
+    )
 
 
 def _of_value(name: str, value: Any, seen: set[Any]) -> Iterator[Target]:

@@ -19,13 +19,60 @@ import weft.nn as nn
 import weft.nn.functional as F
 import weft.optim as optim
 import weft.train
+import weft.train.checkpoint
 
 __all__ = [
-    "A", "B", "E", "F", "I", "K", "P", "S", "T", "Planted", "apart", "big_endian", "channels_last", "complete",
-    "dataset", "deep", "field", "fortran", "forward", "huge", "images", "inf", "k", "loader", "loop", "lying",
-    "masked", "misaligned", "model", "nan", "negative", "nn", "np", "one", "optim", "optimizer", "overlapping",
-    "parameters", "readonly", "recorded", "repeated", "scheduler", "strided", "structured", "subclassed", "torched",
-    "trainer", "use", "weft",
+    "A",
+    "B",
+    "E",
+    "F",
+    "I",
+    "K",
+    "P",
+    "Planted",
+    "S",
+    "T",
+    "apart",
+    "big_endian",
+    "channels_last",
+    "complete",
+    "dataset",
+    "deep",
+    "field",
+    "fortran",
+    "forward",
+    "good_checkpoint",
+    "good_file",
+    "huge",
+    "images",
+    "inf",
+    "k",
+    "loader",
+    "loop",
+    "lying",
+    "masked",
+    "misaligned",
+    "model",
+    "nan",
+    "negative",
+    "nn",
+    "np",
+    "one",
+    "optim",
+    "optimizer",
+    "overlapping",
+    "parameters",
+    "readonly",
+    "recorded",
+    "repeated",
+    "scheduler",
+    "strided",
+    "structured",
+    "subclassed",
+    "torched",
+    "trainer",
+    "use",
+    "weft",
 ]  # fmt: skip
 
 nan, inf = math.nan, math.inf
@@ -305,6 +352,18 @@ def loader(**options: Any) -> weft.data.DataLoader:
 def trainer() -> weft.train.Trainer:
     m = model()
     return weft.train.Trainer(m, nn.CrossEntropyLoss(), optim.SGD(m.parameters(), lr=0.1, momentum=0.9))
+
+
+def good_file() -> str:
+    """The path of a whole file of tensors, in the folder where the calls are made."""
+    weft.save({"x": A((2, 3))}, "good.safetensors")
+    return "good.safetensors"
+
+
+def good_checkpoint() -> str:
+    made = trainer()
+    weft.train.checkpoint.save_checkpoint("good.checkpoint", made)
+    return "good.checkpoint"
 
 
 def recorded() -> k.Replay:

@@ -105,7 +105,8 @@ class RandomCrop(Transform):
         self.padding = integer("RandomCrop", "padding", padding, 0)
 
     def output_size(self, size: Size) -> Size:
-        room = (size[0] + 2 * self.padding, size[1] + 2 * self.padding)
+        height, width = _pair("RandomCrop", "the image's size", size, 0)
+        room = (height + 2 * self.padding, width + 2 * self.padding)
         if self.size[0] > room[0] or self.size[1] > room[1]:
             raise ValueError(f"RandomCrop: {self.size} is larger than the padded image {room}")
         return self.size
@@ -113,6 +114,7 @@ class RandomCrop(Transform):
     def matrices(self, count: int, size: Size, generator: K.Generator) -> Array:
         theta = _identity(count)
         drawn = _uniform(generator, count, 2)
+        size = _pair("RandomCrop", "the image's size", size, 0)
         for axis in (0, 1):  # x is along W, y along H
             source, wanted = size[1 - axis], self.size[1 - axis]
             offset = np.floor(drawn[:, axis] * (source + 2 * self.padding - wanted + 1)) - self.padding

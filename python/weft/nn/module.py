@@ -263,6 +263,7 @@ class Module:
     def get_submodule(self, target: str) -> Module:
         """The module at a path like "block.0.conv"; "" is this one. AttributeError where there is none."""
         module: Any = self
+        instance(type(self).__name__, "target", target, str)
         for name in target.split(".") if target else []:
             entry = module._modules.get(name)
             if entry is None:
@@ -272,7 +273,7 @@ class Module:
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path like "block.0.conv.weight". AttributeError where there is none."""
-        path, _, name = target.rpartition(".")
+        path, _, name = instance(type(self).__name__, "target", target, str).rpartition(".")
         parameter = self.get_submodule(path)._parameters.get(name)
         if parameter is None:
             raise AttributeError(f"{type(self).__name__}: no parameter {target!r}")
