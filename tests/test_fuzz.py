@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fuzz import calls, children, files, kills, processes, programs
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.cpu]
 
 
 def index_of(name: str) -> int:
