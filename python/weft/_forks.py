@@ -8,8 +8,8 @@ import threading
 import weakref
 from typing import Any
 
-# Held while a part of the package is imported at its first use. A fork waits for it: an import that another thread is in
-# the middle of would have no end in the child, which waits for that thread's lock of the module.
+# Held while a part of the package is imported at its first use. A fork waits for it: an import that another thread is
+# in the middle of would have no end in the child, which waits for that thread's lock of the module.
 whole_import = threading.RLock()
 
 _living: weakref.WeakSet[Any] = weakref.WeakSet()
