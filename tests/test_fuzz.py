@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fuzz import calls, children, files, kills, processes, programs
+
+import weft
 
 pytestmark = [pytest.mark.once, pytest.mark.cpu]
 
@@ -56,6 +59,36 @@ def test_values() -> None:
     assert happened("k.exp", "x = A((3,))", "k.sin(x)").startswith("differs from NumPy")
     assert happened("k.exp", "x = A((3,))", "out = A((3,))", "k.exp(x)") == "the result is not in out"
     assert happened("k.exp", "x = A((3,))", "k.exp(x)") == ""
+
+
+def test_pythons_own_functions_are_compared_too() -> None:
+    wrong = "T(k.ones((3,)) if k.isa() == 'reference' else k.zeros((3,)))"
+    assert happened("F.relu", "input = T(A((3,)))", wrong).startswith("differs from the naive kernels")
+    assert happened("F.relu", "input = T(A((3,)))", "input.fill_(0)") == "changes its argument input"
+    assert happened("F.relu", "input = T(A((3,)))", "F.relu(input)") == ""
+
+
+def test_what_is_refused_changes_nothing() -> None:
+    half = "[x.fill(0), (_ for _ in ()).throw(ValueError('exp: half'))][1].send(None)"
+    assert happened("k.exp", "x = A((3,))", half) == "refused, but changes its argument x"
+
+
+def test_the_calls_after_a_death_are_made() -> None:
+    found = calls.attempt(children.Report(calls.PART, 0), 3, 3, ["x = __import__('os')", "x.abort()"])
+    assert [index for index, _ in found] == [3, 4, 5]
+
+
+def test_a_good_share_of_calls_is_accepted() -> None:
+    report = children.Report(calls.PART, 0)
+    calls.attempt(report, 0, 300)
+    assert report.counts["accepted"] + report.counts["refused"] == 300
+    assert report.counts["accepted"] > 100
+
+
+def test_every_public_function_of_the_module_is_called() -> None:
+    functions = {f"k.{n}" for n, f in vars(weft.kernels).items() if not n.startswith("_") and inspect.isroutine(f)}
+    assert len(functions) > 150
+    assert functions <= {t.name for t in calls.targets()}
 
 
 def test_a_new_operation_needs_nothing_but_its_stub() -> None:
@@ -127,3 +160,32 @@ def test_scenes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "SPOILED", "assert False, 'planted'")
     kills.try_one(report, 1)
     assert report.findings[0].happened.endswith("planted")
+
+
+def test_a_training_that_ends_otherwise_after_a_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its result hangs on whether something was there when it began."""
+    kills.undisturbed.cache_clear()
+    monkeypatch.setattr(
+        kills, "WHOLE", "import os, sys; print(os.path.exists(sys.argv[1])); open(sys.argv[1], 'a').write('x')"
+    )
+    report = children.Report(kills.PART, 0)
+    kills.killed(report, 0)
+    kills.undisturbed.cache_clear()
+    assert [f.happened for f in report.findings] == ["a killed training ends with other bits than an undisturbed one"]
+
+
+def test_findings_are_told_and_fail(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from fuzz import __main__ as whole
+
+    def planted(part: str, seed: int, *_: Any) -> children.Report:
+        report = children.Report(part, seed)
+        if part == "calls":
+            report.found(7, "k.add(1)", "dies")
+        return report
+
+    monkeypatch.setattr(whole, "run_part", planted)
+    monkeypatch.setattr("sys.argv", ["fuzz", "--seed", "2"])
+    assert whole.main() == 1
+    assert "calls, seed 2, index 7: dies\n    k.add(1)" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["fuzz", "--only", "files"])
+    assert whole.main() == 0

@@ -47,7 +47,7 @@ STRANGE = ("big_endian", "field", "overlapping", "masked", "subclassed", "torche
 # no fault.
 _MAKES_AS_MUCH = re.compile(
     "k\\.(abs|add|sub|mul|div|neg|exp|copy|cast|relu|sigmoid|tanh|cos|square|maximum|where|dropout|empty_like|softmax|"
-    "cat|stack|signature)|"
+    "signature)|"
     "k\\.Array\\.(reshape|permute|expand|transpose|squeeze|unsqueeze|contiguous|shares_memory|is_contiguous|size)"
 )
 

@@ -25,7 +25,7 @@ from .targets import Target, all_targets
 
 PART = "calls"
 PATIENCE = 20.0 if "WEFT_SANITIZED" not in os.environ else 120.0  # seconds for one call
-BLOCK = 2000  # calls of one child
+BLOCK = 8000  # calls of one child; each may import PyTorch, which takes as long as thousands of calls
 
 
 @lru_cache
@@ -33,10 +33,14 @@ def targets() -> tuple[Target, ...]:
     return tuple(all_targets())
 
 
+@lru_cache
+def kernels() -> tuple[Target, ...]:
+    return tuple(t for t in targets() if t.is_kernel)
+
+
 def call_of(seed: int, index: int) -> tuple[Target, Call]:
     rng = stream(seed, PART, index)
-    kernels = [t for t in targets() if t.is_kernel]
-    target = rng.choice(kernels if rng.random() < 0.6 else targets())
+    target = rng.choice(kernels() if rng.random() < 0.6 else targets())
     return target, draw_call(rng, target)
 
 

@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,8 @@ def _declared(node: ast.FunctionDef) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def of_python() -> list[Target]:
+@lru_cache
+def of_python() -> tuple[Target, ...]:
     """All public callables of the Python modules; each function once, however many classes inherit it."""
     found: dict[str, Target] = {}
     seen: set[Any] = set()
@@ -130,7 +132,7 @@ def of_python() -> list[Target]:
             seen.add(value)
             for target in _of_value(f"{short}.{name}", value, seen):
                 found.setdefault(target.name, target)
-    return [t for name, t in found.items() if name not in LEFT_OUT and f"weft.{name}" not in LEFT_OUT]
+    return tuple(t for name, t in found.items() if name not in LEFT_OUT and f"weft.{name}" not in LEFT_OUT)
 
 
 def _long(name: str) -> str:
