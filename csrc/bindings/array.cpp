@@ -237,11 +237,12 @@ void bind_array_class(py::module_& m) {
   array.def_property_readonly("shape", [](const Array& x) { return x.shape(); })
       .def_property_readonly(
           "strides", [](const Array& x) { return x.strides(); }, "In elements.")
-      .def_property_readonly("ndim", &Array::ndim)
-      .def_property_readonly("size", &Array::numel, "The number of elements.")
-      .def_property_readonly("nbytes", &Array::nbytes)
-      .def_property_readonly("dtype", &Array::dtype)
-      .def_property_readonly("device", &Array::device)
+      .def_property_readonly("ndim", [](const Array& x) { return x.ndim(); })
+      .def_property_readonly(
+          "size", [](const Array& x) { return x.numel(); }, "The number of elements.")
+      .def_property_readonly("nbytes", [](const Array& x) { return x.nbytes(); })
+      .def_property_readonly("dtype", [](const Array& x) { return x.dtype(); })
+      .def_property_readonly("device", [](const Array& x) { return x.device(); })
       .def_property_readonly("writable", [](const Array& x) { return x.storage()->writable; })
       .def_property_readonly(
           "data_ptr", [](const Array& x) { return reinterpret_cast<std::uintptr_t>(x.raw()); },
@@ -258,8 +259,9 @@ void bind_array_class(py::module_& m) {
           "is_contiguous", [](const Array& x, MemoryFormat format) { return x.is_contiguous(format); },
           py::arg("memory_format") = MemoryFormat::contiguous,
           "Row-major without gaps; or so with the channels last. Sizes of 1 may make both true.")
-      .def_property_readonly("memory_format", &Array::memory_format,
-                             "channels_last where the strides of a rank of 4 say so, else contiguous_format.")
+      .def_property_readonly(
+          "memory_format", [](const Array& x) { return x.memory_format(); },
+          "channels_last where the strides of a rank of 4 say so, else contiguous_format.")
       .def(
           "shares_memory", [](const Array& x, const Array& y) { return x.storage() == y.storage(); },
           py::arg("other"), "Both are views of one storage.")

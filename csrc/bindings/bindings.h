@@ -37,7 +37,10 @@ void constructed_only(py::handle cls);
 // The values of an enum are its members, the objects that there are: E(number) finds one, or is a ValueError.
 void members_only(py::handle cls);
 
-using ReleaseGil = py::call_guard<py::gil_scoped_release>;
+using ReleaseGil = py::call_guard<GilReleased>;
+
+// To be called once: from the interpreter's end on, other threads than the one that ends it stay out of it.
+void watch_for_the_end();
 
 #define WEFT_DECLARE_BINDING(family) void bind_##family(py::module_& m);
 WEFT_BINDINGS(WEFT_DECLARE_BINDING)

@@ -23,11 +23,7 @@ namespace {
 
 // A release function for memory that a Python object owns. Runs on any thread, with or without the GIL.
 std::function<void()> keep_alive(py::object owner) {
-  return [raw = owner.release().ptr()] {
-    if (!Py_IsInitialized()) return;
-    py::gil_scoped_acquire gil;
-    Py_DECREF(raw);
-  };
+  return [raw = owner.release().ptr()] { with_gil([raw] { Py_DECREF(raw); }); };
 }
 
 std::optional<DType> numpy_dtype(const py::dtype& dtype) {
@@ -153,9 +149,7 @@ Array from_dlpack(py::handle source) {
   if (queue)
     array.storage()->stream = queue;  // who uses it on another one comes after the producer's work too
   array.storage()->release = [managed] {
-    if (!managed->deleter || !Py_IsInitialized()) return;
-    py::gil_scoped_acquire gil;
-    managed->deleter(managed);
+    if (managed->deleter) with_gil([managed] { managed->deleter(managed); });
   };
   return array;
 }
@@ -195,13 +189,13 @@ Array from_sequence(py::handle source) {
 
 Array constant_on(const Array& x, Device device) {
   if (device == x.device()) return x;
-  const py::gil_scoped_release release;
+  const GilReleased released;
   const Unrecorded constant;
   return moved(x, device);
 }
 
 Array read_on_host(const char* op, const Array& x) {
-  const py::gil_scoped_release release;
+  const GilReleased released;
   return on_host(op, dense(x));
 }
 

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <functional>
 #include <optional>
 #include <variant>
 
@@ -14,6 +15,23 @@
 namespace weft {
 
 namespace py = pybind11;
+
+// Python's lock, let go of for as long as it lives. Unlike pybind11's own guard it outlives the interpreter:
+// a thread that comes back while that ends, as daemon threads do, waits for ever instead of ending within a
+// destructor, which would abort the process.
+class GilReleased {
+ public:
+  GilReleased() : state_(PyEval_SaveThread()) {}
+  ~GilReleased();
+  GilReleased(const GilReleased&) = delete;
+  GilReleased& operator=(const GilReleased&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
+
+// f() under Python's lock, where the interpreter still runs.
+void with_gil(const std::function<void()>& f);
 
 // An argument that is, or becomes, an Array, sharing memory where it can: an Array, a Tensor (its `.array`),
 // a NumPy array, an object with __dlpack__, a number, a nested list.

@@ -103,10 +103,15 @@ void bind_events(py::module_& m) {
       .def(
           "wait", [](cuda::Event& e, const StreamHandle& s) { e.wait(*s.stream); }, py::arg("stream"),
           "What the stream is given from now on runs after the point.")
-      .def("synchronize", &cuda::Event::synchronize, ReleaseGil(), "Waits until the point is reached.")
-      .def("query", &cuda::Event::query, "Whether the point is reached.")
-      .def("milliseconds_since", &cuda::Event::milliseconds_since, py::arg("earlier"),
-           "The device's time between two points that were reached.");
+      .def(
+          "synchronize", [](cuda::Event& e) { e.synchronize(); }, ReleaseGil(),
+          "Waits until the point is reached.")
+      .def(
+          "query", [](cuda::Event& e) { return e.query(); }, "Whether the point is reached.")
+      .def(
+          "milliseconds_since",
+          [](const cuda::Event& e, const cuda::Event& earlier) { return e.milliseconds_since(earlier); },
+          py::arg("earlier"), "The device's time between two points that were reached.");
 }
 
 }  // namespace

@@ -38,6 +38,7 @@ PYBIND11_MODULE(kernels, m) {
   py::register_exception_translator(&translate);
 #define WEFT_CALL_BINDING(family) bind_##family(m);
   WEFT_BINDINGS(WEFT_CALL_BINDING)
+  watch_for_the_end();
   // What is made at first use, by whatever thread: a fork at that moment would leave it half made.
   num_threads();
   default_generator({});

@@ -15,16 +15,20 @@ namespace {
 // A Python function; kept for ever, because launches may come after the interpreter began to end.
 PyObject* hook = nullptr;
 
-int ask_python() {
-  if (!Py_IsInitialized()) return -1;
-  const py::gil_scoped_acquire acquire;
-  if (!hook) return -1;
-  const py::object site = py::reinterpret_borrow<py::function>(hook)();
+int checked_site(const py::object& site) {
   check_type(PyLong_Check(site.ptr()), "set_site_hook: the function must give an int, got ", type_name(site));
   const std::int64_t number = to_int64(site);
   check_value(number >= -1 && number <= std::numeric_limits<int>::max(), "set_site_hook: the function gave ",
               number);
   return static_cast<int>(number);
+}
+
+int ask_python() {
+  int answer = -1;
+  with_gil([&] {
+    if (hook) answer = checked_site(py::reinterpret_borrow<py::function>(hook)());
+  });
+  return answer;
 }
 
 using Launch =

@@ -43,9 +43,12 @@ void bind_generator(py::module_& m) {
             return g;
           },
           py::arg("seed"), "Starts the stream of a seed; returns the generator.")
-      .def_property_readonly("device", &Generator::device, "Whose arrays it fills.")
-      .def_property_readonly("seed", &Generator::seed, "The seed.")
-      .def_property_readonly("offset", &Generator::offset, "How many blocks of four words were used.")
+      .def_property_readonly(
+          "device", [](const Generator& g) { return g.device(); }, "Whose arrays it fills.")
+      .def_property_readonly(
+          "seed", [](const Generator& g) { return g.seed(); }, "The seed.")
+      .def_property_readonly(
+          "offset", [](const Generator& g) { return g.offset(); }, "How many blocks of four words were used.")
       .def(
           "get_state", [](const Generator& g) { return State(g.seed(), g.offset()); }, "(seed, offset).")
       .def(

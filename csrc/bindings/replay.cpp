@@ -16,7 +16,7 @@ using Launches = std::vector<std::pair<std::string, std::size_t>>;
 // f() while no other thread changes the replay. Who has it meanwhile may need Python's lock.
 template <class F>
 auto in_turn(Replay& replay, F f) {
-  const py::gil_scoped_release release;
+  const GilReleased released;
   const WithTurn taken(replay.turn);
   return f();
 }
@@ -132,7 +132,8 @@ void bind_replay_class(py::module_& m) {
           "begin", [](Replay& r) { r.begin(Recording::Mode::record); }, ReleaseGil(),
           "Until end(), runs and keeps every kernel of this thread; new arrays come from a pool of its own. "
           "RuntimeError inside of another capture, and where it is recorded already.")
-      .def("end", &Replay::end, "Ends watch() or begin(), in the same thread.")
+      .def(
+          "end", [](Replay& r) { r.end(); }, "Ends watch() or begin(), in the same thread.")
       .def(
           "set_inputs", [](Replay& r, const ArrayList& x) { in_turn(r, [&] { r.set_inputs(x.arrays); }); },
           py::arg("inputs"), "The arrays into which call() copies its arguments.")

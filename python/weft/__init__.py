@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from weft import autograd, kernels, operations
+from weft import _forks, autograd, kernels, operations
 from weft.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from weft.creation import (
     arange,
@@ -141,9 +141,11 @@ _FUNCTIONS = {
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
-        return importlib.import_module(f"weft.{name}")
+        with _forks.whole_import:
+            return importlib.import_module(f"weft.{name}")
     if name in _FUNCTIONS:
-        function = getattr(importlib.import_module(_FUNCTIONS[name]), name)
+        with _forks.whole_import:
+            function = getattr(importlib.import_module(_FUNCTIONS[name]), name)
         globals()[name] = function
         return function
     raise AttributeError(f"module 'weft' has no attribute {name!r}")

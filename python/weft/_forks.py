@@ -4,8 +4,13 @@ given back, and what it was in the middle of stays half-done."""
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Any
+
+# Held while a part of the package is imported at its first use. A fork waits for it: an import that another thread is
+# in the middle of would have no end in the child, which waits for that thread's lock of the module.
+whole_import = threading.RLock()
 
 _living: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -32,4 +37,7 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=whole_import.acquire, after_in_parent=whole_import.release, after_in_child=whole_import.release
+    )
     os.register_at_fork(after_in_child=_after_fork)

@@ -47,11 +47,12 @@ FOREIGN = re.compile(
         "expected str, bytes", "object is not callable", "can only convert an array of size", "Cannot interpret",
         r"int\(\) argument must be", "only one element tensors", "__array__ method", "only integer scalar arrays",
         "returned non-", "Only length-1", "Cannot construct", "ufunc", r"__len__\(\)", "multiply sequence",
-        "Object of type", "not supported between", "unsupported operand", "bad operand type",
+        "Boolean value of Tensor", "iteration over a 0-d", "Tuple must have size", r"float\(\) argument must be",
+        "Could not convert tensor", "does not support item assignment", "Object of type", "not supported between", "unsupported operand", "bad operand type",
     ])
 )  # fmt: skip
 # What takes any object that has a trainer's or a tensor's methods: Python says, as with PyTorch, which it lacks.
-DUCKS = re.compile(r"weft\.train\.\w+\.on_\w+|weft\.train\.Callback.*|(nn|weft\.models)\.\w+\.forward")
+DUCKS = re.compile(r"weft\.train\.\w+\.on_\w+|weft\.train\.Callback.*|(nn|weft\.models)\.\w+\.forward\w*")
 # What differs from call to call, or has no elements that mean something.
 UNCERTAIN = re.compile(
     r"k\.(uniform|normal|bernoulli|randint|randperm|fill_\w+|dropout|empty\w*|memory_stats|.*data_ptr.*|.*version.*|"
@@ -139,9 +140,10 @@ def moderate(names: dict[str, Any], arguments: list[str]) -> bool:
         if isinstance(value, (int, float)):
             return abs(value) < 1e4
         with contextlib.suppress(Exception):
-            found = arrays_in(value) if not isinstance(value, np.ndarray) else [np.asarray(value)]
             if isinstance(value, (tuple, list)):
                 return all(small(v) for v in value)
+            ours = isinstance(value, (weft.Tensor, k.Array, k.DType, k.Generator))
+            found = arrays_in(value) if ours else [np.asarray(value)]
             return all(a.dtype.kind in "fiub" and fits(a) for a in found)
         return False
 
@@ -192,7 +194,10 @@ class Attempt:
             exec(f"result = {self.lines[-1]}", names)
         except KINDS as error:
             changed = [n for n, text in before.items() if self._bytes(names, [n]).get(n) != text]
-            return "refused", f"refused, but changes its argument {changed[0]}" if changed else self._judge_text(error)
+            if changed:
+                return "refused", f"refused, but changes its argument {changed[0]}"
+            own = self.target is None or self.target.owner is None or self.name.startswith("k.") or self._is_own(names)
+            return "refused", self._judge_text(error) if own else None
         except Exception as error:
             # A method of Python called with something else for self finds no attributes there.
             misused = self.target is not None and self.target.owner is not None and not self._is_own(names)

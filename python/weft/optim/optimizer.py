@@ -203,7 +203,8 @@ class Optimizer:
     def _write_rates(self) -> None:
         """Brings the groups' rates to where the kernels read them; a replay of a capture reads them anew."""
         for group, flat in zip(self.param_groups, self._flat, strict=True):
-            rates = (float(group["lr"]), float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0)))
+            momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+            rates = (float(group.get("lr", 0.0)), float(momentum))
             if rates != flat.written:
                 K.write_now(flat.rates, rates)
                 flat.written = rates
