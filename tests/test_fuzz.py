@@ -49,6 +49,8 @@ def test_texts(text: str, finding: str) -> None:
 def test_kinds_of_errors() -> None:
     assert happened("k.add", "{}['x']").startswith("KeyError")
     assert happened("k.add", "(1).shape").startswith("AttributeError")
+    assert happened("k.add", "(_ for _ in ()).throw(RecursionError('add: too deep'))").startswith("RecursionError")
+    assert happened("k.add", "'add: \\ud800'.encode()").startswith("UnicodeEncodeError")
     assert happened("k.add", "lying('float').__float__()") == ""  # its own error
 
 

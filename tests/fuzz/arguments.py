@@ -210,6 +210,7 @@ _BY_TARGET |= {
     "nn.Module.apply": {"fn": "repr"},
     "k.Replay.begin": {"self": "k.Replay()"},
     "k.Replay.watch": {"self": "k.Replay()"},
+    "weft.Tensor.copy_": {"self": "T(A((2, 3)))", "source": "A((3,))"},
     "weft.enable_grad.__exit__": {"self": "(lambda c: (c.__enter__(), c)[1])(weft.enable_grad())"},
     "weft.profile.__exit__": {"self": "weft.profile().__enter__()"},
     **{

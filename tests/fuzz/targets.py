@@ -21,6 +21,7 @@ LEFT_OUT = {
     "weft.data.CIFAR10": "as MNIST",
     "weft.models.ResNet18": "draws 11 million numbers at each call; BasicBlock and all layers are called",
     "weft.models.ResNet34": "as ResNet18",
+    "weft.models.ResNet": "as ResNet18",
     "weft.models.ResNet.reset_parameters": "as ResNet18",
     "weft.models.ResNet.forward": "as ResNet18",
     "weft.data.Digits": "imports scikit-learn, and has one int for an argument",
