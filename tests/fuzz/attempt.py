@@ -48,7 +48,8 @@ FOREIGN = re.compile(
         r"int\(\) argument must be", "only one element tensors", "__array__ method", "only integer scalar arrays",
         "returned non-", "Only length-1", "Cannot construct", "ufunc", r"__len__\(\)", "multiply sequence",
         "Boolean value of Tensor", "iteration over a 0-d", "Tuple must have size", r"float\(\) argument must be",
-        "Could not convert tensor", "does not support item assignment", "Object of type", "not supported between", "unsupported operand", "bad operand type",
+        "Could not convert tensor", "does not support item assignment", "Object of type", "not supported between",
+        "unsupported operand", "bad operand type",
     ])
 )  # fmt: skip
 # What takes any object that has a trainer's or a tensor's methods: Python says, as with PyTorch, which it lacks.
