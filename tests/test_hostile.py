@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +12,6 @@ import pytest
 
 import weft
 import weft.kernels as K
-import weft.nn.functional as F
 
 AT_THE_END = """
 import threading, time
@@ -89,37 +87,12 @@ def test_elements_of_an_output_lie_apart_whatever_its_strides(write: Callable[[A
     """Rows that begin one element after the other share all but one of theirs."""
     memory = np.zeros(12, np.float32)
     shared = np.lib.stride_tricks.as_strided(memory, (4, 3), (4, 4))
-    with pytest.raises((ValueError, RuntimeError), match="memory"):
+    with pytest.raises(ValueError, match="several elements of the output may lie in one place"):
         write(shared, np.ones((4, 3), np.float32))
     np.testing.assert_array_equal(memory, 0)
     apart = np.lib.stride_tricks.as_strided(memory, (4, 3), (12, 4))
     write(apart, np.ones((4, 3), np.float32))
     assert (apart > 0).all()
-
-
-ONE_SIDED: list[tuple[str, Callable[[weft.Tensor], weft.Tensor]]] = [
-    ("relu", F.relu),
-    ("clip", lambda x: x.clip(0.0, 1.0)),
-    ("maximum", lambda x: weft.maximum(x, 0.0)),
-    ("minimum", lambda x: -weft.minimum(-x, 0.0)),
-    ("linear", lambda x: F.linear_activation(x.reshape(1, 1), weft.ones((1, 1)), activation="relu").reshape(1)),
-    (
-        "conv2d",
-        lambda x: F.conv2d_activation(x.reshape(1, 1, 1, 1), weft.ones((1, 1, 1, 1)), activation="relu").reshape(1),
-    ),
-]
-
-
-@pytest.mark.parametrize("gradient", [math.nan, math.inf])
-@pytest.mark.parametrize(("name", "function"), ONE_SIDED)
-def test_nothing_passes_where_the_slope_is_zero(
-    name: str, function: Callable[[weft.Tensor], weft.Tensor], gradient: float
-) -> None:
-    """A gradient that is no number is chosen away as in PyTorch, not multiplied by 0."""
-    x = weft.tensor([-2.0], requires_grad=True)
-    function(x).backward(weft.tensor([gradient]))
-    assert x.grad is not None
-    assert x.grad.tolist() == [0.0]
 
 
 def nested(depth: int) -> Any:

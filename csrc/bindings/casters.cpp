@@ -17,6 +17,14 @@ std::string to_text(py::handle text) {
   return bytes;
 }
 
+std::string shown(py::handle x) {
+  try {
+    return to_text(py::repr(x));
+  } catch (py::error_already_set&) {  // a stranger's own, or that of a list nested too deep
+    return "one of type " + type_name(x);
+  }
+}
+
 std::string type_name(py::handle x) { return Py_TYPE(x.ptr())->tp_name; }
 
 namespace {
@@ -285,7 +293,7 @@ DType to_dtype(py::handle source) {
   try {
     found = py::module_::import("numpy").attr("dtype")(source);
   } catch (py::error_already_set&) {
-    refuse_dtype(to_text(py::repr(source)));
+    refuse_dtype(shown(source));
   }
   const auto dtype = numpy_dtype(found);
   if (!dtype) refuse_dtype(to_text(py::str(found)));

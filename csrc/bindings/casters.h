@@ -113,6 +113,7 @@ py::capsule to_dlpack(const Array& x);
 // For messages: the name of an object's type, and a str as UTF-8, whose lone surrogates are replaced.
 std::string type_name(py::handle x);
 std::string to_text(py::handle text);
+std::string shown(py::handle x);
 
 }  // namespace weft
 

@@ -98,7 +98,7 @@ def choice(who: str, name: str, value: Any, allowed: Sequence[str]) -> str:
     """One of some words."""
     if not isinstance(value, str) or value not in allowed:
         words = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
-        raise ValueError(f"{who}: {name} must be {words}, got {value!r}")
+        raise ValueError(f"{who}: {name} must be {words}, got {shown(value)}")
     return value
 
 
