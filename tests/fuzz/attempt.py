@@ -196,6 +196,8 @@ class Attempt:
             before, moderate_ones = self._bytes(names, given), moderate(names, given)
             exec(f"result = {self.lines[-1]}", names)
         except KINDS as error:
+            if isinstance(error, NEVER) and (self.name.startswith("k.") or self._is_own(names)):
+                return "refused", f"{type(error).__name__}: {str(error)[:150]}"
             changed = [n for n, text in before.items() if self._bytes(names, [n]).get(n) != text]
             if changed:
                 return "refused", f"refused, but changes its argument {changed[0]}"
@@ -205,6 +207,7 @@ class Attempt:
             # A method of Python called with something else for self finds no attributes there.
             misused = self.target is not None and self.target.owner is not None and not self._is_own(names)
             misused |= any("Tensor.__new__" in line for line in self.lines) or bool(DUCKS.fullmatch(self.name))
+            misused |= self.name == "k.attributes_are"  # it reads the attributes that it is told
             misused |= isinstance(error, AssertionError) and self.name.endswith("gradcheck")  # which says so by it
             misused |= isinstance(error, KeyError) and self.name.endswith(("item__", ".pop"))
             return "refused", None if misused else f"{type(error).__name__}: {str(error)[:150]}"
