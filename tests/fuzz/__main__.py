@@ -1,12 +1,13 @@
 """Runs the parts; see the package.
 
-python -m tests.fuzz [--seconds 600] [--seed 0] [--only calls,files] [--first 0 --count 1] [--calls 300000 ...]
+python -m tests.fuzz [--seconds 600] [--seed 0] [--only calls,files] [--first 0 --count 1] [--most 5]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from . import calls, kills, processes
 from .children import Report, run
 
-# By part: how much of the time it gets, and how many inputs are tried at once by one of two workers.
+# By part: its share of the time, how many inputs are tried at once by one of two workers, and the unit of --most.
 PARTS = {
-    "calls": (0.5, calls.BLOCK),
-    "programs": (0.17, 100),
-    "files": (0.05, 200),
-    "kills": (0.14, 1),
-    "processes": (0.14, 1),
+    "calls": (0.5, calls.BLOCK, 10_000),
+    "programs": (0.17, 100, 100),
+    "files": (0.05, 200, 400),
+    "kills": (0.14, 1, 4),
+    "processes": (0.14, 1, 4),
 }
 MOST = 20  # findings of a part, after which it stops
 
@@ -71,17 +72,17 @@ def trier(part: str) -> Callable[[Report, int, int], None]:
     return one_by_one
 
 
-def run_part(part: str, seed: int, seconds: float, first: int, count: int | None) -> Report:
-    """Tries inputs from `first` on, for some time or `count` of them, by two workers."""
-    report, (_, block), attempt = Report(part, seed), PARTS[part], trier(part)
+def run_part(part: str, seed: int, seconds: float, first: int, count: int) -> Report:
+    """Tries inputs from `first` on, for some time but no more than `count` of them, by two workers."""
+    report, (_, block, _), attempt = Report(part, seed), PARTS[part], trier(part)
     end = time.monotonic() + seconds
-    place = iter(range(first, first + (count if count is not None else 1 << 40), block))
+    place = iter(range(first, first + count, block))
 
     def work() -> None:
         for begin in place:  # an iterator over a range is taken from by one thread at a time
-            if (count is None and time.monotonic() > end) or len(report.findings) >= MOST:
+            if time.monotonic() > end or len(report.findings) >= MOST:
                 return
-            attempt(report, begin, block if count is None else min(block, first + count - begin))
+            attempt(report, begin, min(block, first + count - begin))
 
     with ThreadPoolExecutor(2) as workers:
         for done in [workers.submit(work) for _ in range(2)]:
@@ -103,7 +104,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, by commas")
     parser.add_argument("--first", type=int, default=0, help="the first input")
-    parser.add_argument("--count", type=int, help="how many inputs, instead of the time")
+    parser.add_argument("--count", type=int, help="how many inputs of each part, instead of the time")
+    parser.add_argument("--most", type=int, help="within the time no more than so many times the unit of each part")
     given = parser.parse_args()
     parts = given.only.split(",")
     if unknown := [p for p in parts if p not in PARTS]:
@@ -112,7 +114,9 @@ def main() -> int:
     found = 0
     for part in parts:
         begun = time.monotonic()
-        report = run_part(part, given.seed, given.seconds * PARTS[part][0] / whole, given.first, given.count)
+        seconds = given.seconds * PARTS[part][0] / whole if given.count is None else math.inf
+        most = 1 << 40 if given.most is None else given.most * PARTS[part][2]
+        report = run_part(part, given.seed, seconds, given.first, most if given.count is None else given.count)
         for finding in report.findings:
             print(f"\n{finding}")
         print(summary(report, time.monotonic() - begun), flush=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import shown
 from weft.autograd import KernelFunction
 from weft.nn._linear import Conv2d
 from weft.nn._pooling import Size
@@ -17,7 +18,7 @@ FROM_OUTPUT = ("relu", "sigmoid", "tanh")
 
 def _check_activation(op: str, activation: str) -> None:
     if activation not in FROM_OUTPUT:
-        raise ValueError(f"{op}: activation must be one of {', '.join(FROM_OUTPUT)}, got {activation!r}")
+        raise ValueError(f"{op}: activation must be one of {', '.join(FROM_OUTPUT)}, got {shown(activation)}")
 
 
 class Conv2dReluMaxPool2d(KernelFunction):

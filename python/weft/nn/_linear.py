@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import weft.kernels as K
-from weft._checks import instance, integer, number, sequence, shape_of
+from weft._checks import instance, integer, number, sequence, shape_of, shown
 from weft._shapes import Pad
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
@@ -104,7 +104,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     ValueError for another mode, an odd number of widths or more pairs than axes.
     """
     if mode != "constant":
-        raise ValueError(f"pad: mode must be 'constant', got {mode!r}")
+        raise ValueError(f"pad: mode must be 'constant', got {shown(mode)}")
     shape = shape_of("pad", "input", input)
     widths = [integer("pad", "a width", n) for n in sequence("pad", "pad", pad)]
     if len(widths) % 2 or len(widths) > 2 * len(shape):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import weft.kernels as K
-from weft._checks import shape_of
+from weft._checks import shape_of, shown
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -204,7 +204,7 @@ def nll_loss(
     """
     shape, labels = shape_of("nll_loss", "input", input), shape_of("nll_loss", "target", target)
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"nll_loss: reduction must be none, mean or sum, got {reduction!r}")
+        raise ValueError(f"nll_loss: reduction must be none, mean or sum, got {shown(reduction)}")
     if not shape or labels != shape[:1] * (len(shape) > 1) + shape[2:]:
         raise ValueError(
             f"nll_loss: target must have input's shape without its classes (target {labels}, input {shape})"

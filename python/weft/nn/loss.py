@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft._checks import positive, within
+from weft._checks import positive, shown, within
 from weft.nn import functional as F
 from weft.nn.module import Module
 from weft.tensor import Tensor
@@ -14,7 +14,7 @@ class _Loss(Module):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"{type(self).__name__}: reduction must be none, mean or sum, got {reduction!r}")
+            raise ValueError(f"{type(self).__name__}: reduction must be none, mean or sum, got {shown(reduction)}")
         self.reduction = reduction
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import _uses
-from weft._checks import function, instance
+from weft._checks import function, instance, shown
 from weft.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -181,7 +181,7 @@ class Module:
     def _register(self, kind: str, name: str, value: Any, expected: type) -> None:
         owner = type(self).__name__
         if not isinstance(name, str) or not name or "." in name:
-            raise ValueError(f"{owner}: a name must be a non-empty str without '.', got {name!r}")
+            raise ValueError(f"{owner}: a name must be a non-empty str without '.', got {shown(name)}")
         if value is not None and not isinstance(value, expected):
             got = type(value).__name__
             raise TypeError(f"{owner}: {name!r} must be a {expected.__name__} or None, got {got}")
