@@ -89,12 +89,11 @@ View Array::view() const {
 
 bool Array::is_contiguous() const {
   std::int64_t step = 1;
-  bool contiguous = true;
   for (int i = shape_.n - 1; i >= 0; --i) {
-    contiguous &= shape_[i] == 1 || strides_[i] == step;
+    if (shape_[i] != 1 && strides_[i] != step) return numel() == 0;
     step *= shape_[i];
   }
-  return contiguous || step == 0;
+  return true;
 }
 
 bool Array::is_contiguous(MemoryFormat format) const {

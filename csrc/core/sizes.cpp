@@ -5,19 +5,22 @@
 namespace weft {
 
 std::int64_t element_count(const char* op, const Dims& shape) {
+  // On the way of every new array: no Size, and no message before it is needed.
   constexpr std::int64_t most = std::int64_t{1} << 58;
-  Size counted = 1;
-  bool empty = false;
+  std::int64_t counted = 1;
+  bool empty = false, fits = true, negative = false;
   for (std::int64_t entry : shape) {
-    check_value(entry >= 0, op, ": shape ", shape, " has a negative entry");
+    negative |= entry < 0;
     if (entry == 0)
       empty = true;
     else
-      counted = counted * entry;
+      fits &= !__builtin_mul_overflow(counted, entry, &counted);
   }
-  check_value(counted.fits && counted.value < most, op, ": shape ", shape,
-              " has too many elements, 2^58 or more");
-  return empty ? 0 : counted.value;
+  if (negative || !fits || counted >= most) {
+    check_value(!negative, op, ": shape ", shape, " has a negative entry");
+    throw ValueError(str(op, ": shape ", shape, " has too many elements, 2^58 or more"));
+  }
+  return empty ? 0 : counted;
 }
 
 void check_work(const char* op, std::initializer_list<std::int64_t> factors) {

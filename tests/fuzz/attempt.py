@@ -52,7 +52,8 @@ FOREIGN = re.compile(
         "Boolean value of Tensor", "iteration over a 0-d", "Tuple must have size", r"float\(\) argument must be",
         "Could not convert tensor", "does not support item assignment", "Object of type", "not supported between",
         "unsupported operand", "bad operand type", "array is too big", "negative dimensions are not allowed",
-        "embedded null byte", "a bytes-like object is required", "argument should be a str", "Field elements", "Cannot compare structured",
+        "embedded null byte", "a bytes-like object is required",
+        "argument should be a str", "Field elements", "Cannot compare structured",
     ])
 )  # fmt: skip
 # What takes any object that has a trainer's or a tensor's methods: Python says, as with PyTorch, which it lacks.
