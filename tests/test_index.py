@@ -193,11 +193,11 @@ def test_index_errors() -> None:
 
 
 def test_errors_of_adding() -> None:
-    out, index = np.ones((3, 5), np.float32), np.array([0, 1])
+    out, index = K.ones((3, 5)), np.array([0, 1])
     with pytest.raises(ValueError, match=r"index_add: input \(3, 5\) must have the shape of out \(3, 5\) with 2"):
         K.index_add(out, 0, index, out)
     with pytest.raises(ValueError, match="index_add: out must be contiguous"):
-        K.index_add(out.T, 0, index, np.ones((2, 3), np.float32))
+        K.index_add(out.permute((1, 0)), 0, index, np.ones((2, 3), np.float32))
     with pytest.raises(TypeError, match="index_add: out and input must have the same dtype"):
         K.index_add(out, 0, index, np.ones((2, 5)))
     with pytest.raises(ValueError, match=r"scatter_add: index \(1, 5\) and input \(2, 5\) must have the same shape"):
@@ -205,7 +205,7 @@ def test_errors_of_adding() -> None:
     with pytest.raises(ValueError, match=r"scatter_add: input \(2, 4\) and out \(3, 5\)"):
         K.scatter_add(out, 0, np.zeros((2, 4), int), np.ones((2, 4), np.float32))
     with pytest.raises(TypeError, match="index_add: out must be a number, got bool"):
-        K.index_add(np.ones(3, bool), 0, index, np.ones(2, bool))
+        K.index_add(K.ones((3,), "bool"), 0, index, np.ones(2, bool))
 
 
 @pytest.mark.cpu

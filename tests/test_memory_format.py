@@ -366,11 +366,8 @@ def test_batch_norm(every_isa: str, shape: tuple[int, ...], dtype: str, relu: bo
             a = None if a is None else a.astype("float64" if wide else dtype)
             return K.copy(a, order) if a is not None and a.ndim == 4 else a
 
-        mean, var, count = (
-            np.zeros(c, given_as(x).dtype.__str__()),
-            np.ones(c, given_as(x).dtype.__str__()),
-            np.zeros((), np.int64),
-        )
+        kind = "float64" if wide else dtype
+        mean, var, count = K.zeros((c,), kind), K.ones((c,), kind), K.zeros((), "int64")
         out, m, s = K.batch_norm(
             given_as(x), given_as(gamma), given_as(beta), mean, var, count, given_as(add), training=True, relu=relu
         )

@@ -163,15 +163,15 @@ def test_clip_any_thread_count(rng: np.random.Generator) -> None:
 
 
 def test_errors() -> None:
-    w, g, lr, step = np.ones(3), np.ones(3), np.array(0.1), np.array(1)
+    w, g, lr, step = map(K.asarray, (np.ones(3), np.ones(3), np.array(0.1), np.array(1)))
     with pytest.raises(TypeError, match="sgd_step: param must be float32 or float64, got int64"):
-        K.sgd_step(np.arange(3), np.arange(3), lr, step)
+        K.sgd_step(K.arange(3), K.arange(3), lr, step)
     with pytest.raises(TypeError, match="sgd_step: param and grad must have the same dtype"):
-        K.sgd_step(w, g.astype(np.float32), lr, step)
+        K.sgd_step(w, K.cast(g, "float32"), lr, step)
     with pytest.raises(ValueError, match=r"sgd_step: param \(3,\) and grad \(2,\) must have the same shape"):
         K.sgd_step(w, g[:2], lr, step)
     with pytest.raises(TypeError, match="sgd_step: lr must be float64, got float32"):
-        K.sgd_step(w, g, lr.astype(np.float32), step)
+        K.sgd_step(w, g, K.cast(lr, "float32"), step)
     with pytest.raises(ValueError, match=r"sgd_step: step must be one value of shape \(\), got shape \(1,\)"):
         K.sgd_step(w, g, lr, step[None])
     with pytest.raises(ValueError, match=r"sgd_step: param must be contiguous \(shape \(3,\), strides \(2,\)\)"):
@@ -179,21 +179,21 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="sgd_step: momentum 0.9 needs a momentum_buffer"):
         K.sgd_step(w, g, lr, step, momentum=0.9)
     with pytest.raises(ValueError, match="sgd_step: momentum must be finite and not negative, got -1"):
-        K.sgd_step(w, g, lr, step, w.copy(), momentum=-1)
+        K.sgd_step(w, g, lr, step, K.copy(w), momentum=-1)
     with pytest.raises(ValueError, match="sgd_step: nesterov needs a momentum above 0 and no dampening"):
         K.sgd_step(w, g, lr, step, nesterov=True)
     with pytest.raises(ValueError, match="adagrad_step: eps must be finite and not negative, got -1"):
-        K.adagrad_step(w, g, w.copy(), lr, step, eps=-1)
+        K.adagrad_step(w, g, K.copy(w), lr, step, eps=-1)
     with pytest.raises(ValueError, match="rmsprop_step: alpha must be finite and not negative, got nan"):
-        K.rmsprop_step(w, g, w.copy(), lr, alpha=float("nan"))
+        K.rmsprop_step(w, g, K.copy(w), lr, alpha=float("nan"))
     with pytest.raises(ValueError, match="adam_step: beta2 must be from 0 to below 1, got 1"):
-        K.adam_step(w, g, w.copy(), w.copy(), lr, step, beta2=1)
+        K.adam_step(w, g, K.copy(w), K.copy(w), lr, step, beta2=1)
     with pytest.raises(ValueError, match=r"adam_step: param \(3,\) and first_moment \(4,\) must have the same"):
-        K.adam_step(w, g, np.ones(4), w.copy(), lr, step)
+        K.adam_step(w, g, K.ones((4,), "float64"), K.copy(w), lr, step)
     with pytest.raises(ValueError, match="clip_grad_norm: max_norm must not be negative, got -1"):
         K.clip_grad_norm([g], -1)
     with pytest.raises(TypeError, match="clip_grad_norm: grads must be float32 or float64, got int64"):
-        K.clip_grad_norm([np.arange(3)], 1)
+        K.clip_grad_norm([K.arange(3)], 1)
 
 
 @pytest.mark.cpu

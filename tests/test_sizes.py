@@ -200,6 +200,7 @@ def test_memory_that_there_is_not(count: int) -> None:
 # --- what counts ---
 
 
+@pytest.mark.cpu  # memory of NumPy is written
 def test_counts_at_their_end() -> None:
     """A count of steps or batches may be a user's own number."""
     param, lr = np.ones(4, np.float32), np.array(0.1)
