@@ -158,6 +158,12 @@ class Interrupt(Exception):
 
 armed = False
 
+def gathers():
+    # Without a thread: Python's own threading.Condition loses its lock where a handler raises in the middle of it.
+    while not stop:
+        for x, y in DataLoader(images, 8, shuffle=True, prefetch=0):
+            pass
+
 def interrupt(*_):
     if armed:
         raise Interrupt
@@ -170,7 +176,7 @@ for i in range(COUNT):
     try:
         try:
             armed = True
-            rng.choice(WORK)()
+            rng.choice([kernels, numbers, gathers, replays, trains])()
         except Interrupt:
             armed = False
     except Interrupt:
