@@ -29,10 +29,10 @@ from .targets import Target
 
 KINDS = (
     ValueError, TypeError, IndexError, RuntimeError, MemoryError, OverflowError, BufferError, OSError, StopIteration,
-    NotImplementedError, ImportError, values.Planted, np.ma.MaskError,
+    ImportError, values.Planted, np.ma.MaskError,
 )  # fmt: skip
 # Though they are subclasses of these.
-NEVER = (RecursionError, UnicodeError)
+NEVER = (RecursionError, UnicodeError, NotImplementedError)
 USELESS = re.compile(
     r"bad_alloc|vector::|basic_string|std::|Unable to cast|_M_|unordered_map|stoi|nullptr|Unknown exception|"
     r"instance allocation failed|UnboundLocal|' object has no attribute '|not subscriptable"

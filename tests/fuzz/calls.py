@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from .arguments import Call, draw_call
-from .children import ROOT, Report, stream
+from .children import ROOT, Report, environment, stream
 from .targets import Target, all_targets
 
 PART = "calls"
@@ -51,11 +51,10 @@ def child(arguments: list[str]) -> tuple[subprocess.Popen[str], Path]:
     """Starts a child; the file in which it says where it is."""
     handle, name = tempfile.mkstemp()
     os.close(handle)
-    path = os.pathsep.join([str(ROOT), *sys.path])
     process = subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.attempt", name, *arguments],
+        [sys.executable, "-m", "tests.fuzz.attempt", name, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path}, start_new_session=True,
+        env=environment(), start_new_session=True,
     )  # fmt: skip
     return process, Path(name)
 

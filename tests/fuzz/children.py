@@ -64,12 +64,17 @@ class Done:
         return (self.err.strip().splitlines() or [f"exit code {self.code}"])[-1]
 
 
+def environment() -> dict[str, str]:
+    """Of a child: what this process has, its paths, and that a death says where."""
+    path = os.pathsep.join([str(ROOT), *sys.path])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1"}
+
+
 def run(script: str, arguments: tuple[str, ...] = (), seconds: float = 60.0) -> Done:
     """Runs a script in a new Python, with this process's paths; ends it and all that it started when time is over."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "PYTHONFAULTHANDLER": "1"}
     child = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment, cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=environment(), cwd=ROOT,
         start_new_session=True,
     )  # fmt: skip
     try:

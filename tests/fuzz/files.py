@@ -6,6 +6,7 @@ refused: model, optimizer, schedule, random numbers, loader, history.
 
 from __future__ import annotations
 
+import abc
 import gzip
 import io
 import json
@@ -35,15 +36,16 @@ PART = "files"
 # --- what is read ---
 
 
-class Format:
-    """One that is read: a whole file, what it says, how it is read. `changed`: what a refused file must not change."""
+class Format(abc.ABC):
+    """One that is read: a whole file, and how it is read. `state`: what a refused file must not change."""
 
     name: str
     content: bytes
     checked = True  # whether any change of its bytes must show
 
+    @abc.abstractmethod
     def read(self, path: Path) -> Any:
-        raise NotImplementedError
+        """What the file says."""
 
     def state(self) -> Any:
         return None

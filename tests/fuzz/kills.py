@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .children import ROOT, Report, run, stream
+from .children import ROOT, Report, environment, run, stream
 
 PART = "kills"
 
@@ -83,7 +83,7 @@ def killed(report: Report, index: int) -> None:
             child = subprocess.Popen(
                 [sys.executable, "-c", WHOLE, path, str(epochs)], cwd=ROOT,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env=environment(),
             )  # fmt: skip
             before, begun = _written(path), time.monotonic()
             while _written(path) == before and child.poll() is None and time.monotonic() - begun < 30:
