@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,6 @@ __all__ = ["load", "read", "save"]
 
 # A file is the length of the header in 8 bytes, the header in JSON, then the data, by offsets from its start.
 _DTYPES = {"F64": "<f8", "F32": "<f4", "I64": "<i8", "I32": "<i4", "U8": "u1", "BOOL": "u1", "BF16": "<u2"}
-_LONGEST_HEADER = 100_000_000  # bytes: what safetensors itself takes
 
 # The checksum of data and header is an entry of the metadata, where other programs pass it over. CRC-32, because it is
 # against accidents, not against forgers: it finds any burst of up to 32 bits and all but one in four billion others,
@@ -96,99 +94,36 @@ def load(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The named tensors and the metadata; errors as for `load`."""
-    require("safetensors", "load")
+    safetensors = require("safetensors", "load")
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"load: path must be a str or a Path, got {shown(path)}")
     # Read, not mapped: a file that shrinks under a mapping kills the process.
-    with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        try:
-            header, notes = _header(file, size)
-            tensors, data = _tensors(file, header, os.fspath(path))
-        except _NotWholeError as error:
-            raise ValueError(
-                f"load: {os.fspath(path)} ({size} bytes) is no whole safetensors file; it may be truncated: {error}"
-            ) from error
-    _compare(header, notes, data, os.fspath(path))
-    notes.pop(_CHECKSUM, None)
-    return {name: tensors[name] for name in sorted(tensors)}, notes
-
-
-class _NotWholeError(Exception):
-    """What a file lacks of the format."""
-
-
-def _header(file: BinaryIO, size: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """What the header says of the tensors, in the order of their data, and the metadata; all of it checked."""
-    start = file.read(8)
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-    if length > min(size - 8, _LONGEST_HEADER):
-        raise _NotWholeError("the header is longer than the file, or than safetensors allows")
+    content = Path(path).read_bytes()
     try:
-        header = json.loads(file.read(length), object_pairs_hook=_distinct)
-        json.dumps(header, ensure_ascii=False).encode()  # no half of a surrogate pair
-    except (ValueError, RecursionError) as error:
-        raise _NotWholeError(f"the header is no JSON: {error}") from error
-    if not isinstance(header, dict):
-        raise _NotWholeError("the header is no JSON object")
-    notes = header.pop("__metadata__", {})
-    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
-        raise _NotWholeError("the metadata is not str by str")
-    for name, entry in header.items():
-        _check_entry(name, entry)
-    header = dict(sorted(header.items(), key=lambda item: item[1]["data_offsets"]))
-    end = 0
-    for name, entry in header.items():
-        if entry["data_offsets"][0] != end:
-            raise _NotWholeError(f"the data of {shown(name)} does not begin where that before it ends")
-        end = entry["data_offsets"][1]
-    if end != size - 8 - length:
-        raise _NotWholeError(f"the tensors have {end} bytes, the file {size - 8 - length}")
-    return header, notes
+        parts = dict(safetensors.deserialize(content))
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"load: {os.fspath(path)} ({len(content)} bytes) is no whole safetensors file; it may be truncated: {error}"
+        ) from error
+    (length,) = struct.unpack_from("<Q", content)
+    header = json.loads(content[8 : 8 + length])
+    notes = header.pop("__metadata__", None) or {}
+    _compare(header, notes, zlib.crc32(memoryview(content)[8 + length :]), os.fspath(path))
+    notes.pop(_CHECKSUM, None)
+    # Each part's bytes go when its tensor is made.
+    return {name: _tensor(name, parts.pop(name), os.fspath(path)) for name in sorted(parts)}, notes
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands there twice")
-    return found
-
-
-def _are_sizes(values: Any) -> bool:
-    return isinstance(values, list) and all(type(v) is int and 0 <= v < 2**63 for v in values)
-
-
-def _check_entry(name: str, entry: Any) -> None:
-    """What the header says of one tensor."""
-    said: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    fields: list[Any] = [said.get(key) for key in ("dtype", "shape", "data_offsets")]
-    dtype, shape, offsets = fields
-    if not isinstance(dtype, str) or not _are_sizes(shape) or not _are_sizes(offsets):
-        raise _NotWholeError(f"{shown(name)} lacks a dtype, a shape or offsets")
-    if len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _NotWholeError(f"{shown(name)} has the offsets {offsets}")
-    if dtype in _DTYPES and math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != offsets[1] - offsets[0]:
-        raise _NotWholeError(f"{shown(name)} of shape {shape} and {dtype} has {offsets[1] - offsets[0]} bytes")
-
-
-def _tensors(file: BinaryIO, header: dict[str, Any], path: str) -> tuple[dict[str, Tensor], int]:
-    """The tensors, and the CRC of all their data."""
-    tensors, crc = {}, 0
-    for name, entry in header.items():
-        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if dtype not in _DTYPES:
-            raise ValueError(f"load: {path}: {name} has dtype {dtype}, which weft does not have")
-        content = file.read(end - begin)
-        if len(content) != end - begin:
-            raise _NotWholeError("it became shorter while it was read")
-        crc = zlib.crc32(content, crc)
-        try:
-            bits = np.frombuffer(content, _DTYPES[dtype]).reshape(shape)
-            array = K.bfloat16_from_bits(bits) if dtype == "BF16" else bits != 0 if dtype == "BOOL" else bits
-            tensors[name] = Tensor(K.copy(array))
-        except ValueError as error:  # more axes than an array may have
-            raise ValueError(f"load: {path}: {name} of shape {tuple(shape)}: {error}") from error
-    return tensors, crc
+def _tensor(name: str, part: dict[str, Any], path: str) -> Tensor:
+    dtype, shape = part["dtype"], part["shape"]
+    if dtype not in _DTYPES:
+        raise ValueError(f"load: {path}: {name} has dtype {dtype}, which weft does not have")
+    try:
+        bits = np.frombuffer(part["data"], _DTYPES[dtype]).reshape(shape)
+        array = K.bfloat16_from_bits(bits) if dtype == "BF16" else bits != 0 if dtype == "BOOL" else bits
+        return Tensor(K.copy(array))
+    except ValueError as error:  # more axes than an array may have
+        raise ValueError(f"load: {path}: {name} of shape {tuple(shape)}: {error}") from error
 
 
 def _compare(header: dict[str, Any], notes: dict[str, str], data: int, path: str) -> None:
