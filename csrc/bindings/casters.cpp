@@ -240,12 +240,19 @@ const Array* array_in(py::handle source, py::object& owner) {
   return py::isinstance<Array>(owner) ? owner.cast<const Array*>() : nullptr;
 }
 
-// f(item) for each item of a sequence.
-template <class F>
-void for_each_item(const char* expected, py::handle source, F f) {
+// convert(item) of each item of a sequence.
+template <class T, class F>
+std::vector<T> list_of(const char* expected, py::handle source, F convert) {
+  constexpr std::size_t most = 1 << 16;
   check_type(py::isinstance<py::sequence>(source) && !py::isinstance<py::str>(source), "list: expected ",
              expected, ", got ", type_name(source));
-  for (py::handle item : source) f(item);
+  std::vector<T> list;
+  for (py::handle item : source) {
+    check_value(list.size() < most, "list: expected ", expected, " of at most ", most, " items, got more of ",
+                type_name(source));
+    list.push_back(convert(item));
+  }
+  return list;
 }
 
 }  // namespace
@@ -265,25 +272,12 @@ Array to_output(py::handle source) {
                   type_name(source));
 }
 
-ArrayList to_arrays(py::handle source) {
-  ArrayList list;
-  for_each_item("a sequence of arrays", source,
-                [&](py::handle item) { list.arrays.push_back(to_array(item)); });
-  return list;
-}
-
+ArrayList to_arrays(py::handle source) { return {list_of<Array>("a sequence of arrays", source, to_array)}; }
 OutputList to_outputs(py::handle source) {
-  OutputList list;
-  for_each_item("a sequence of arrays", source,
-                [&](py::handle item) { list.arrays.push_back(to_output(item)); });
-  return list;
+  return {list_of<Array>("a sequence of arrays", source, to_output)};
 }
-
 NumberList to_numbers(py::handle source) {
-  NumberList list;
-  for_each_item("a sequence of numbers", source,
-                [&](py::handle item) { list.values.push_back(to_double(item)); });
-  return list;
+  return {list_of<double>("a sequence of numbers", source, to_double)};
 }
 
 DType to_dtype(py::handle source) {

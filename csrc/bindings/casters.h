@@ -117,77 +117,30 @@ std::string shown(py::handle x);
 
 }  // namespace weft
 
+// An argument of a type is what `convert` makes of it, and shown as `text` in signatures. None is none, but
+// for those that `convert` refuses by itself.
+#define WEFT_ARGUMENT(Type, text, convert, refuses_none)     \
+  template <>                                                \
+  struct type_caster<Type> {                                 \
+    PYBIND11_TYPE_CASTER(Type, const_name(text));            \
+    bool load(handle source, bool) {                         \
+      if (!(refuses_none) && source.is_none()) return false; \
+      value = {convert(source)};                             \
+      return true;                                           \
+    }                                                        \
+  };
+
 namespace pybind11::detail {
 
-template <>
-struct type_caster<weft::ArrayLike> {
-  PYBIND11_TYPE_CASTER(weft::ArrayLike, const_name("weft.kernels.ArrayLike"));
-  bool load(handle source, bool) {
-    if (source.is_none()) return false;
-    value = weft::to_array(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::Output> {
-  PYBIND11_TYPE_CASTER(weft::Output, const_name("weft.kernels.OutputLike"));
-  bool load(handle source, bool) {
-    if (source.is_none()) return false;
-    value.array = weft::to_output(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::ArrayList> {
-  PYBIND11_TYPE_CASTER(weft::ArrayList, const_name("collections.abc.Sequence[weft.kernels.ArrayLike]"));
-  bool load(handle source, bool) {
-    value = weft::to_arrays(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::OutputList> {
-  PYBIND11_TYPE_CASTER(weft::OutputList, const_name("collections.abc.Sequence[weft.kernels.OutputLike]"));
-  bool load(handle source, bool) {
-    value = weft::to_outputs(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::NumberList> {
-  PYBIND11_TYPE_CASTER(weft::NumberList, const_name("collections.abc.Sequence[float]"));
-  bool load(handle source, bool) {
-    value = weft::to_numbers(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::DTypeLike> {
-  PYBIND11_TYPE_CASTER(weft::DTypeLike, const_name("weft.kernels.DTypeLike"));
-  bool load(handle source, bool) {
-    if (source.is_none()) return false;
-    value.dtype = weft::to_dtype(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::DimsLike> {
-  PYBIND11_TYPE_CASTER(weft::DimsLike, const_name("weft.kernels.Ints"));
-  bool load(handle source, bool) {
-    if (source.is_none()) return false;
-    value.dims = weft::to_dims(source);
-    return true;
-  }
-};
-template <>
-struct type_caster<weft::Pair> {
-  PYBIND11_TYPE_CASTER(weft::Pair, const_name("weft.kernels.Ints"));
-  bool load(handle source, bool) {
-    if (source.is_none()) return false;
-    value = weft::to_pair(source);
-    return true;
-  }
-};
+WEFT_ARGUMENT(weft::ArrayLike, "weft.kernels.ArrayLike", weft::to_array, false)
+WEFT_ARGUMENT(weft::Output, "weft.kernels.OutputLike", weft::to_output, false)
+WEFT_ARGUMENT(weft::ArrayList, "collections.abc.Sequence[weft.kernels.ArrayLike]", weft::to_arrays, true)
+WEFT_ARGUMENT(weft::OutputList, "collections.abc.Sequence[weft.kernels.OutputLike]", weft::to_outputs, true)
+WEFT_ARGUMENT(weft::NumberList, "collections.abc.Sequence[float]", weft::to_numbers, true)
+WEFT_ARGUMENT(weft::DTypeLike, "weft.kernels.DTypeLike", weft::to_dtype, false)
+WEFT_ARGUMENT(weft::DimsLike, "weft.kernels.Ints", weft::to_dims, false)
+WEFT_ARGUMENT(weft::Pair, "weft.kernels.Ints", weft::to_pair, false)
+
 template <>
 struct type_caster<weft::Dims> {
   PYBIND11_TYPE_CASTER(weft::Dims, const_name("tuple[int, ...]"));

@@ -35,15 +35,7 @@ Padding to_padding(py::handle source) {
 }  // namespace weft
 
 namespace pybind11::detail {
-template <>
-struct type_caster<weft::Padding> {
-  PYBIND11_TYPE_CASTER(weft::Padding, const_name("weft.kernels.Ints | str"));
-  bool load(handle source, bool) {
-    if (source.is_none()) return false;
-    value = weft::to_padding(source);
-    return true;
-  }
-};
+WEFT_ARGUMENT(weft::Padding, "weft.kernels.Ints | str", weft::to_padding, false)
 }  // namespace pybind11::detail
 
 namespace weft {

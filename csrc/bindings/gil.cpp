@@ -21,12 +21,17 @@ bool too_late() {
   for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
+// Whether there are other threads that Python knows.
+bool others() {
+  return PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != nullptr;
+}
+
 // While Python still takes everybody: those who are on their way back to it come in now, and wait at their
 // next call.
 void begin_the_end() {
   who_ends = std::this_thread::get_id();
   ending = true;
-  for (int turn = 0; turn < 10; ++turn) {
+  for (int turn = 0; turn < 10 && others(); ++turn) {
     PyThreadState* const state = PyEval_SaveThread();
     std::this_thread::sleep_for(std::chrono::microseconds(200));
     PyEval_RestoreThread(state);

@@ -1,5 +1,7 @@
 #include "core/array.h"
 
+#include <cstdlib>
+
 #include "core/allocator.h"
 #include "core/cuda.h"
 #include "core/destinations.h"
@@ -102,19 +104,25 @@ bool Array::is_contiguous(MemoryFormat format) const {
   return shape_.n == 4 && permute({0, 2, 3, 1}).is_contiguous();
 }
 
-bool Array::is_dense() const {
-  int order[max_rank], count = 0;
+Dims Array::axes_by_stride() const {
+  Dims order;
   for (int i = 0; i < shape_.n; ++i) {
-    if (shape_[i] == 0) return true;
-    if (shape_[i] == 1) continue;
-    int at = count++;  // sorted by stride, the smallest first
-    for (; at > 0 && strides_[order[at - 1]] > strides_[i]; --at) order[at] = order[at - 1];
+    if (shape_[i] <= 1) continue;
+    int at = order.n;
+    order.push_back(i);
+    const auto step = [&](int k) { return std::abs(strides_[static_cast<int>(order[k])]); };
+    for (; at > 0 && step(at - 1) > std::abs(strides_[i]); --at) order[at] = order[at - 1];
     order[at] = i;
   }
+  return order;
+}
+
+bool Array::is_dense() const {
+  if (numel() == 0) return true;
   std::int64_t step = 1;
-  for (int k = 0; k < count; ++k) {
-    if (strides_[order[k]] != step) return false;
-    step *= shape_[order[k]];
+  for (std::int64_t axis : axes_by_stride()) {
+    if (strides_[static_cast<int>(axis)] != step) return false;
+    step *= shape_[static_cast<int>(axis)];
   }
   return true;
 }

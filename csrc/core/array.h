@@ -78,6 +78,9 @@ class Array {
   bool is_contiguous() const;  // row-major, no gaps
   bool is_contiguous(MemoryFormat format) const;
   bool is_dense() const;  // row-major in some order of the axes: no gaps, nothing shared
+  // The axes of more than one element, from the smallest step in memory to the largest, whatever its
+  // direction.
+  Dims axes_by_stride() const;
   // What the strides say: channels_last for rank 4 with the channels innermost, then columns, rows, images
   // (there may be gaps; where sizes of 1 leave it open, their strides decide). Else contiguous.
   MemoryFormat memory_format() const;

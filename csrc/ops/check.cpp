@@ -64,20 +64,13 @@ namespace {
 // Whether no two elements share memory, as far as strides tell it: each one, from the smallest on, steps over
 // all that lies within. Strides that interleave are taken for shared.
 bool lies_apart(const Array& x) {
-  int order[max_rank], count = 0;
-  for (int i = 0; i < x.ndim(); ++i) {
-    if (x.shape()[i] == 0) return true;
-    if (x.shape()[i] == 1) continue;
-    int at = count++;
-    for (; at > 0 && std::abs(x.strides()[order[at - 1]]) > std::abs(x.strides()[i]); --at)
-      order[at] = order[at - 1];
-    order[at] = i;
-  }
+  if (x.numel() == 0) return true;
   std::int64_t reach = 0;  // from the first to the last element of what lies within
-  for (int k = 0; k < count; ++k) {
-    const std::int64_t stride = std::abs(x.strides()[order[k]]);
+  for (std::int64_t axis64 : x.axes_by_stride()) {
+    const int axis = static_cast<int>(axis64);
+    const std::int64_t stride = std::abs(x.strides()[axis]);
     if (stride <= reach) return false;
-    reach += stride * (x.shape()[order[k]] - 1);
+    reach += stride * (x.shape()[axis] - 1);
   }
   return true;
 }
