@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import weft.kernels as K
-from helpers import assert_close, reference, threads
+from helpers import assert_close, reference, threads, to_numpy
 
 KINDS = ["step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "gelu_tanh", "silu"]
 PARAM = {"leaky_relu": 0.2, "elu": 1.5, "softplus": 2.0}
@@ -111,6 +111,17 @@ def test_far_arguments(every_isa: str, kind: str) -> None:
 def test_nan_propagates(every_isa: str, kind: str) -> None:
     out = np.asarray(call(kind, np.full(37, np.nan, np.float32)))
     assert np.isnan(out).all() != (kind == "step")
+
+
+@pytest.mark.parametrize("kind", ["relu", "step"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_nothing_passes_where_the_function_is_flat(every_isa: str, kind: str, dtype: str) -> None:
+    """Not even what is no number, which 0 times it would be; relu's gradient at NaN is as it came."""
+    saved = np.array([0, -0.0, 2, np.nan] * 11)
+    dout = np.array([np.inf, np.nan, -np.inf, 3] * 11)
+    arrays = (K.cast(K.asarray(a), dtype) for a in (dout, saved))
+    dx = to_numpy(K.cast(K.activation_backward(kind, *arrays), "float64"))
+    np.testing.assert_array_equal(dx, ([0, 0, -np.inf, 3] if kind == "relu" else [0] * 4) * 11)
 
 
 @pytest.mark.cpu

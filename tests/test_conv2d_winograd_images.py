@@ -144,7 +144,7 @@ def test_not_a_number_stays_in_its_image(every_isa: str) -> None:
     pooled = np.asarray(reference(K.conv2d_relu_max_pool2d, *wide(x, weight, bias))[0])
     assert np.isnan(plain[np.isnan(expected)]).all()
     assert np.isnan(out[np.isnan(pooled)]).all()
-    assert (winner[np.isnan(out)] >= 128).all()
+    assert (winner[np.isnan(out)] < 4).all()
     dx = np.asarray(K.conv2d_backward_input(dout, weight, x.shape))
     assert not np.isfinite(dx[20, :, 4:9, 4:9]).any()
     half_dx = np.asarray(K.conv2d_relu_max_pool2d_backward(half, winner, x, weight)[0])

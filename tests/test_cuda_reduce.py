@@ -263,12 +263,15 @@ def test_an_empty_batch_leaves_the_running_statistics() -> None:
     assert [to_numpy(a).tolist() for a in kept] == [[2] * 3, [5] * 3]
 
 
-def test_relu_behind_batch_norm_passes_no_number_on(rng: np.random.Generator) -> None:
-    """The slope at an output of 0 is 0, at NaN it is NaN."""
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_relu_behind_batch_norm_passes_nothing_where_it_cut_off(rng: np.random.Generator, value: float) -> None:
     x, dout = rng.normal(size=(6, 2)), rng.normal(size=(6, 2))
     out = np.array([[1, 0], [0, 2], [-0.0, 0], [3, 1], [0, 0], [1, np.nan]])
-    args = (dout, x, x.mean(0), 1 / x.std(0), None, None, out, True, True)
-    assert_close(K.batch_norm_backward(*args)[0], reference(K.batch_norm_backward, *args)[0], factor=8)
+    args = (x, x.mean(0), 1 / x.std(0), None, None, out, True, True)
+    wanted = reference(K.batch_norm_backward, dout, *args)[0]
+    assert_close(K.batch_norm_backward(dout, *args)[0], wanted, factor=8)
+    dout[out == 0] = value
+    assert_close(K.batch_norm_backward(dout, *args)[0], wanted, factor=8)
 
 
 def test_the_counter_moves_once(rng: np.random.Generator) -> None:

@@ -113,3 +113,25 @@ def nested(depth: int) -> Any:
 def test_texts_show_what_is_nested_deep(call: Callable[[Any], Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         call(nested(5000))
+
+
+FLAT: dict[str, tuple[Callable[[Any], Any], list[float]]] = {
+    "relu": (weft.nn.functional.relu, [0, 0, 1, np.inf, 3]),
+    "clip": (lambda x: x.clip(-1, 1), [0, np.nan, 1, 0, 0]),
+    "maximum": (lambda x: weft.maximum(x, weft.full((5,), 0.5)), [0, 0, 0.5, np.inf, 3]),
+    "minimum": (lambda x: weft.minimum(x, weft.full((5,), 0.5)), [np.inf, np.nan, 0.5, 0, 3]),
+    "linear": (
+        lambda x: weft.nn.functional.linear_activation(x[:, None], weft.ones((1, 1)))[:, 0],
+        [0, 0, 1, np.inf, 3],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_no_gradient_passes_where_a_function_is_flat(name: str) -> None:
+    """Not even infinity, which is NaN times 0. The figures are PyTorch's."""
+    function, wanted = FLAT[name]
+    x = weft.tensor([-2, 0, 0.5, 2, np.nan], dtype="float32", requires_grad=True)
+    function(x).backward(weft.tensor([np.inf, np.nan, 1, np.inf, 3], dtype="float32"))
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.numpy(), wanted)

@@ -77,14 +77,20 @@ void map_backward(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
   fill(static_cast<float*>(a.dx), a.n, cost, [=](std::int64_t i) { return dout[i] * f(saved[i]); });
 }
 
+// f(dout, saved) is the gradient.
 template <class F>
-void map_backward_vectors(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
+void map_gradient_vectors(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
   const auto* dout = static_cast<const float*>(a.dout);
   const auto* saved = static_cast<const float*>(a.saved);
   const std::int64_t bytes = a.dx == a.dout || a.dx == a.saved ? 0 : 12 * a.n;
   fill_vectors(static_cast<float*>(a.dx), a.n, cost, bytes, [=](std::int64_t i, std::int64_t count) {
-    return vector_at(dout + i, count) * f(vector_at(saved + i, count));
+    return f(vector_at(dout + i, count), vector_at(saved + i, count));
   });
+}
+
+template <class F>
+void map_backward_vectors(const ActivationBackwardArgs& a, std::int64_t cost, F f) {
+  map_gradient_vectors(a, cost, [=](FloatVec dout, FloatVec saved) { return dout * f(saved); });
 }
 
 // Comparisons are written so that NaN takes the branch that keeps it.
@@ -119,14 +125,12 @@ void backward(const ActivationBackwardArgs& a) {
   const float alpha = static_cast<float>(a.alpha);
   switch (a.kind) {
     case Activation::none: return map_backward(a, 1, [](float) { return 1.0f; });
-    case Activation::step: return map_backward(a, 1, [](float) { return 0.0f; });
+    case Activation::step: return map_gradient_vectors(a, 1, [](FloatVec, FloatVec) { return FloatVec{}; });
     case Activation::sigmoid: return map_backward_vectors(a, 1, [](FloatVec y) { return y * (1.0f - y); });
     case Activation::tanh: return map_backward_vectors(a, 1, [](FloatVec y) { return 1.0f - y * y; });
     case Activation::relu:
-      return map_backward_vectors(a, 1, [](FloatVec y) {
-        const FloatVec one = FloatVec{} + 1.0f;
-        return y > 0.0f ? one : y <= 0.0f ? FloatVec{} : y;
-      });
+      return map_gradient_vectors(a, 1,
+                                  [](FloatVec dout, FloatVec y) { return y <= 0.0f ? FloatVec{} : dout; });
     case Activation::leaky_relu:
       return map_backward_vectors(a, 1, [=](FloatVec x) {
         const FloatVec one = FloatVec{} + 1.0f;

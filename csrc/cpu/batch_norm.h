@@ -52,20 +52,20 @@ struct ChannelMap {  // v = (x - mean) scale + shift
   T mean, scale, shift;
 };
 
-// What dout is multiplied by before it goes on.
+// What tells where ReLU cut dout off.
 enum class Mask : std::uint8_t { none, by_input, by_output };
 
 template <class T>
-[[gnu::always_inline]] inline T slope(T v) {  // ReLU's: NaN stays
-  return v > 0 ? T(1) : v <= 0 ? T(0) : v;
+[[gnu::always_inline]] inline T through_relu(T dout, T v) {  // v: ReLU's input or output
+  return v <= 0 ? T(0) : dout;
 }
 
 // g, the gradient behind ReLU.
 template <class T, Mask mask>
 [[gnu::always_inline]] inline T behind_relu(const ChannelMap<T>& map, T dout, T x, const T* out,
                                             std::int64_t i) {
-  if (mask == Mask::by_output) return dout * slope(out[i]);
-  if (mask == Mask::by_input) return dout * slope(map(x));
+  if (mask == Mask::by_output) return through_relu(dout, out[i]);
+  if (mask == Mask::by_input) return through_relu(dout, map(x));
   return dout;
 }
 

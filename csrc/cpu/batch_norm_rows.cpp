@@ -140,8 +140,8 @@ void piece_sums(const BatchNormBackwardArgs& a, const Maps<T>& maps, std::int64_
 #pragma omp simd
     for (std::int64_t c = 0; c < C; ++c) {
       T g = dout[c];
-      if (mask == Mask::by_output) g *= slope(out[c]);
-      if (mask == Mask::by_input) g *= slope((x[c] - mean[c]) * scale[c] + shift[c]);
+      if (mask == Mask::by_output) g = through_relu(g, out[c]);
+      if (mask == Mask::by_input) g = through_relu(g, (x[c] - mean[c]) * scale[c] + shift[c]);
       first[c] += g;
       second[c] += g * (x[c] - mean[c]);
       if (keep) kept[c] = g;
@@ -163,8 +163,8 @@ void piece_gradient(const BatchNormBackwardArgs& a, const Maps<T>& maps, const T
 #pragma omp simd
     for (std::int64_t c = 0; c < C; ++c) {
       T g = dout[c];
-      if (mask == Mask::by_output) g *= slope(out[c]);
-      if (mask == Mask::by_input) g *= slope((x[c] - mean[c]) * scale[c] + shift[c]);
+      if (mask == Mask::by_output) g = through_relu(g, out[c]);
+      if (mask == Mask::by_input) g = through_relu(g, (x[c] - mean[c]) * scale[c] + shift[c]);
       dx[c] = scale[c] * (g - first[c] - (x[c] - mean[c]) * second[c]);
     }
   }

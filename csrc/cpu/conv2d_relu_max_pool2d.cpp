@@ -35,7 +35,7 @@ void pool_plane(const Conv2dParams& p, const PoolWindow& pool, const T* y, T* ou
           at = wins ? t : at;
         }
       out[j] = best <= 0 ? 0 : best;
-      winner[j] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : best != best ? winner_nan + at : at);
+      winner[j] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : at);
     }
   }
 }
@@ -47,9 +47,8 @@ void spread_plane(const Conv2dParams& p, const PoolWindow& pool, const T* dout, 
   const auto size = static_cast<std::int32_t>(pool.h * pool.w), w = static_cast<std::int32_t>(pool.w);
   for (std::int64_t i = 0; i < pool.PP; ++i)
     for (std::int64_t j = 0; j < pool.PQ; ++j, ++dout, ++winner) {
-      const std::int32_t t = *winner % winner_cut;
-      const T slope = *winner & winner_nan ? static_cast<T>(__builtin_nan("")) : *winner & winner_cut ? 0 : 1;
-      if (t < size) dy[(i * pool.h + t / w) * p.Q + j * pool.w + t % w] = *dout * slope;
+      const std::int32_t t = *winner;
+      if (t < size) dy[(i * pool.h + t / w) * p.Q + j * pool.w + t % w] = *dout;
     }
 }
 

@@ -100,7 +100,6 @@ struct Workspace {
 // all of them are finite.
 bool pass_windows(const Plan& plan, const float* dout, const std::uint8_t* winner, const Workspace& w,
                   float* passed, std::int32_t* places, float* db) {
-  const Vec nan = broadcast(__builtin_nanf("")), one = broadcast(1.0f);
   Vec all{};
   for (std::int64_t k = 0; k < plan.p.K; ++k, dout += plan.positions, winner += plan.positions) {
     Vec total{};
@@ -108,10 +107,7 @@ bool pass_windows(const Plan& plan, const float* dout, const std::uint8_t* winne
       const std::int64_t count = min_of<std::int64_t>(lanes, plan.positions - o);
       const Vec d = load_some(dout + o, count);
       const Ints code = load_codes(winner + o, count);
-      Vec slope = (code & winner_cut) != 0 ? Vec{} : one;
-      slope = (code & winner_nan) != 0 ? nan : slope;
-      const Vec g =
-          (code & (winner_cut - 4)) != 0 ? Vec{} : d * slope;  // a place outside of the window: none
+      const Vec g = code > 3 ? Vec{} : d;  // a place outside of the window: none
       total += g;
       store(passed + k * w.row + o, g);
       *reinterpret_cast<Ints*>(places + k * w.row + o) = code & 3;

@@ -21,7 +21,6 @@ typedef std::int32_t WindowCodes __attribute__((vector_size(vector_bytes)));
     at = wins ? t - WindowCodes{} : at;
   }
   const WindowCodes cut = best <= V{};
-  at = best != best ? at + winner_nan : at;
   code = cut ? winner_cut - WindowCodes{} : at;
   return cut ? V{} : best;
 }

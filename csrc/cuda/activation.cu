@@ -89,7 +89,7 @@ struct BackwardOf {
   __device__ __forceinline__ void each(T (&dx)[E], const T (&dout)[E], const T (&saved)[E]) const {
 #pragma unroll
     for (int i = 0; i < E; ++i)
-      dx[i] = static_cast<T>(Wide<T>(dout[i]) * activation_slope<Wide<T>>(chosen, saved[i], alpha));
+      dx[i] = static_cast<T>(activation_gradient<Wide<T>>(chosen, dout[i], saved[i], alpha));
   }
 };
 

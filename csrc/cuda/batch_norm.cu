@@ -122,12 +122,6 @@ __global__ void __launch_bounds__(block) normalize(BatchNormArgs a, PackWalk wal
   }
 }
 
-// ReLU's derivative: NaN stays.
-template <class T>
-__device__ T slope(T v) {
-  return v > 0 ? T(1) : v <= 0 ? T(0) : v;
-}
-
 template <class T, int V>
 struct Gradients {
   Pack<T, V> x, dout, out;
@@ -141,7 +135,7 @@ struct Gradients {
   // The gradient behind ReLU.
   __device__ T behind_relu(const BatchNormBackwardArgs& a, int v, const ChannelMap<T>& map) const {
     if (!a.relu) return dout.v[v];
-    return dout.v[v] * slope(a.out ? out.v[v] : map(x.v[v]));
+    return (a.out ? out.v[v] : map(x.v[v])) <= 0 ? T(0) : dout.v[v];
   }
 };
 

@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(block, 4)
         if (value > best || isnan(value)) best = value, at = t;
       }
     out[o] = best <= 0 ? 0 : best;
-    winner[o] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : isnan(best) ? winner_nan + at : at);
+    winner[o] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : at);
   }
 }
 
@@ -52,8 +52,7 @@ __global__ void __launch_bounds__(block)
     if (i < pool.PP && j < pool.PQ) {
       const std::int64_t o = (plane * pool.PP + i) * pool.PQ + j;
       const int code = winner[o], t = static_cast<int>((row - i * pool.h) * pool.w + col - j * pool.w);
-      if (code / winner_cut % 2 == 0 && code % winner_cut == t)
-        gradient = code >= winner_nan ? T(NAN) : dout[o];
+      if (code == t) gradient = dout[o];
     }
     dy[e] = gradient;
   }

@@ -58,8 +58,7 @@ __device__ __forceinline__ void load_live(Live* live, const float* dout, const s
   dout += image * a.K * windows, winner += image * a.K * windows;
   for (int o = threadIdx.x; o < a.K * windows; o += block) {
     const int code = winner[o], k = o / windows;
-    const bool none = code / winner_cut % 2 != 0 || code % winner_cut >= 4;
-    live[(o - k * windows) * a.K + k] = {code >= winner_nan ? NAN : dout[o], none ? -1 : code % 4};
+    live[(o - k * windows) * a.K + k] = {dout[o], code < 4 ? code : -1};
   }
 }
 

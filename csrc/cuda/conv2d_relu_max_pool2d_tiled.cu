@@ -70,7 +70,7 @@ __device__ __forceinline__ void store(const float (&sum)[2][2][KT], const Layout
     }
     const std::int64_t o = (static_cast<std::int64_t>(image) * a.K + k0 + k) * a.PP * a.PQ + window;
     out[o] = best <= 0 ? 0 : best;
-    winner[o] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : isnan(best) ? winner_nan + at : at);
+    winner[o] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : at);
   }
 }
 

@@ -38,10 +38,10 @@ struct Layer {
   Activation activation;
 };
 
-__device__ __forceinline__ float slope(Activation activation, float y) {
-  if (activation == Activation::relu) return activation_slope(Activation::relu, y, 0.0f);
-  if (activation == Activation::tanh) return activation_slope(Activation::tanh, y, 0.0f);
-  return activation_slope(Activation::sigmoid, y, 0.0f);
+__device__ __forceinline__ float gradient(Activation activation, float dout, float y) {
+  if (activation == Activation::relu) return activation_gradient(Activation::relu, dout, y, 0.0f);
+  if (activation == Activation::tanh) return activation_gradient(Activation::tanh, dout, y, 0.0f);
+  return activation_gradient(Activation::sigmoid, dout, y, 0.0f);
 }
 
 // db of the tile's rows of dw. part: this thread's sum, of row threadIdx.x % 32 and its warp's quarter of k.
@@ -95,7 +95,7 @@ __device__ __forceinline__ void gradient_tile(const Layer& p, float* ring, int t
       [&](int place) {
         if (!activated) return;
         float* const g = ring + place * stage;
-        OfA::for_each_own([&](int i) { g[i] *= slope(p.activation, g[Small::stage + i]); });
+        OfA::for_each_own([&](int i) { g[i] = gradient(p.activation, g[i], g[Small::stage + i]); });
       });
   float* const out = (OfWeight ? p.dw : p.dx) + static_cast<std::int64_t>(m) * p.I + n;
   for_each_sum<Small>(acc, ring, at, min(rows - m, Small::BM), min(p.I - n, Small::BN),

@@ -12,7 +12,7 @@
 //   silu        y = x sigmoid(x)                          s (1 + x (1 - s))
 //
 // `alpha` is the parameter of leaky_relu and elu, and beta for softplus. NaN propagates through all
-// of them but step.
+// of them but step. Where relu's or step's derivative is 0, dx is 0 whatever dout is, as in PyTorch.
 // Sources: gelu Hendrycks, Gimpel 2016; elu Clevert et al. 2015; silu Elfwing et al. 2017.
 #pragma once
 #include <cstdint>

@@ -2,13 +2,12 @@
 //
 //   y    = conv2d(x, weight, bias)                                     (N,K,P,Q); never stored
 //   out[n,k,i,j] = max(0, max over u < pool_h, v < pool_w of y[n, k, i pool_h + u, j pool_w + v])
-//   winner[n,k,i,j] = u pool_w + v of the first largest element of the window; of NaNs the last, and then
-//                     + 128; 64 where the maximum is not above 0: ReLU cut the window off
+//   winner[n,k,i,j] = u pool_w + v of the first largest element of the window, of NaNs the last; 64, which
+//                     is no place in it, where the maximum is not above 0: ReLU cut the window off
 //
 // A window passes its gradient to its winner, and none where ReLU cut it off. So at most one element of y in
 // pool_h pool_w has a gradient, and backward need only make the products of these:
-//   dy[n, k, i pool_h + u, j pool_w + v] = dout[n,k,i,j] f' at the winner (u, v), else 0
-//   f' = 1, 0 where ReLU cut the window off, NaN where y was NaN
+//   dy[n, k, i pool_h + u, j pool_w + v] = dout[n,k,i,j] at the winner (u, v), else 0
 //   dx, dw, db  from dy as in ops/conv2d.h
 // Products with a dy of 0 may be left out: an infinity in x or weight meets no 0 there.
 //
@@ -25,7 +24,7 @@ struct PoolWindow {
   std::int64_t h, w;    // pool_h, pool_w
   std::int64_t PP, PQ;  // size of the pooled output
 };
-constexpr std::uint8_t winner_nan = 128, winner_cut = 64;
+constexpr std::uint8_t winner_cut = 64;
 
 struct Conv2dReluMaxPool2dArgs {
   Conv2dParams p;

@@ -43,7 +43,7 @@ T derivative(Activation kind, T s, T alpha) {
     case Activation::step: return 0;
     case Activation::sigmoid: return s * (1 - s);
     case Activation::tanh: return 1 - s * s;
-    case Activation::relu: return s <= 0 ? T(0) : s > 0 ? T(1) : s;
+    case Activation::relu: return s <= 0 ? T(0) : T(1);
     case Activation::leaky_relu: return s > 0 ? T(1) : alpha;
     case Activation::elu: return s > 0 ? T(1) : alpha * std::exp(s);
     case Activation::softplus: return alpha * s > 20 ? T(1) : sigmoid(alpha * s);
@@ -79,9 +79,12 @@ void activation_backward(Stream&, const ActivationBackwardArgs& a) {
     auto* dx = static_cast<T*>(a.dx);
     const auto* dout = static_cast<const T*>(a.dout);
     const auto* saved = static_cast<const T*>(a.saved);
-    for (std::int64_t i = 0; i < a.n; ++i)
-      dx[i] =
-          static_cast<T>(dout[i] * derivative<Computed>(a.kind, saved[i], static_cast<Computed>(a.alpha)));
+    const bool chooses = a.kind == Activation::relu || a.kind == Activation::step;
+    for (std::int64_t i = 0; i < a.n; ++i) {
+      const auto slope = derivative<Computed>(a.kind, saved[i], static_cast<Computed>(a.alpha));
+      // Where nothing passes, no infinity and no NaN does.
+      dx[i] = static_cast<T>(chooses && slope == 0 ? Computed(0) : dout[i] * slope);
+    }
   });
 }
 

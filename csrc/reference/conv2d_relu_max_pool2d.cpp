@@ -45,9 +45,7 @@ void conv2d_relu_max_pool2d(Stream& stream, const Conv2dReluMaxPool2dArgs& a) {
         if (v > best || v != v) best = v, winner = t;
       }
       static_cast<T*>(a.out)[o] = best <= 0 ? 0 : best;
-      a.winner[o] = static_cast<std::uint8_t>(best <= 0      ? winner_cut
-                                              : best != best ? winner_nan + winner
-                                                             : winner);
+      a.winner[o] = static_cast<std::uint8_t>(best <= 0 ? winner_cut : winner);
     });
   });
 }
@@ -60,10 +58,9 @@ void conv2d_relu_max_pool2d_backward(Stream& stream, const Conv2dReluMaxPool2dBa
     const Whole<T> dy(count), unwanted(p.K * (p.C / p.groups) * p.R * p.S);
     for (std::int64_t i = 0; i < count; ++i) dy.data[i] = 0;
     for_each_window(p, a.pool, [&](std::int64_t o, std::int64_t top) {
-      const std::uint8_t winner = a.winner[o], t = winner % winner_cut;
-      const T slope = winner & winner_nan ? static_cast<T>(__builtin_nan("")) : winner & winner_cut ? 0 : 1;
+      const std::uint8_t t = a.winner[o];
       if (t < a.pool.h * a.pool.w)
-        dy.data[top + t / a.pool.w * p.Q + t % a.pool.w] = static_cast<const T*>(a.dout)[o] * slope;
+        dy.data[top + t / a.pool.w * p.Q + t % a.pool.w] = static_cast<const T*>(a.dout)[o];
     });
     if (a.dx) conv2d_backward_input(stream, {p, a.dtype, a.dx, dy.data, a.weight});
     if (a.dw || a.db)

@@ -13,10 +13,10 @@ T value_or(const void* array, std::int64_t i, T otherwise) {
   return array ? static_cast<const T*>(array)[i] : otherwise;
 }
 
-// The derivative of ReLU where its input or output is v: NaN stays.
+// The gradient through ReLU where its input or output is v.
 template <class T>
-T relu_slope(T v) {
-  return v > 0 ? T(1) : v <= 0 ? T(0) : v;
+T through_relu(T dout, T v) {
+  return v <= 0 ? T(0) : dout;
 }
 
 // Sums f(i) over the values of channel c of (N, C, L).
@@ -92,7 +92,7 @@ void batch_norm_backward(Stream&, const BatchNormBackwardArgs& a) {
     for (std::int64_t c = 0; c < a.C; ++c) {
       const ChannelMap<T> map(a.mean, a.inv_std, a.gamma, a.beta, c);
       const auto g = [&](std::int64_t i) {
-        return a.relu ? dout[i] * relu_slope(value_or(a.out, i, map(x[i]))) : dout[i];
+        return a.relu ? through_relu(dout[i], value_or(a.out, i, map(x[i]))) : dout[i];
       };
       const auto xhat = [&](std::int64_t i) { return (x[i] - map.mean) * map.inv_std; };
       const double sum = channel_sum(a.N, a.C, a.L, c, [&](std::int64_t i) { return double{g(i)}; });

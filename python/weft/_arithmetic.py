@@ -157,13 +157,13 @@ class Extremum(KernelFunction):
     @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
         a, b = _operands(ctx)
-        wins = K.gt(a, b) if ctx.larger else K.lt(a, b)
-        share = K.add(K.cast(wins, dout.dtype), K.mul(K.cast(K.eq(a, b), dout.dtype), 0.5))
+        zero = K.zeros((), dout.dtype, dout.device)
+        share = K.where(K.eq(a, b), K.mul(dout, 0.5), dout)
         need_a, need_b, _ = ctx.needs_input_grad
-        to_a = K.mul(dout, share)
+        loses, wins = (K.lt(a, b), K.gt(a, b)) if ctx.larger else (K.gt(a, b), K.lt(a, b))
         return (
-            sum_to(to_a, ctx.shapes[0]) if need_a else None,
-            sum_to(K.sub(dout, to_a), ctx.shapes[1]) if need_b else None,
+            sum_to(K.where(loses, zero, share), ctx.shapes[0]) if need_a else None,
+            sum_to(K.where(wins, zero, share), ctx.shapes[1]) if need_b else None,
         )
 
 
@@ -380,7 +380,7 @@ class Clip(KernelFunction):
         (x,) = ctx.saved
         low, high = ctx.bounds
         inside = K.eq(x, K.clip(x, low, high))
-        return K.mul(dout, K.cast(inside, dout.dtype))
+        return K.where(inside, dout, K.zeros((), dout.dtype, dout.device))
 
 
 class Cast(KernelFunction):

@@ -23,18 +23,15 @@ struct Douts {
     turn_in(data + from, stride, lanes, count, to);
     if (winner) turn_in(winner + from, stride, lanes, count, to + count * L);
   }
-  // The four gradients of a tile. plane: of turned positions; codes: how far behind the winners are. What a
-  // window cut off is 0, or NaN where the gradient is not finite.
+  // The four gradients of a tile. plane: of turned positions; codes: how far behind the winners are.
   [[gnu::always_inline]] void tile(const float* plane, std::int64_t codes, std::int64_t row,
                                    std::int64_t column, Vec (&d)[2][2]) const {
     if (winner) {
       const float* at = plane + (row * columns + column) * L;
       const Codes code = __builtin_bit_cast(Codes, load(at + codes));
-      Vec slope = (code & 64) != 0 ? Vec{} : broadcast(1.0f);
-      slope = (code & 128) != 0 ? broadcast(__builtin_nanf("")) : slope;
-      const Vec g = (code & 60) != 0 ? Vec{} : load(at) * slope;  // a place outside of the window: none
+      const Vec g = load(at);
 #pragma GCC unroll 4
-      for (int t = 0; t < 4; ++t) d[t / 2][t % 2] = (code & 3) == t ? g : Vec{};
+      for (int t = 0; t < 4; ++t) d[t / 2][t % 2] = code == t ? g : Vec{};
     } else {
       const bool below = 2 * row + 1 < rows, right = 2 * column + 1 < columns;
       const float* at = plane + (2 * row * columns + 2 * column) * L;

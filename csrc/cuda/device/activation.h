@@ -54,7 +54,7 @@ __device__ __forceinline__ T activation_slope(Activation kind, T s, T alpha) {
     case Activation::step: return 0;
     case Activation::sigmoid: return s * (1 - s);
     case Activation::tanh: return 1 - s * s;
-    case Activation::relu: return s <= 0 ? T(0) : s > 0 ? T(1) : s;
+    case Activation::relu: return s <= 0 ? T(0) : T(1);
     case Activation::leaky_relu: return s > 0 ? T(1) : alpha;
     case Activation::elu: return s > 0 ? T(1) : alpha * math::exp(s);
     case Activation::softplus: return alpha * s > 20 ? T(1) : sigmoid(alpha * s);
@@ -70,6 +70,14 @@ __device__ __forceinline__ T activation_slope(Activation kind, T s, T alpha) {
     }
   }
   return 1;
+}
+
+// dout through the function; s as above. A slope that is 0 everywhere lets no infinity and no NaN through.
+template <class T>
+__device__ __forceinline__ T activation_gradient(Activation kind, T dout, T s, T alpha) {
+  if (kind == Activation::step) return 0;
+  if (kind == Activation::relu) return s <= 0 ? T(0) : dout;
+  return dout * activation_slope(kind, s, alpha);
 }
 
 }  // namespace weft::cuda
