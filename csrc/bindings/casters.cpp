@@ -208,13 +208,20 @@ Array read_on_host(const char* op, const Array& x) {
 }
 
 namespace {
+
 Array on_default(const Array& x) { return constant_on(x, default_device()); }
+
+// Of an object of the class itself, which most arguments are: pybind11's searches for the type would show.
+const Array* array_within(py::handle source) {
+  static const PyTypeObject* const array_type = reinterpret_cast<PyTypeObject*>(py::type::of<Array>().ptr());
+  if (Py_TYPE(source.ptr()) != array_type) return nullptr;
+  return reinterpret_cast<py::detail::instance*>(source.ptr())->get_value_and_holder().value_ptr<Array>();
+}
+
 }  // namespace
 
 ArrayLike to_array(py::handle source) {
-  // The type is looked up once: most arguments are Arrays, and a search for each would show.
-  static const PyTypeObject* const array_type = reinterpret_cast<PyTypeObject*>(py::type::of<Array>().ptr());
-  if (Py_TYPE(source.ptr()) == array_type) return {source.cast<const Array&>()};
+  if (const Array* array = array_within(source)) return {*array};
   if (PyBool_Check(source.ptr())) return number<bool>(source.ptr() == Py_True);
   if (PyFloat_CheckExact(source.ptr())) return number<double>(PyFloat_AS_DOUBLE(source.ptr()));
   if (PyLong_CheckExact(source.ptr())) return number<std::int64_t>(to_int64(source));
@@ -222,7 +229,7 @@ ArrayLike to_array(py::handle source) {
     return {on_default(from_numpy(py::reinterpret_borrow<py::array>(source)))};
   if (py::hasattr(source, "array")) {
     const py::object inner = source.attr("array");
-    if (py::isinstance<Array>(inner)) return {inner.cast<const Array&>()};
+    if (const Array* array = array_within(inner)) return {*array};
   }
   if (py::hasattr(source, "__dlpack__")) return {from_dlpack(source)};
   if (py::isinstance<py::sequence>(source) || py::hasattr(source, "__array__"))
@@ -234,10 +241,10 @@ namespace {
 
 // The Array of an Array or a Tensor; null for anything else.
 const Array* array_in(py::handle source, py::object& owner) {
-  if (py::isinstance<Array>(source)) return source.cast<const Array*>();
+  if (const Array* array = array_within(source)) return array;
   if (py::isinstance<py::array>(source) || !py::hasattr(source, "array")) return nullptr;
   owner = source.attr("array");
-  return py::isinstance<Array>(owner) ? owner.cast<const Array*>() : nullptr;
+  return array_within(owner);
 }
 
 // convert(item) of each item of a sequence.
