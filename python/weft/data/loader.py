@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
+import contextlib
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -182,10 +184,9 @@ class _Prefetched:
     def __init__(self, source: Iterator[Any], ahead: int) -> None:
         self._items = _Items(ahead)
         self._forked = False
-        self._thread = threading.Thread(target=_produce, args=(source, self._items), name="weft-prefetch", daemon=True)
-        self._thread.start()
         _living.add(self)
         _forks.register(self)
+        _thread.start_new_thread(_produce, (source, self._items))
 
     def __iter__(self) -> _Prefetched:
         return self
@@ -211,11 +212,10 @@ class _Prefetched:
         if self._forked:  # the thread, and whoever held the lock, are not here
             return
         self._items.stop()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        self._items.join()
 
     def __del__(self) -> None:
-        if hasattr(self, "_thread") and self._thread.ident is not None:
+        if hasattr(self, "_forked"):
             self.close()
 
     def _after_fork(self) -> None:
@@ -223,58 +223,79 @@ class _Prefetched:
 
 
 class _Items:
-    """What one thread makes and others take, a few at most waiting."""
+    """What one thread makes and others take, a few at most waiting.
+
+    SimpleQueue, because a signal's handler may raise, and a __del__ run, at any moment: threading.Condition, and with
+    it threading.Thread, then loses its lock.
+    """
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._waiting: deque[Any] = deque()
-        self._changed = threading.Condition()  # re-entrant: a __del__ may come at any moment
-        self._ended = False
+        self._made: SimpleQueue[Any] = SimpleQueue()
+        self._wanted: SimpleQueue[None] = SimpleQueue()  # an entry for each item that may be made
+        self._left: SimpleQueue[None] = SimpleQueue()  # an entry when the thread has ended
+        self._maker: int | None = None  # the thread, while it runs
+        self._stopped = False
+        for _ in range(most):
+            self._wanted.put(None)
 
     def put(self, item: Any) -> bool:
         """Whether it is still wanted."""
-        with self._changed:
-            while len(self._waiting) >= self._most and not self._ended:
-                self._changed.wait()
-            if self._ended:
-                return False
-            self._waiting.append(item)
-            self._changed.notify_all()
-            return True
+        self._wanted.get()
+        if not self._stopped:
+            self._made.put(item)
+        return not self._stopped
 
     def get(self) -> Any:
         """The next item. StopIteration where none will come."""
-        with self._changed:
-            while not self._waiting and not self._ended:
-                self._changed.wait()
-            if not self._waiting:
-                raise StopIteration
-            self._changed.notify_all()
-            return self._waiting.popleft()
+        self._wanted.put(None)  # first: where what follows is interrupted, one more is made, and nobody waits for ever
+        item = self._made.get()
+        if item is _END or self._stopped:
+            self.end()  # the others, and whoever asks again, see it too
+            raise StopIteration
+        return item
 
     def end(self) -> None:
         """No more items will come."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        self._made.put(_END)
 
     def stop(self) -> None:
         """No more items are wanted."""
-        with self._changed:
-            self._waiting.clear()
-            self.end()
+        self._stopped = True
+        self._wanted.put(None)
+        self.end()
+
+    def enter(self) -> bool:
+        """The thread begins, where its items are still wanted."""
+        self._maker = threading.get_ident()
+        return not self._stopped
+
+    def leave(self) -> None:
+        """The thread ends."""
+        self.end()
+        self._maker = None
+        self._left.put(None)
+
+    def join(self) -> None:
+        """Waits for the thread's end."""
+        while self._maker not in (None, threading.get_ident()):
+            with contextlib.suppress(Empty):  # whoever else waits may have taken the entry
+                self._left.get(timeout=0.05)
+
+
+_END = object()
 
 
 def _produce(source: Iterator[Any], out: _Items) -> None:
     """Puts all items of `source`, or the error that ended it, into `out`, until they are not wanted."""
     try:
-        for item in source:
-            if not out.put(item):
-                return
+        if out.enter():
+            for item in source:
+                if not out.put(item):
+                    return
     except BaseException as error:
         out.put(error)
     finally:
-        out.end()
+        out.leave()
 
 
 _living: weakref.WeakSet[_Prefetched] = weakref.WeakSet()
