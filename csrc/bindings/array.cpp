@@ -178,6 +178,14 @@ void bind_views(py::class_<Array>& array) {
 }
 
 // bool(x), which may raise.
+py::dtype numpys_dtype(const py::object& x) {
+  try {
+    return py::dtype::from_args(x);
+  } catch (py::error_already_set&) {
+    throw TypeError("__array__: expected a dtype of NumPy's, got " + shown(x));
+  }
+}
+
 bool truth(const py::object& x) {
   const int result = PyObject_IsTrue(x.ptr());
   if (result < 0) throw py::error_already_set();
@@ -202,10 +210,10 @@ void bind_exchange(py::class_<Array>& array) {
           "__array__",
           [](const py::object& self, const py::object& dtype, const py::object& copy) {
             py::object view = to_numpy(array_of(self), self);
-            const bool cast = !dtype.is_none() && !py::dtype::from_args(dtype).equal(view.attr("dtype"));
+            const bool cast = !dtype.is_none() && !numpys_dtype(dtype).equal(view.attr("dtype"));
             if (cast && !copy.is_none() && !truth(copy))
               throw ValueError("__array__: another dtype needs a copy");
-            if (cast) return py::object(view.attr("astype")(dtype));
+            if (cast) return py::object(view.attr("astype")(numpys_dtype(dtype)));
             return !copy.is_none() && truth(copy) ? py::object(view.attr("copy")()) : view;
           },
           py::arg("dtype") = py::none(), py::arg("copy") = py::none())

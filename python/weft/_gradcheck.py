@@ -9,7 +9,7 @@ import numpy as np
 
 import weft.kernels as K
 from weft import autograd
-from weft._checks import integer, sequence
+from weft._checks import integer, number, positive, sequence
 
 
 def gradcheck(
@@ -28,6 +28,8 @@ def gradcheck(
     """
     arguments = sequence("gradcheck", "inputs", inputs)
     rng = np.random.default_rng(integer("gradcheck", "seed", seed, 0))
+    eps = positive("gradcheck", "eps", number("gradcheck", "eps", eps, finite=True))
+    atol, rtol = (number("gradcheck", name, given, 0) for name, given in (("atol", atol), ("rtol", rtol)))
     checked = [(i, t) for i, t in enumerate(arguments) if isinstance(t, autograd._tensor_type) and t.requires_grad]
     if not checked:
         raise ValueError("gradcheck: no input requires a gradient")

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import weft.kernels as K
+from weft._checks import shown
 
 __all__ = [
     "Event",
@@ -55,7 +56,7 @@ def _index(device: Any) -> int:
         return device
     kind, _, index = str(device).partition(":")
     if kind != "cuda" or not (index or "0").isdigit():
-        raise ValueError(f"cuda: expected 'cuda', 'cuda:<index>' or an int, got {device!r}")
+        raise ValueError(f"cuda: expected 'cuda', 'cuda:<index>' or an int, got {shown(device)}")
     return int(index or 0)
 
 

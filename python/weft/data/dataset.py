@@ -55,7 +55,7 @@ class Dataset:
                 f"got {self.mean.shape} and {self.std.shape}"
             )
         if not (self.std > 0).all():
-            raise ValueError(f"{name}: std must be positive, got {self.std.tolist()}")
+            raise ValueError(f"{name}: std must be positive, got {shown(self.std.tolist())}")
 
     @property
     def images(self) -> Array:
@@ -185,7 +185,7 @@ def _statistic(who: str, name: str, given: Any) -> Array:
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{who}: {name} must be numbers, got {shown(given)}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{who}: {name} must be finite, got {array.tolist()}")
+        raise ValueError(f"{who}: {name} must be finite, got {shown(array.tolist())}")
     return array.astype(np.float64)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from weft._checks import integer, sequence
+from weft._checks import integer, sequence, shown
 from weft._files import write_atomically
 from weft._optional import require
 from weft.data.dataset import Dataset
@@ -131,7 +131,7 @@ class CIFAR10(Dataset):
     ) -> None:
         batches = [integer("CIFAR10", "batches", b) for b in sequence("CIFAR10", "batches", batches)]
         if train and (not batches or not set(batches) <= {1, 2, 3, 4, 5}):
-            raise ValueError(f"CIFAR10: batches must be some of 1 to 5, got {batches}")
+            raise ValueError(f"CIFAR10: batches must be some of 1 to 5, got {shown(batches)}")
         folder = data_root(root) / self.folder
         files = [f"data_batch_{i}.bin" for i in batches] if train else ["test_batch.bin"]
         missing = [name for name in files if not (folder / name).is_file()]

@@ -121,7 +121,7 @@ class DataLoader:
         if self._indices is not None:
             order = self._indices[order]
         batches = self._batches(order, changes)
-        return _Prefetched(batches, self.prefetch) if self.prefetch else _Shared(batches)
+        return _Prefetched(batches, min(self.prefetch, len(self))) if self.prefetch else _Shared(batches)
 
     def _batches(self, order: Array, changes: K.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         there = K.asarray(order, device=self.device)  # once, and known to be in range

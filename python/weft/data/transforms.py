@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from weft._checks import instance, integer, number, sequence, within
+from weft._checks import instance, integer, number, sequence, shown, within
 
 Array = np.ndarray[Any, Any]
 Size = tuple[int, int]
 
 
 def _identity(count: int) -> Array:
-    theta = np.zeros((count, 2, 3))
+    theta = np.zeros((integer("matrices", "count", count, 0), 2, 3))
     theta[:, 0, 0] = theta[:, 1, 1] = 1
     return theta
 
 
 def _uniform(generator: K.Generator, *shape: int) -> Array:
-    return np.asarray(K.uniform(shape, 0.0, 1.0, "float64", generator))
+    counts = tuple(integer("matrices", "count", n, 0) for n in shape)
+    return np.asarray(K.uniform(counts, 0.0, 1.0, "float64", generator))
 
 
 class Transform:
@@ -44,7 +45,7 @@ def _pair(who: str, name: str, given: Any, least: int) -> Size:
     """A number for both axes, or two."""
     values = sequence(who, name, given) if hasattr(given, "__len__") else [given, given]
     if len(values) != 2:
-        raise ValueError(f"{who}: {name} must be one number or two, got {values}")
+        raise ValueError(f"{who}: {name} must be one number or two, got {shown(values)}")
     first, second = (integer(who, name, value, least, 2**31 - 1) for value in values)
     return first, second
 
@@ -70,7 +71,7 @@ class RandomRotation(Transform):
         name = "RandomRotation"
         given = [-degrees, degrees] if isinstance(degrees, (int, float)) else sequence(name, "degrees", degrees)
         if len(given) != 2:
-            raise ValueError(f"RandomRotation: degrees must be one number or two, got {degrees}")
+            raise ValueError(f"RandomRotation: degrees must be one number or two, got {shown(degrees)}")
         self.low, self.high = (number(name, "degrees", d, finite=True) for d in given)
         if self.low > self.high:
             raise ValueError(f"RandomRotation: expected (low, high), got ({self.low}, {self.high})")

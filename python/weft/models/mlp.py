@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from weft import nn
-from weft._checks import sequence
+from weft._checks import sequence, shown
 
 
 class MLP(nn.Sequential):
@@ -18,7 +18,7 @@ class MLP(nn.Sequential):
     def __init__(self, sizes: Sequence[int], activation: type[nn.Module] = nn.ReLU) -> None:
         sizes = sequence("MLP", "sizes", sizes)
         if len(sizes) < 2:
-            raise ValueError(f"MLP: sizes must name the input and the output at least, got {list(sizes)}")
+            raise ValueError(f"MLP: sizes must name the input and the output at least, got {shown(sizes)}")
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(itertools.pairwise(sizes)):
             layers += [activation()] if i else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft import nn
-from weft._checks import choice, integer, sequence
+from weft._checks import choice, integer, sequence, shown
 from weft.nn import fusion
 from weft.tensor import Tensor
 
@@ -54,7 +54,7 @@ class ResNet(nn.Module):
         super().__init__()
         layers = [integer("ResNet", "blocks of a stage", n, 1, 1000) for n in sequence("ResNet", "layers", layers)]
         if len(layers) != 4:
-            raise ValueError(f"ResNet: layers must name four stages, got {layers}")
+            raise ValueError(f"ResNet: layers must name four stages, got {shown(layers)}")
         large = choice("ResNet", "stem", stem, ("imagenet", "cifar")) == "imagenet"
         self.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False) if large else _conv3x3(channels, 64)
         self.bn1 = nn.BatchNorm2d(64)

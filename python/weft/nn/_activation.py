@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import weft.kernels as K
-from weft._checks import within
+from weft._checks import shown, within
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -73,7 +73,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     approximate: "none" computes Phi by erf, "tanh" by the paper's approximation. ValueError for another word.
     """
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {shown(approximate)}")
     out: Tensor = Activation.apply(input, "gelu" if approximate == "none" else "gelu_tanh")
     return out
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import weft.kernels as K
-from weft._checks import sequence, shape_of
+from weft._checks import sequence, shape_of, shown
 from weft.autograd import KernelFunction
 from weft.tensor import Tensor
 
@@ -157,7 +157,7 @@ def _output_size(input: Tensor, size: int | Sequence[int | None] | None) -> Size
     height, width = shape[-2:]
     wanted = [None, None] if size is None else sequence("adaptive pooling", "output_size", size)
     if len(wanted) != 2:
-        raise ValueError(f"adaptive pooling: output_size must be an int or two, got {size}")
+        raise ValueError(f"adaptive pooling: output_size must be an int or two, got {shown(size)}")
     return (height if wanted[0] is None else wanted[0], width if wanted[1] is None else wanted[1])
 
 

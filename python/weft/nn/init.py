@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from weft._checks import choice, instance, number
+from weft._checks import choice, instance, number, shown
 from weft.tensor import Tensor
 
 
@@ -48,7 +48,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     }
     if not isinstance(nonlinearity, str) or nonlinearity not in gains:
         known = ", ".join([*gains, "leaky_relu"])
-        raise ValueError(f"calculate_gain: expected one of {known}; got {nonlinearity!r}")
+        raise ValueError(f"calculate_gain: expected one of {known}; got {shown(nonlinearity)}")
     return gains[nonlinearity]
 
 

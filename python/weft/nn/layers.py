@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from weft._checks import integer, sequence, within
+from weft._checks import integer, sequence, shown, within
 from weft.nn import functional as F
 from weft.nn import init
 from weft.nn._pooling import Size
@@ -61,7 +61,7 @@ class Conv2d(Module):
             if channels % groups:
                 raise ValueError(f"Conv2d: groups {groups} must divide {name} {channels}")
         if padding not in ("same", "valid") and isinstance(padding, str):
-            raise ValueError(f"Conv2d: padding must be numbers, 'same' or 'valid', got {padding!r}")
+            raise ValueError(f"Conv2d: padding must be numbers, 'same' or 'valid', got {shown(padding)}")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride, self.dilation = _pair(kernel_size), _pair(stride), _pair(dilation)
         self.padding = padding if isinstance(padding, str) else _pair(padding)

@@ -389,7 +389,7 @@ class Module:
         dtype that is not floating, or for what is no memory format.
         """
         if memory_format is not None and not isinstance(memory_format, K.MemoryFormat):
-            raise TypeError(f"{type(self).__name__}.to: expected a memory format, got {memory_format!r}")
+            raise TypeError(f"{type(self).__name__}.to: expected a memory format, got {shown(memory_format)}")
         if memory_format == K.MemoryFormat.preserve_format:
             memory_format = None
         for value in args:

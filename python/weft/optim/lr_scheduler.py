@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from weft._checks import Saved, as_data, choice, function, instance, integer, number, sequence
+from weft._checks import Saved, as_data, choice, function, instance, integer, number, sequence, shown
 from weft._loading import Loading, is_ours
 from weft.optim.optimizer import Optimizer
 
@@ -251,7 +251,7 @@ class SequentialLR:
         if len(self.schedulers) != len(self.milestones) + 1:
             raise ValueError(f"SequentialLR: {len(schedulers)} schedules need {len(schedulers) - 1} milestones")
         if self.milestones != sorted(self.milestones):
-            raise ValueError(f"SequentialLR: milestones must not fall, got {self.milestones}")
+            raise ValueError(f"SequentialLR: milestones must not fall, got {shown(self.milestones)}")
         for scheduler in self.schedulers:
             instance(name, "a schedule", scheduler, (LRScheduler, SequentialLR))
             if scheduler.optimizer is not optimizer:
