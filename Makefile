@@ -37,7 +37,7 @@ help:
 	@echo "make format    put C++ and Python into the house's format"
 	@echo "make stubs     write python/weft/kernels.pyi anew"
 	@echo "make bench     time weft beside PyTorch (ARGS='models --quick')"
-	@echo "make tables    write the README's tables from bench/results"
+	@echo "make tables    write the README's and docs' tables from bench/results"
 	@echo "make clean     remove .venv and build"
 
 $(BIN)/python:

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and docs/cuda.md from bench/results, between markers; --check only compares.
+"""Writes the tables of README.md, docs/performance.md and docs/cuda.md from bench/results, between markers; --check only compares.
 
 cpu.json gives the CPU's; each other file there is of a GPU, and the latest counts.
 
@@ -21,6 +21,7 @@ from bench.measure import Row
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu.json"
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 CUDA = ROOT / "docs" / "cuda.md"
 
 
@@ -44,12 +45,30 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 HEAD = ["what", "size", "weft", "best peer", "", "times better"]
+# The README's rows, by name and size: what a newcomer asks first, and with it what weft loses.
+HEADLINES = (
+    ("LeNet-5, training step", "batch 1"),
+    ("LeNet-5, training step", "batch 64"),
+    ("LeNet-5 on MNIST to 99.05%", "whole process"),
+    ("ResNet-18 224x224, training step", "batch 8"),
+    ("tiny MLP 8-16-4, training step, not captured", "batch 4"),
+    ("gemm", "1024x1024x1024"),
+    ("import", "new process"),
+    ("installed size", "files"),
+    ("conv2d 3x3 64->128 stride 2, forward", "32x32x32"),
+    ("conv2d 11x11 3->64 stride 4, forward", "8x224x224"),
+)
 
 
 def figures_table(rows: Sequence[Row]) -> str:
     judged = [row for row in rows if row.reached() is not None]
     lines = [[*cells(row, "torch"), report.target(row), report.verdict(row)] for row in judged]
     return table([*HEAD, "figure", "reached"], lines)
+
+
+def headlines_table(rows: Sequence[Row]) -> str:
+    found = {(row.name, row.shape): row for row in rows}
+    return table(HEAD, [cells(found[which], "torch") for which in HEADLINES if which in found])
 
 
 def row_table(rows: Sequence[Row]) -> str:
@@ -79,7 +98,11 @@ def mnist_line(about: dict[str, Any]) -> str:
 
 def tables(result: dict[str, Any]) -> dict[str, str]:
     rows = rows_of(result)
-    made = {"figures": figures_table(rows), "machine": machine_line(result["machine"], result["limits"])}
+    made = {
+        "figures": figures_table(rows),
+        "headlines": headlines_table(rows),
+        "machine": machine_line(result["machine"], result["limits"]),
+    }
     for suite in ("models", "ops"):
         made[suite] = row_table([row for row in rows if row.suite == suite])
     made.update(("mnist", mnist_line(row.about)) for row in rows if row.suite == "mnist")
@@ -115,10 +138,8 @@ def write(text: str, made: dict[str, str]) -> str:
 
 def main() -> int:
     device = device_result()
-    made = {
-        README: {**tables(json.loads(RESULTS.read_text())), **device_tables_of(device)},
-        CUDA: expected_table(device),
-    }
+    here = {**tables(json.loads(RESULTS.read_text())), **device_tables_of(device)}
+    made = {README: here, PERFORMANCE: here, CUDA: expected_table(device)}
     old = {path: path.read_text() for path in made}
     new = {path: write(text, made[path]) for path, text in old.items()}
     changed = [path for path in made if old[path] != new[path]]

@@ -129,12 +129,13 @@ def test_tables_are_written_between_their_markers() -> None:
     assert tables.write(written, {"x": "new | 1"}) == written
 
 
-def test_the_readme_has_the_tables_of_the_committed_results() -> None:
+def test_the_readme_and_docs_have_the_tables_of_the_committed_results() -> None:
     result = json.loads(tables.RESULTS.read_text())
-    readme = tables.README.read_text()
+    assert {(row["name"], row["shape"]) for row in result["rows"]}.issuperset(tables.HEADLINES)
+    texts = [path.read_text() for path in (tables.README, tables.PERFORMANCE)]
     for made in (tables.tables(result), tables.device_tables_of(tables.device_result())):
-        assert all(f"<!-- bench:{name} -->" in readme for name in made)
-        assert tables.write(readme, made) == readme
+        assert all(f"<!-- bench:{name} -->" in "".join(texts) for name in made)
+        assert [tables.write(text, made) for text in texts] == texts
     text = tables.CUDA.read_text()
     assert "<!-- bench:expected -->" in text
     assert tables.write(text, tables.expected_table(tables.device_result())) == text
