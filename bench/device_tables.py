@@ -1,4 +1,4 @@
-"""The table in docs/performance.md of what was set out to be reached on a GPU, from what `python -m bench --device cuda` measured."""
+"""The table of what was set out to be reached on a GPU, from what `python -m bench --device cuda` measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md, docs/performance.md and docs/cuda.md from bench/results, between markers; --check only compares.
+"""Writes the tables of the README and of docs from bench/results, between markers; --check only compares.
 
 cpu.json gives the CPU's; each other file there is of a GPU, and the latest counts.
 
