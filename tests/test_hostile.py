@@ -17,10 +17,11 @@ AT_THE_END = """
 import threading, time
 import weft.kernels as k
 def computes():
-    x = k.ones((300, 300))
+    x, y = k.ones((300, 300)), k.ones(8)
     while True:
         k.matmul(x, x)
-for _ in range(4):
+        k.add(y, y)
+for _ in range(24):
     threading.Thread(target=computes, daemon=True).start()
 time.sleep(0.05)
 """
@@ -29,7 +30,7 @@ time.sleep(0.05)
 @pytest.mark.once
 def test_the_interpreter_ends_while_daemon_threads_compute() -> None:
     """Python stops a thread where it takes the interpreter's lock back: not inside of what may not throw."""
-    for _ in range(3):
+    for _ in range(10):
         done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, "")
 
