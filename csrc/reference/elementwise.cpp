@@ -224,9 +224,13 @@ void arange(Stream&, const ArangeArgs& a) {
   dispatch_number(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     auto* out = static_cast<T*>(a.out);
+    // Modulo 2^64: every element fits in 64 bits, but its distance from the first may not.
+    const auto first = static_cast<std::uint64_t>(a.integer_start),
+               step = static_cast<std::uint64_t>(a.integer_step);
     for (std::int64_t i = 0; i < a.n; ++i)
-      out[i] = is_floating(a.dtype) ? static_cast<T>(a.start + static_cast<double>(i) * a.step)
-                                    : static_cast<T>(a.integer_start + i * a.integer_step);
+      out[i] = is_floating(a.dtype)
+                   ? static_cast<T>(a.start + static_cast<double>(i) * a.step)
+                   : static_cast<T>(static_cast<std::int64_t>(first + static_cast<std::uint64_t>(i) * step));
   });
 }
 
