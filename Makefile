@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # ORACLE=1 also installs PyTorch, against which the tests then compare. WERROR=1: warnings are errors.
 ORACLE ?=
 WERROR ?=
-# The CUDA backend: ON, OFF, EMULATED; by default where there is a toolkit.
+# The CUDA backend: ON, OFF, EMULATED; by default where a GPU answers.
 CUDA   ?=
 ARGS   ?=
 # Of make fuzz: how long, and which inputs.
@@ -15,10 +15,14 @@ SEED    ?= 0
 
 SOURCES := $(shell find csrc python -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.py' -o -name '*.pyi') CMakeLists.txt cmake/cuda.cmake pyproject.toml
 PIP     := $(BIN)/python -m pip --disable-pip-version-check -q
-# The build runs in .venv itself instead of an isolated environment, so that a second build is incremental.
-INSTALL := $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON) $(if $(CUDA),-C cmake.define.WEFT_CUDA=$(CUDA))
+# The build runs in .venv itself instead of an isolated environment, so that a second build is incremental. pip hides
+# what CMake says of CUDA, so the module says it.
+define INSTALL
+$(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=ON) $(if $(CUDA),-C cmake.define.WEFT_CUDA=$(CUDA)) "$(1)"
+@$(BIN)/python -c "import weft; print('weft:', weft.config()['cuda_unavailable'] or 'built with the CUDA backend', '(with make: CUDA=ON, CUDA=OFF)')"
+endef
 
-.PHONY: help lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage fuzz fuzz-sanitized lint format stubs bench tables clean
+.PHONY: help lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage fuzz fuzz-sanitized lint format stubs bench tables clean FORCE
 
 help:
 	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
@@ -48,12 +52,16 @@ $(VENV)/.build: $(BIN)/python
 	$(PIP) install "scikit-build-core>=0.10" "pybind11>=2.13" cmake ninja
 	@touch $@
 
-$(VENV)/.examples: $(VENV)/.build $(SOURCES)
-	$(INSTALL) ".[examples]"
+# Another CUDA=... than the last one is a reason to build; without any, CMake keeps the last one.
+$(VENV)/.cuda: $(BIN)/python FORCE
+	@{ test -e $@ && test -z "$(CUDA)"; } || echo "$(CUDA)" | cmp -s - $@ || echo "$(CUDA)" > $@
+
+$(VENV)/.examples: $(VENV)/.build $(VENV)/.cuda $(SOURCES)
+	$(call INSTALL,.[examples])
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.build $(SOURCES)
-	$(INSTALL) ".[test]"
+$(VENV)/.test: $(VENV)/.build $(VENV)/.cuda $(SOURCES)
+	$(call INSTALL,.[test])
 	@touch $@
 
 # Exactly this version: a bare `torch` brings gigabytes of GPU libraries, and the tests know this one.
@@ -61,8 +69,8 @@ $(VENV)/.oracle: $(VENV)/.build
 	$(PIP) install torch==2.13.0
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.build $(SOURCES)
-	$(INSTALL) ".[dev]"
+$(VENV)/.dev: $(VENV)/.build $(VENV)/.cuda $(SOURCES)
+	$(call INSTALL,.[dev])
 	@touch $@
 
 lenet: $(VENV)/.examples

@@ -120,6 +120,7 @@ def test_config() -> None:
     assert found["version"] == weft.__version__
     assert found["isa"] in found["available_isas"]
     assert isinstance(found["cuda_built"], bool)
+    assert (found["cuda_unavailable"] == "") == (found["cuda_devices"] > 0)
 
 
 @pytest.mark.parametrize(("name", "args"), [("squeeze", (5,)), ("unsqueeze", (3,)), ("transpose", (0, -3))])

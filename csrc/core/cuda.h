@@ -1,5 +1,5 @@
-// What the rest of the library asks of the CUDA backend. cuda/ implements it where CMake found a toolkit, and
-// no_cuda/ elsewhere; nothing outside of these two folders is compiled differently.
+// What the rest of the library asks of the CUDA backend. cuda/ implements it, and no_cuda/ in a build
+// without it; nothing outside of these two folders is compiled differently.
 #pragma once
 #include <cstddef>
 #include <cstdint>

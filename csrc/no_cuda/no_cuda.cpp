@@ -6,8 +6,10 @@
 namespace weft::cuda {
 
 namespace {
+// WEFT_NO_CUDA is why, from CMake.
 constexpr const char* reason =
-    "this build of weft has no CUDA backend; build it with WEFT_CUDA=ON where there is a CUDA toolkit";
+    "this build of weft has no CUDA backend (" WEFT_NO_CUDA
+    "); where there is a CUDA toolkit, `pip install . -C cmake.define.WEFT_CUDA=ON` builds it";
 [[noreturn]] void refuse() { throw StateError(str("cuda: ", reason)); }
 }  // namespace
 

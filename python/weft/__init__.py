@@ -186,6 +186,7 @@ def config() -> dict[str, Any]:
         "conv_precision": kernels.conv_precision(),
         "cuda_built": kernels.cuda_built(),
         "cuda_devices": kernels.cuda_device_count(),
+        "cuda_unavailable": kernels.cuda_unavailable_reason(),
         "cuda": kernels.cuda_versions(),
         "default_device": kernels.default_device(),
     }
