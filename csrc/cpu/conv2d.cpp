@@ -1,18 +1,18 @@
 // Two-dimensional convolution; see ops/conv2d.h. Each entry is a policy: the first method that takes the
 // problem does it.
 //
-//   channels last   images in that order have a policy of their own (conv2d_channels_last.cpp)
-//   depthwise   one input channel a group: rows times a number, no matrix product could be filled
-//   winograd    3x3 and 5x5, stride 1, many channels: a quarter of the products (conv2d_winograd.cpp)
-//   images      5x5, few channels: likewise, with lanes of images (conv2d_winograd_images.cpp)
-//   stem        7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
-//   strided     3x3, stride 2, many channels: likewise (conv2d_strided.cpp)
-//   windows     many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
-//   outputs     stride 1, small images, outputs that fill the vectors (conv2d_outputs.cpp)
-//   runs        dx of the same for few input channels (conv2d_runs.cpp)
-//   direct      stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
-//   im2col      everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
-//   reference   an activation that the others don't have, empty problems, images that are mostly padding
+//   channels last  images in that order have a policy of their own (conv2d_channels_last.cpp)
+//   depthwise      one input channel a group: rows times a number, no matrix product could be filled
+//   winograd       3x3 and 5x5, stride 1, many channels: a quarter of the products (conv2d_winograd.cpp)
+//   images         5x5, few channels: likewise, with lanes of images (conv2d_winograd_images.cpp)
+//   stem           7x7, stride 2, few channels: likewise, on pixels taken two by two (conv2d_stem.cpp)
+//   strided        3x3, stride 2, many channels: likewise (conv2d_strided.cpp)
+//   windows        many channels, any stride: a matrix product packed from padded planes (conv2d_windows.cpp)
+//   outputs        stride 1, small images, outputs that fill the vectors (conv2d_outputs.cpp)
+//   runs           dx of the same for few input channels (conv2d_runs.cpp)
+//   direct         stride 1 and images that fit the cache: straight from padded planes (conv2d_direct.cpp)
+//   im2col         everything else: a matrix product over columns, a piece at a time (conv2d_im2col.cpp)
+//   reference      an activation that the others don't have, empty problems, images that are mostly padding
 #include "cpu/conv2d_channels_last.h"
 #include "cpu/conv2d_columns.h"
 #include "cpu/conv2d_depthwise.h"

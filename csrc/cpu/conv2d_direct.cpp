@@ -7,10 +7,9 @@
 //
 //   forward   out[k][i] = sum over c and taps of weight[k][c][tap] x[c][i + offset(tap)]
 //             registers: KB output channels x NV vectors of positions
-//   dx        the same, with dout padded by dilation - pad, and the weights transposed and turned
-//   around dw        dw[k][c][r][s] = sum over i of dout[k][i] x[c][i + offset(r, s)], dout's rows spaced Wp
-//   apart with
-//             zeros between; vector_registers: KB output channels x the S taps of one row
+//   dx        the same, with dout padded by dilation - pad, and the weights transposed and turned round
+//   dw        dw[k][c][r][s] = sum over i of dout[k][i] x[c][i + offset(r, s)], dout's rows spaced Wp apart
+//             with zeros between; vector registers: KB output channels x the S taps of one row
 //
 // Everything is per image, or for dw per group of images whose size depends on the problem alone; the groups'
 // sums are added in order. float32, one group.

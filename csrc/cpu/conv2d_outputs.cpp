@@ -2,11 +2,9 @@
 // layer): no lane works for a position beyond the end of a row.
 //
 //   forward   weights [c][r][s][lane]; registers: two rows of NQ columns. Each pixel is broadcast once for
-//   the
-//             products of all its taps; the sums leave the registers turned, a square at a time
+//             the products of all its taps; the sums leave the registers turned, a square at a time
 //   dw        dout with the channels last, [p][q][lane]; registers: NR x S taps of one input channel. Each
-//   pixel
-//             is broadcast from memory. No sum across lanes
+//             pixel is broadcast from memory. No sum across lanes
 //
 // Sums go in the order c, r, s (forward), and over the positions of an image and then the images of a group
 // (dw); the groups depend on the problem alone and are added in order.

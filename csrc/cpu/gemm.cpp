@@ -5,7 +5,7 @@
 //   row        one row, a B that the caches hold                                     (gemm/thin.h)
 //   outer      up to 4 steps of K: the time is that of writing C                     (gemm/thin.h)
 //   in place   A and B within a few MiB: they are read where they lie                (gemm/in_place.h)
-//   tall       float32, many rows, B in a quarter of a MiB: A is read where it lies      (gemm/tall.h)
+//   tall       float32, many rows, B in a quarter of a MiB: A is read where it lies  (gemm/tall.h)
 //   packed     large: blocks of A and B are copied into the order of the tiles       (gemm/packed.h)
 //
 // Empty products and C with gaps in both directions go to the naive kernel. bfloat16: gemm/bfloat16.cpp.

@@ -3,9 +3,10 @@
 //
 //   depthwise       groups = C = K: bound by memory (conv2d_depthwise.cu)
 //   direct          few input channels: no matrix product would be filled (conv2d_direct.cu, ..._weight.cu)
-//   implicit GEMM   float32: a matrix product whose operand is gathered (conv2d_implicit_gemm.cu,
-//   ..._weight.cu) simple   everything else: float64, arrays of 2^31 elements and more, empty sums, large
-//   options (conv2d_simple.cu)
+//   implicit GEMM   float32: a matrix product whose operand is gathered
+//                   (conv2d_implicit_gemm.cu, ..._weight.cu)
+//   simple          everything else: float64, arrays of 2^31 elements and more, empty sums, large options
+//                   (conv2d_simple.cu)
 //
 // The methods add the bias and apply relu; the other activations run over the output afterwards.
 #include "cuda/conv2d.h"

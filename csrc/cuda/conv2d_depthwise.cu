@@ -1,8 +1,8 @@
 // Depthwise convolution and its gradients, groups = C = K, of 3x3, 5x5 and 7x7 with stride 1 or 2 and no
 // dilation, in float32.
 //
-//   out[n,c,p,q] = f(bias[c] + sum over r, s of x[n, c, p stride + r - pad_top, q stride + s - pad_left]
-//   weight[c,r,s])
+//   out[n,c,p,q] = f(bias[c] + sum over r, s of
+//                    x[n, c, p stride + r - pad_top, q stride + s - pad_left] weight[c,r,s])
 //
 // There is nothing to share between channels: 9 products for the 8 bytes of an element, so all three
 // directions are bound by memory, and what matters is that loads are wide, many are in flight, and few
@@ -12,11 +12,10 @@
 //            (3 stride + R) S loads for 4 outputs. Neighbouring threads have neighbouring columns, or with
 //            channels last neighbouring channels, for 3x3 four in 16 bytes.
 //   dx       stride 1: the same with the weight turned round. Stride 2: a thread computes 2 x 2 pixels, from
-//   the
-//            ceil(R/2) x ceil(S/2) outputs that met them; which tap goes where is known when it is compiled.
+//            the ceil(R/2) x ceil(S/2) outputs that met them; which tap goes where is known when it is
+//            compiled.
 //   dw       blocks go over the strips of a channel and piece of the batch with R S sums per thread, which
-//   are
-//            added within the block; a second launch adds the pieces in order.
+//            are added within the block; a second launch adds the pieces in order.
 //
 // In forward and dx the padding is no zero that could meet an infinity: there, both factors are zero.
 // Overlapping reads of neighbours hit the first-level cache: at 3x3, 4.5 loads per output of some 9 that it

@@ -2,9 +2,8 @@
 // fill. Kernels of 3, 5 or 7 columns, stride 1 or 2 along the columns, no dilation, one group, float32,
 // images in any order.
 //
-//   out[n,k,p,q] = f(bias[k] + sum over c, r, s of x[n, c, p stride_h + r - pad_top, q stride_w + s -
-//   pad_left]
-//                                                  * weight[k,c,r,s])
+//   out[n,k,p,q] = f(bias[k] + sum over c, r, s of
+//                    x[n, c, p stride_h + r - pad_top, q stride_w + s - pad_left] weight[k,c,r,s])
 //
 // Method: a block has a piece of an image, or some small images, with its halo in shared memory:
 // [image][c][row] and with stride 2 the even columns before the odd ones, so that the columns of a tap are

@@ -1,8 +1,8 @@
 // The weight's gradient of a convolution with few channels, beside conv2d_direct.cu: filters of 3, 5 or 7
 // columns, no dilation, one group, float32, images in any order.
 //
-//   dw[k,c,r,s] = sum over n, p, q of dout[n,k,p,q] * x[n, c, p stride_h + r - pad_top, q stride_w + s -
-//   pad_left]
+//   dw[k,c,r,s] = sum over n, p, q of
+//                 dout[n,k,p,q] x[n, c, p stride_h + r - pad_top, q stride_w + s - pad_left]
 //
 // There are few sums, each over many positions, so the sums stand in registers and the positions are spread
 // over the device. A warp has one (c, r), `KB` output channels and a piece of the positions; a lane has one

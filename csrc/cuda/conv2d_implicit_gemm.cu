@@ -4,10 +4,9 @@
 //
 // forward   image = x, pixel (n, p, q), tap (c, r, s)
 // dx        image = dout, tap (k, r, s) with steps backwards. With a stride, pixels of dx differ in which
-// taps met
-//           them: those of equal (h mod stride_h, w mod stride_w), a phase, have the same ones, and each
-//           phase is a product of its own with 1 / (stride_h stride_w) of the taps, so that no product with a
-//           zero is made. The phases go in one launch, the longest first.
+//           taps met them: those of equal (h mod stride_h, w mod stride_w), a phase, have the same ones, and
+//           each phase is a product of its own with 1 / (stride_h stride_w) of the taps, so that no product
+//           with a zero is made. The phases go in one launch, the longest first.
 //
 // Layout: with images row-major the tile's rows are channels and its columns pixels, the order of taps (c, r,
 // s): a warp copies 32 neighbouring pixels of one tap. With channels last the rows are pixels, the columns

@@ -3,10 +3,10 @@
 //
 // Each entry is a policy: the first method that takes the problem does it.
 //
-//   tiled      2x2 windows of small images, from shared memory (conv2d_relu_max_pool2d_tiled.cu,
-//   .._sparse.cu) composed   any problem: the convolution's own kernels around one that pools, or spreads the
-//   gradient. These
-//              are bound by memory: 4 bytes an element of the convolution's output, and 5 a window
+//   tiled      2x2 windows of small images, from shared memory
+//              (conv2d_relu_max_pool2d_tiled.cu, ..._sparse.cu)
+//   composed   any problem: the convolution's own kernels around one that pools, or spreads the gradient.
+//              These are bound by memory: 4 bytes an element of the convolution's output, and 5 a window
 #include "cuda/conv2d.h"
 #include "cuda/conv2d_relu_max_pool2d_tiled.h"
 #include "cuda/kernels.h"

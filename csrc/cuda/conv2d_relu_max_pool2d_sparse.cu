@@ -6,12 +6,10 @@
 // stand static registers. The lanes share out the taps t = (c, r, s).
 //
 //   dw      sums[k][t] += g pixel[u][v][t]; the four pixels of a tap are read once for all k. Tap C R S is
-//   db:
-//           its pixels are 1. The warps of a block share the windows of its images, then add up; a second
+//           db: its pixels are 1. The warps of a block share the windows of its images, then add up; a second
 //           kernel adds up the blocks. All in an order that the problem alone decides.
 //   dx      column[t][2 i + u, 2 j + v] += g weight[k][t] over k, for four windows of a warp at once, so that
-//   a
-//           weight is read once for these; then, out of shared memory,
+//           a weight is read once for these; then, out of shared memory,
 //           dx[c,h,w] = sum over r, s of column[(c,r,s)][h - r, w - s].
 //
 // Both are one launch, the first blocks dw, the others dx, so that each fills the other's gaps.

@@ -1,12 +1,10 @@
 // Softmax cross-entropy with its gradient; the formulas are in ops/loss.h.
 //
 //   cross_entropy_rows     the classes are last, and not many: a row of logits lies in the registers of 8, 32
-//   or 256
-//                          threads; they are read once, and the gradient is written once.
+//                          or 256 threads; they are read once, and the gradient is written once.
 //   cross_entropy_columns  any other: neighbouring threads take neighbouring rows, class by class. The
-//   largest logit
-//                          and the sum of the exponentials in one pass, the loss in a second one, the
-//                          gradient in a third one; these find most of the logits in the cache.
+//                          largest logit and the sum of the exponentials in one pass, the loss in a second
+//                          one, the gradient in a third one; these find most of the logits in the cache.
 //
 // What `mean` divides by is known before: each block sums the weights of all targets where these are few,
 // else a kernel of its own does. The losses of a block are summed in double, and the blocks' sums in order by

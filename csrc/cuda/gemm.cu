@@ -1,8 +1,7 @@
 // Matrix product; see ops/gemm.h. The policy is the first method that takes the problem:
 //
 //   simple   little work: a thread an element of C, neighbouring threads neighbouring columns. The fewest
-//   instructions
-//            around the products; with a K of a few it is as fast as C can be written
+//            instructions around the products; with a K of a few it is as fast as C can be written
 //   thin     up to eight rows or columns: the memory's speed           (gemm_thin.cu)
 //   mma      bfloat16 that can be copied 16 bytes at a time            (gemm_mma.cu)
 //   tiles    all else: tiles in shared memory                          (gemm_tiles.h, gemm_float32.cu, ...)

@@ -10,10 +10,10 @@
 //
 // Of the instructions that a warp issues for a stage, FFMA are (sm_90; operands of 16 bytes a copy, or turned
 // with an element a copy): huge 2048 of 2228 or 2295, large 1024 of 1163 or 1210. So at most 92% and 88% of
-// the FMA peak. Loads of 16 bytes from shared memory, in two passes each, keep it
-// busy 37% of that time in the huge tile, 50% in the large one, 75% in the middle one. Full rounds: 4096^3
-// has 512 huge tiles in 3.9 rounds of an H200's 132 SMs, 97%. A is read from L2 N / 128 times and B M / 256
-// times: 3.2 GB at 4096^3, a tenth of what the L2 can give.
+// the FMA peak. Loads of 16 bytes from shared memory, in two passes each, keep it busy 37% of that time in
+// the huge tile, 50% in the large one, 75% in the middle one. Full rounds: 4096^3 has 512 huge tiles in 3.9
+// rounds of an H200's 132 SMs, 97%. A is read from L2 N / 128 times and B M / 256 times: 3.2 GB at 4096^3, a
+// tenth of what the L2 can give.
 #include "cuda/gemm_parts.h"
 #include "cuda/gemm_products.h"
 #include "cuda/gemm_tiles.h"

@@ -2,11 +2,9 @@
 // M of the sums that a thread has in registers.
 //
 //   dots   B's elements lie along K (B = W^T): a warp has two columns; its lanes go along K, 16 bytes a load,
-//   and add
-//          their sums in the end
+//          and add their sums in the end
 //   rows   B's elements lie along N, or anyhow: a lane has the columns that 16 bytes hold, the eight warps of
-//   a block
-//          every eighth k; their sums are added through shared memory
+//          a block every eighth k; their sums are added through shared memory
 //
 // A comes from the caches: a warp reads each of its elements for two columns, or for 128. For the 4 N K bytes
 // of B at the memory's speed 20 KB an SM must be on their way: so K is cut into parts until there are 16

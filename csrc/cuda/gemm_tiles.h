@@ -4,8 +4,7 @@
 // How an operand comes to shared memory, where its rows are [k][m] (B: [k][n]; here m is either one):
 //   vector   m's elements are neighbours, aligned to 16 bytes: 16 bytes a copy
 //   along_k  k's elements are neighbours: an element a copy, which transposes and needs no alignment. Eight
-//   lanes
-//            take eight of k, a sector of 32 bytes; a warp does so for four of m
+//            lanes take eight of k, a sector of 32 bytes; a warp does so for four of m
 //   along_m  any strides: an element a copy, a warp takes neighbours along m
 // Elements outside of the matrix become zeros. bfloat16 is widened on its way, so it is loaded and stored.
 #pragma once

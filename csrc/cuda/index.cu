@@ -1,7 +1,8 @@
 // Reading by index and one-hot codes; see ops/index.h. Adding is in index_add.cu.
 //
-//   index_select  out[o,i,:] = x[o, index[i], :]     moved in the widest words (up to 16 bytes) that rows
-//   consist of gather        out[o,i,j] = x[o, index[o,i,j], j] one_hot       out[i,c] = index[i] = c
+//   index_select  out[o,i,:] = x[o, index[i], :]      in the widest words (up to 16 bytes) that divide rows
+//   gather        out[o,i,j] = x[o, index[o,i,j], j]
+//   one_hot       out[i,c] = 1 if index[i] = c else 0
 //
 // A thread makes several words of the output, a block's width apart. Types matter by their size only. An
 // index that is out of range gives zeros (a check has reported it, or will).

@@ -5,11 +5,9 @@
 //
 // Two ways:
 //   columns   a thread for each (o, j) goes through i. Enough work for the device where there are many
-//   columns, and quick where
-//             there are few indices; takes any problem.
+//             columns, and quick where there are few indices; takes any problem.
 //   segments  the elements are sorted by where they go to (sort.cu, stable); the first of each run of equal
-//   ones sums
-//             up the run, for each column.
+//             ones sums up the run, for each column.
 // An index that is out of range is passed over (a check has reported it, or will).
 //
 // Bytes: x and index once, what is touched of out read and written once (columns: once for each i). An

@@ -4,8 +4,7 @@
 //   2x2     windows side by side, no padding, rows of a multiple of 4 columns: a thread reads 16 bytes of two
 //           rows and makes two windows, and the other way round
 //   3x3     in steps of 2, max: backward, a thread makes the 2x2 elements that its window and three
-//   neighbours
-//           share out, so that dout and the index are read with 9 comparisons for 4 elements
+//           neighbours share out, so that dout and the index are read with 9 comparisons for 4 elements
 //   whole   the average of each plane: a warp a plane; backward, a thread writes 16 bytes
 //
 // All are bound by memory. Bytes of an element of x: 2x2 max 4 + 1 + 1 forward, backward the same; average 5

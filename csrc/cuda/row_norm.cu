@@ -1,8 +1,7 @@
 // Row normalization (layer, group and instance normalization); the formulas are in ops/norm.h.
 //
 //   rows up to 4096 values  in the registers of 8, 32 or 256 threads: read once, written once; the mean
-//   first, then the
-//                           squares of the distances to it.
+//                           first, then the squares of the distances to it.
 //   longer rows             a row is a channel of (1, rows, n) for channel_sums.h; then one pass that writes.
 //   dgamma, dbeta           sums over the channels of (rows / groups, groups channels, L), by channel_sums.h.
 //

@@ -1,13 +1,11 @@
 // Softmax and log-softmax; the formulas are in ops/softmax.h.
 //
 //   softmax_rows     the axis is the last one, and not long: a row lies in the registers of 8, 32 or 256
-//   threads. The
-//                    array is read once and written once.
+//                    threads. The array is read once and written once.
 //   softmax_columns  any other: neighbouring threads take neighbouring columns, the threads of a block share
-//   the rows.
-//                    The largest value and the sum come from one pass ("online": a new largest value rescales
-//                    the sum so far), the result from a second one, which finds most of the array in the
-//                    cache.
+//                    the rows. The largest value and the sum come from one pass ("online": a new largest
+//                    value rescales the sum so far), the result from a second one, which finds most of the
+//                    array in the cache.
 //
 // Sums are double: the exponentials cost ten times as much. Bytes of a float32 element: forward 8,
 // backward 12. Source of the online sum: Milakov, Gimelshein 2018.

@@ -5,8 +5,7 @@
 //   count    counts[d, t]: how many keys of tile t have the digit d
 //   scan     counts[d, t]: how many of them the tiles before t have; totals[d]: all of them
 //   scatter  place = all keys of smaller digits + those of this digit in earlier tiles, in earlier warps, in
-//   earlier
-//            rounds, in lower lanes
+//            earlier rounds, in lower lanes
 //
 // A warp takes 32 neighbouring keys a round; lanes of equal digits find each other by __match_any_sync.
 // Source: Satish, Harris, Garland, "Designing efficient sorting algorithms for manycore GPUs", 2009; here

@@ -1,9 +1,9 @@
-// Adds the parts of sums that several blocks made: finish(i, sum over p < parts of sums[p count + i]) for i <
-// count. The parts are added in an order that depends on their number alone.
+// Adds the parts of sums that several blocks made: finish(i, sum over p < parts of sums[p count + i]) for
+// i < count. The parts are added in an order that depends on their number alone.
 //
 //   few parts    a thread per element goes through them
 //   many parts   of 32 elements a block of 8 warps; each warp adds every eighth part, then these sums are
-//   added
+//                added
 //
 // Bound by memory, mostly the L2, where the parts were left: (parts + 1) numbers an element; and at least the
 // latency of a block's chain of loads, which is why many parts are shared among warps.

@@ -1,9 +1,8 @@
 // Two-dimensional convolution (cross-correlation, as in every deep-learning library) and its gradients.
 //
-//   out[n,k,p,q] = f(bias[k] + sum over c, r, s of
-//                    x[n, g C/G + c, p stride_h + r dilation_h - pad_top, q stride_w + s dilation_w -
-//                    pad_left]
-//                    * weight[k, c, r, s])        with g = k / (K/G) the group of k, c < C/G
+//   out[n,k,p,q] = f(bias[k] + sum over c < C/G, r, s of
+//                  x[n, g C/G + c, p stride_h + r dilation_h - pad_top, q stride_w + s dilation_w - pad_left]
+//                  * weight[k, c, r, s])        with g = k / (K/G) the group of k
 //   dx      the same sum read backwards: every product of out that holds x[..] gives dout * weight
 //   dw      sum over n, p, q of dout * x
 //   db[k]   sum over n, p, q of dout

@@ -6,8 +6,9 @@
 //   sgd       momentum = 0: w -= lr g
 //             b = momentum b + (1 - dampening) g (step 1: b = g);  w -= lr (nesterov ? g + momentum b : b)
 //   adagrad   s += g^2;  w -= lr / (1 + (step-1) lr_decay) g / (sqrt(s) + eps)
-//   rmsprop   s = alpha s + (1-alpha) g^2;  d = sqrt(s) + eps  (centered: a = alpha a + (1-alpha) g, d =
-//             sqrt(max(s - a^2, 0)) + eps);  momentum: b = momentum b + g/d, w -= lr b;  else w -= lr g/d
+//   rmsprop   s = alpha s + (1-alpha) g^2;  d = sqrt(s) + eps
+//             (centered: a = alpha a + (1-alpha) g, d = sqrt(max(s - a^2, 0)) + eps)
+//             momentum: b = momentum b + g/d, w -= lr b;  else w -= lr g/d
 //   adam      m = beta1 m + (1-beta1) g;  v = beta2 v + (1-beta2) g^2;
 //             w -= lr / (1-beta1^step) m / (sqrt(v / (1-beta2^step)) + eps)
 // lr is one value, or two: the second is then read in place of momentum (Adam: beta1), for schedules that
@@ -15,7 +16,7 @@
 //
 //   add_squares  total = sqrt(total + sum of x^2 over all elements of several arrays), in double; without the
 //                total before in the first of several such launches, and the root only in the last
-//   clip_scale  grad *= min(1, max_norm / (norm + 1e-6))
+//   clip_scale   grad *= min(1, max_norm / (norm + 1e-6))
 //
 // float32 or float64; hyper-parameters double. maximize: g = -grad first.
 // Sources: Nesterov as in Sutskever et al. 2013; AdaGrad Duchi et al. 2011; RMSProp Hinton's lecture 6e,

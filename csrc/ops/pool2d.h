@@ -7,10 +7,10 @@
 //   lp    (sum |x|^p)^(1/p)
 //
 // x (N,C,H,W) or (C,H,W); contiguous, or channels last (N,H,W,C; dx, out, dout and index too); float32 or
-// float64. Padding of max and min counts as -inf and +inf and
-// is at most half of the kernel's extent. With ceil_mode the output size is rounded up, but no window starts
-// in the padding at the end. Adaptive: window i covers floor(i H/P) .. ceil((i+1) H/P). A dilated window may
-// meet nothing but padding: max is then -inf (min inf) and the index -1.
+// float64. Padding of max and min counts as -inf and +inf and is at most half of the kernel's extent. With
+// ceil_mode the output size is rounded up, but no window starts in the padding at the end. Adaptive: window i
+// covers floor(i H/P) .. ceil((i+1) H/P). A dilated window may meet nothing but padding: max is then -inf
+// (min inf) and the index -1.
 #pragma once
 #include <cstdint>
 #include <optional>

@@ -7,8 +7,7 @@
 //   - the same thread, in order;
 //   - a barrier of the block in between (the segments' epochs differ);
 //   - a __syncwarp with both lanes in between (each thread knows how far it has seen the others of its warp:
-//   a
-//     vector clock);
+//     a vector clock);
 //   - of two blocks: an atomic of the one after a __threadfence, and later an atomic on the same word by the
 //     other one (the pattern "the last block to finish adds the partial sums");
 //   - of two launches: always.

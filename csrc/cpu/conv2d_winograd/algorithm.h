@@ -10,9 +10,8 @@
 //   G  (n x r)   row i  (1, p_i, .., p_i^(r-1)) / prod_{j != i}(p_i - p_j);  last row 0, .., 0, 1
 //   B^T (n x n)  row i  coefficients of prod_{j != i}(x - p_j);         last row of prod_j (x - p_j)
 //
-// n multiplications where the definition has m r. Two dimensions: each matrix from both sides, n^2 for m^2
-// r^2. B depends on the points alone: F(4x4,3x3), F(3x3,4x4), F(2x2,5x5) and
-// F(5x5,2x2) share it.
+// n multiplications where the definition has m r. Two dimensions: each matrix from both sides, n^2 for
+// m^2 r^2. B depends on the points alone: F(4x4,3x3), F(3x3,4x4), F(2x2,5x5) and F(5x5,2x2) share it.
 //
 // The points {0, +-1/sqrt2, +-sqrt2, inf} lose two to five times less than the usual {0, +-1, +-2, inf}:
 // their powers grow less, and a pair of opposite points shares the even and the odd half of each sum.

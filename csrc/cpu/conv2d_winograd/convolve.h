@@ -1,9 +1,9 @@
 // The whole convolution out = x * w, in one of two orders of work.
 //
-//   by blocks   Small weights: U once, then each block of tiles goes through all of its steps, V and M in the
-//   cache. by panels   Large weights: V of several blocks first, then each panel of output channels makes its
-//   U, a slice of
-//               input channels at a time, just before it is used, and multiplies all blocks with it.
+//   by blocks   Small weights: U once, then each block of tiles goes through all of its steps, V and M in
+//               the cache.
+//   by panels   Large weights: V of several blocks first, then each panel of output channels makes its U, a
+//               slice of input channels at a time, just before it is used, and multiplies all blocks with it.
 //
 // Pieces and the order of every sum depend on the problem alone.
 #pragma once

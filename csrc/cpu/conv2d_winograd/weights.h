@@ -1,12 +1,11 @@
 // The weight's side: U = G g G^T for forward and the gradient by the input, dg = G^T S G for that by the
 // weight.
 //
-//   U [plane][panel of 2 L output channels][input channel][2 L]     (the last panel has one vector if that is
-//   enough)
+//   U [plane][panel of 2 L output channels][input channel][2 L]
 //
-// Lanes are output channels. A run of (input channel, r, s) of L output channels is turned by squares of L x
-// L. For the gradient by the input the roles change: the lanes are input channels, and the filter is turned
-// by 180 degrees.
+// The last panel has one vector if that is enough. Lanes are output channels. A run of (input channel, r, s)
+// of L output channels is turned by squares of L x L. For the gradient by the input the roles change: the
+// lanes are input channels, and the filter is turned by 180 degrees.
 #pragma once
 #include "cpu/conv2d_winograd/output.h"
 #include "cpu/conv2d_winograd/product.h"

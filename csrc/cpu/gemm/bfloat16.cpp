@@ -5,8 +5,7 @@
 //
 //   dots     few rows, A and B with their steps of K side by side (B = W^T): nothing is packed
 //   panels   A within a few MiB: each panel of B is packed just before all of A passes by it; A is read where
-//   it
-//            lies if its words are there, else packed once
+//            it lies if its words are there, else packed once
 //   packed   large: A and B are packed, a slice of K at a time, and multiplied in blocks for the caches
 //
 // Sums wait in float between slices of K.

@@ -2,8 +2,7 @@
 // is that of reading B, or of writing C, from the caches, so each is gone through once in its own order.
 //
 //   row     M = 1: the sums of up to eight vectors of columns wait in registers while B's rows go by. A
-//   tile's two
-//           would wait for each other's additions
+//           tile's two would wait for each other's additions
 //   outer   K <= 4: each row of C is written from end to end
 #pragma once
 #include "cpu/gemm/dots.h"
