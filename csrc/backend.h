@@ -31,7 +31,7 @@
   KERNEL(binary,                   BinaryArgs)                  \
   KERNEL(where,                    WhereArgs)                   \
   KERNEL(arange,                   ArangeArgs)                  \
-  /* activation.h: contiguous */                                \
+  /* activation.h: without gaps, in any order */                \
   KERNEL(activation_forward,       ActivationArgs)              \
   KERNEL(activation_backward,      ActivationBackwardArgs)      \
   /* reduce.h */                                                \
@@ -40,14 +40,14 @@
   KERNEL(gemm,                     GemmArgs)                    \
   /* linear.h */                                                \
   KERNEL(linear_backward,          LinearBackwardArgs)          \
-  /* conv2d.h: contiguous NCHW, OIHW */                         \
+  /* conv2d.h: images contiguous or channels last */            \
   KERNEL(conv2d_forward,           Conv2dForwardArgs)           \
   KERNEL(conv2d_backward_input,    Conv2dBackwardInputArgs)     \
   KERNEL(conv2d_backward_weight,   Conv2dBackwardWeightArgs)    \
-  /* conv2d_relu_max_pool2d.h: contiguous NCHW, OIHW */         \
+  /* conv2d_relu_max_pool2d.h: contiguous */                    \
   KERNEL(conv2d_relu_max_pool2d,   Conv2dReluMaxPool2dArgs)     \
   KERNEL(conv2d_relu_max_pool2d_backward, Conv2dReluMaxPool2dBackwardArgs) \
-  /* pool2d.h: contiguous NCHW */                               \
+  /* pool2d.h: contiguous or channels last */                   \
   KERNEL(max_pool2d_forward,       MaxPool2dArgs)               \
   KERNEL(max_pool2d_backward,      MaxPool2dBackwardArgs)       \
   KERNEL(avg_pool2d_forward,       AvgPool2dArgs)               \

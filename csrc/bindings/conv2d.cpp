@@ -117,7 +117,7 @@ void bind_relu_max_pool2d(py::module_& m) {
       "out "
       "(N, K, P // height, Q // width), winner uint8 of its shape: the place u * width + v of the first "
       "largest "
-      "element in its window, 64 where ReLU left nothing; of NaNs the last, plus 128.\n"
+      "element in its window, 64 where ReLU left nothing; of NaNs the last.\n"
       "ValueError for a window larger than the convolution's output or of more than 64 elements, and as in "
       "conv2d.");
   m.def(

@@ -49,10 +49,12 @@ void bind_unary(py::module_& m) {
   };
   const char* floating = "float32, float64 or bfloat16, kept.";
   const char* number = "any dtype but bool, kept. Integers wrap around.";
+  const char* kept = "any dtype but bool, kept.";
+  const char* whole = "any dtype but bool, kept. Integers stay as they are.";
   const char* any = "any dtype. Returns bool.";
   bind(UnaryOp::neg, "-x.", number);
   bind(UnaryOp::abs, "|x|.", number);
-  bind(UnaryOp::sign, "-1, 0 or 1; NaN for NaN.", number);
+  bind(UnaryOp::sign, "-1, 0 or 1; NaN for NaN.", kept);
   bind(UnaryOp::square, "x * x.", number);
   bind(UnaryOp::sqrt, "The square root; NaN below 0.", floating);
   bind(UnaryOp::rsqrt, "1 / sqrt(x).", floating);
@@ -65,9 +67,9 @@ void bind_unary(py::module_& m) {
   bind(UnaryOp::cos, "The cosine of x in radians.", floating);
   bind(UnaryOp::erf, "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
        floating);
-  bind(UnaryOp::floor, "The largest whole number that is not above x.", number);
-  bind(UnaryOp::ceil, "The smallest whole number that is not below x.", number);
-  bind(UnaryOp::round, "The nearest whole number, halves to the even one.", number);
+  bind(UnaryOp::floor, "The largest whole number that is not above x.", whole);
+  bind(UnaryOp::ceil, "The smallest whole number that is not below x.", whole);
+  bind(UnaryOp::round, "The nearest whole number, halves to the even one.", whole);
   bind(UnaryOp::isnan, "Whether x is NaN.", any);
   bind(UnaryOp::isfinite, "Whether x is neither NaN nor infinite.", any);
   bind(UnaryOp::logical_not, "Whether x is 0.", any);
@@ -78,6 +80,7 @@ void bind_binary(py::module_& m) {
     bind_binary_one(m, op, formula, dtypes);
   };
   const char* number = "one dtype, any but bool, kept. Integers wrap around.";
+  const char* kept = "one dtype, any but bool, kept.";
   const char* any = "one dtype. Returns bool.";
   bind(BinaryOp::add, "a + b.", number);
   bind(BinaryOp::sub, "a - b.", number);
@@ -87,8 +90,8 @@ void bind_binary(py::module_& m) {
   bind(BinaryOp::floor_divide, "floor(a / b). An integer divided by 0 gives 0.", number);
   bind(BinaryOp::remainder, "a - b * floor(a / b), which has the sign of b. 0 for an integer b of 0.",
        number);
-  bind(BinaryOp::maximum, "The larger one; NaN if one is NaN.", number);
-  bind(BinaryOp::minimum, "The smaller one; NaN if one is NaN.", number);
+  bind(BinaryOp::maximum, "The larger one; NaN if one is NaN.", kept);
+  bind(BinaryOp::minimum, "The smaller one; NaN if one is NaN.", kept);
   bind(BinaryOp::eq, "a == b.", any);
   bind(BinaryOp::ne, "a != b; True where one is NaN.", any);
   bind(BinaryOp::lt, "a < b.", any);

@@ -1,7 +1,8 @@
 // Elementwise arithmetic with NumPy's broadcasting, comparisons, selection, casts and copies.
 //
 //   unary   out[i] = f(x[i])                exp, log, ... keep the dtype and need a floating one;
-//                                           neg, abs, sign, square, clip take any number;
+//                                           neg, abs, sign, square, clip, floor, ceil, round
+//                                           take any number;
 //                                           isnan, isfinite, logical_not give bool
 //   binary  out[i] = f(a[i], b[i])          both of one dtype; comparisons and logical_* give bool
 //   where   out[i] = condition[i] ? a[i] : b[i]

@@ -867,7 +867,7 @@ def ceil(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The smallest whole number that is not below x.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept. Integers stay as they are.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -967,7 +967,7 @@ def conv2d_relu_max_pool2d(
     """
     max_pool2d(relu(conv2d(x, weight, bias)), kernel_size) in one operation.
 
-    Options as in conv2d; kernel_size: the pooling window, which is also its stride. Returns (out, winner): out (N, K, P // height, Q // width), winner uint8 of its shape: the place u * width + v of the first largest element in its window, 64 where ReLU left nothing; of NaNs the last, plus 128.
+    Options as in conv2d; kernel_size: the pooling window, which is also its stride. Returns (out, winner): out (N, K, P // height, Q // width), winner uint8 of its shape: the place u * width + v of the first largest element in its window, 64 where ReLU left nothing; of NaNs the last.
     ValueError for a window larger than the convolution's output or of more than 64 elements, and as in conv2d.
     """
 
@@ -1217,7 +1217,7 @@ def floor(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The largest whole number that is not above x.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept. Integers stay as they are.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1648,7 +1648,7 @@ def maximum(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The larger one; NaN if one is NaN.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1696,7 +1696,7 @@ def minimum(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The smaller one; NaN if one is NaN.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1895,7 +1895,7 @@ def round(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The nearest whole number, halves to the even one.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept. Integers stay as they are.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1985,7 +1985,7 @@ def sign(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     -1, 0 or 1; NaN for NaN.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
