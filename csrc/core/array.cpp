@@ -80,15 +80,6 @@ Array Array::empty_like(const Array& x, DType dtype) {
   return fresh(x.shape_, dtype, x.device()).with(x.shape_, x.strides_, 0);
 }
 
-View Array::view() const {
-  View v{raw(), dtype_, shape_.n, {}, {}};
-  for (int i = 0; i < shape_.n; ++i) {
-    v.shape[i] = shape_[i];
-    v.strides[i] = strides_[i];
-  }
-  return v;
-}
-
 bool Array::is_contiguous() const {
   std::int64_t step = 1;
   for (int i = shape_.n - 1; i >= 0; --i) {

@@ -8,7 +8,6 @@
 #include "core/device.h"
 #include "core/dims.h"
 #include "core/dtype.h"
-#include "core/view.h"
 
 namespace weft {
 
@@ -74,7 +73,6 @@ class Array {
   T* data() const {
     return static_cast<T*>(raw());
   }
-  View view() const;
   bool is_contiguous() const;  // row-major, no gaps
   bool is_contiguous(MemoryFormat format) const;
   bool is_dense() const;  // row-major in some order of the axes: no gaps, nothing shared

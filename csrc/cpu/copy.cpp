@@ -76,7 +76,7 @@ void transpose(const CopyArgs& a, int fast) {
   const std::int64_t rows = a.shape[fast], columns = a.shape[last];
   const std::int64_t so = a.out.strides[fast], sx = a.x.strides[last];
   Strided out{}, x{};
-  std::int64_t shape[view_max_rank] = {};
+  std::int64_t shape[max_rank] = {};
   int ndim = 0;
   for (int i = 0; i < last; ++i) {
     if (i == fast) continue;

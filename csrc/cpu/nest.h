@@ -22,7 +22,7 @@ struct Place {
   int ndim;
   const std::int64_t* shape;
   const std::int64_t* strides[Count];
-  std::int64_t index[view_max_rank];
+  std::int64_t index[max_rank];
   std::int64_t offset[Count];
 
   // To the element with this number, in row-major order.

@@ -88,8 +88,8 @@ struct Transposition {
   unsigned pitch;                     // words from a column of a tile to the next, in shared memory
   Divisor column_tiles, row_tiles;
   int outer;  // other dimensions, inner one first
-  Divisor size[view_max_rank];
-  std::int64_t out_outer[view_max_rank], x_outer[view_max_rank];
+  Divisor size[max_rank];
+  std::int64_t out_outer[max_rank], x_outer[max_rank];
 };
 
 template <class W>

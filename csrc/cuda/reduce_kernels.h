@@ -29,8 +29,8 @@ constexpr int reduce_block = 256;
 // From the number of an element, in row-major order, to its place.
 struct Walk {
   int ndim;
-  WideDivider sizes[view_max_rank];
-  std::int64_t strides[view_max_rank];
+  WideDivider sizes[max_rank];
+  std::int64_t strides[max_rank];
 
   Walk(int n, const std::int64_t* shape, const std::int64_t* steps, std::int64_t count) : ndim(n) {
     for (int d = 0; d < ndim; ++d) {

@@ -15,7 +15,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/view.h"
+#include "core/dtype.h"
 #include "ops/activation.h"
 
 namespace weft {

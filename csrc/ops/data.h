@@ -11,7 +11,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/view.h"
+#include "core/dtype.h"
 
 namespace weft {
 

@@ -22,7 +22,8 @@
 #pragma once
 #include <cstdint>
 
-#include "core/view.h"
+#include "core/dims.h"
+#include "core/dtype.h"
 
 namespace weft {
 
@@ -77,7 +78,7 @@ enum class BinaryOp : std::uint8_t {
 // One operand of a strided loop nest. Strides in elements; 0 where it is broadcast.
 struct Strided {
   void* data;
-  std::int64_t strides[view_max_rank];
+  std::int64_t strides[max_rank];
 };
 
 // ndim >= 1; dimension ndim-1 is the inner loop.
@@ -85,7 +86,7 @@ struct UnaryArgs {
   UnaryOp op;
   DType dtype;  // of x
   int ndim;
-  std::int64_t shape[view_max_rank];
+  std::int64_t shape[max_rank];
   Strided out, x;
   double low, high;  // clip
 };
@@ -93,25 +94,25 @@ struct BinaryArgs {
   BinaryOp op;
   DType dtype;  // of a and b
   int ndim;
-  std::int64_t shape[view_max_rank];
+  std::int64_t shape[max_rank];
   Strided out, a, b;
 };
 struct WhereArgs {
   DType dtype;  // of out, a and b
   int ndim;
-  std::int64_t shape[view_max_rank];
+  std::int64_t shape[max_rank];
   Strided out, condition, a, b;
 };
 struct CopyArgs {
   DType to, from;
   int ndim;
-  std::int64_t shape[view_max_rank];
+  std::int64_t shape[max_rank];
   Strided out, x;
 };
 struct FillArgs {
   DType dtype;
   int ndim;
-  std::int64_t shape[view_max_rank];
+  std::int64_t shape[max_rank];
   Strided out;
   double value;          // for floating dtypes
   std::int64_t integer;  // for the others

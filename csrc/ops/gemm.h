@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "core/view.h"
+#include "core/dtype.h"
 #include "ops/activation.h"
 
 namespace weft {

@@ -20,7 +20,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/view.h"
+#include "core/dtype.h"
 #include "ops/check.h"
 
 namespace weft {

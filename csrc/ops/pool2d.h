@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "core/view.h"
+#include "core/dtype.h"
 
 namespace weft {
 

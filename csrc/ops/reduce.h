@@ -17,12 +17,12 @@
 #pragma once
 #include <cstdint>
 
-#include "core/view.h"
+#include "core/dims.h"
+#include "core/dtype.h"
 
 namespace weft {
 
 class Array;
-struct Dims;
 
 enum class ReduceOp : std::uint8_t { sum, prod, mean, sum_squares, var, max, min, argmax, argmin, any, all };
 
@@ -34,11 +34,11 @@ struct ReduceArgs {
   DType dtype;  // of x
   DType out_dtype;
   int kept_ndim;
-  std::int64_t kept_shape[view_max_rank];
-  std::int64_t kept_strides[view_max_rank];
+  std::int64_t kept_shape[max_rank];
+  std::int64_t kept_strides[max_rank];
   int reduced_ndim;
-  std::int64_t reduced_shape[view_max_rank];
-  std::int64_t reduced_strides[view_max_rank];
+  std::int64_t reduced_shape[max_rank];
+  std::int64_t reduced_strides[max_rank];
   void* out;
   const void* x;
   double correction;  // var

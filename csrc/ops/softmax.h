@@ -10,7 +10,7 @@
 #pragma once
 #include <cstdint>
 
-#include "core/view.h"
+#include "core/dtype.h"
 
 namespace weft {
 

@@ -12,7 +12,7 @@ namespace {
 // Calls f(offset of each operand...) for every index of the nest, in order.
 template <int Count, class F>
 void for_each(int ndim, const std::int64_t* shape, const Strided* const (&operands)[Count], F&& f) {
-  std::int64_t index[view_max_rank] = {};
+  std::int64_t index[max_rank] = {};
   std::int64_t offsets[Count] = {};
   for (;;) {
     f(offsets);

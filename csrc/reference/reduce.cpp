@@ -31,7 +31,7 @@ std::int64_t count(int ndim, const std::int64_t* shape) {
 template <class T, class F>
 void for_each(const ReduceArgs& a, const T* x, F&& f) {
   if (count(a.reduced_ndim, a.reduced_shape) == 0) return;
-  std::int64_t index[view_max_rank] = {}, offset = 0, i = 0;
+  std::int64_t index[max_rank] = {}, offset = 0, i = 0;
   do f(x[offset], i++);
   while (next(a.reduced_ndim, a.reduced_shape, a.reduced_strides, index, offset));
 }
@@ -115,7 +115,7 @@ void reduce(Stream&, const ReduceArgs& a) {
   dispatch_all(a.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const auto* x = static_cast<const T*>(a.x);
-    std::int64_t index[view_max_rank] = {}, offset = 0, i = 0;
+    std::int64_t index[max_rank] = {}, offset = 0, i = 0;
     do reduce_one(a, x + offset, i++);
     while (next(a.kept_ndim, a.kept_shape, a.kept_strides, index, offset));
   });

@@ -31,9 +31,9 @@ struct NoOperand {};
 // The host's view: operand 0 is the output. Strides in elements; those of missing operands are 0.
 struct Loop {
   int ndim;
-  std::int64_t shape[view_max_rank];
+  std::int64_t shape[max_rank];
   char* data[4];
-  std::int64_t strides[4][view_max_rank];
+  std::int64_t strides[4][max_rank];
 };
 
 inline Loop make_loop(int ndim, const std::int64_t* shape, std::initializer_list<const Strided*> operands) {
@@ -72,7 +72,7 @@ struct Nest {
   unsigned packs;  // of all axes
   unsigned splat;  // bit k: operand k is broadcast along the inner axis
   int rest;        // elements of the very last pack
-  Axis axis[view_max_rank];
+  Axis axis[max_rank];
 };
 
 // The offsets of `Count` operands at packs first, first + step, ... A loop that is not unrolled, so that a
