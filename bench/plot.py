@@ -22,6 +22,29 @@ FAMILIES = {  # by the first letters of a row's name
     "depthwise": ("Depthwise convolutions", "#7a4fa3"),
     "": ("Memory-bound operations", "#3a7d44"),
 }
+# What networks spend their time in, and so has a number in the picture and a line below it. (name, shape)
+NAMED = (
+    ("gemm", "1x4096x4096"),
+    ("gemm", "64x120x400"),
+    ("gemm", "1024x1024x1024"),
+    ("gemm", "4096x4096x4096"),
+    ("linear, bfloat16", "4096x4096x4096"),
+    ("conv2d 5x5 1->6, forward", "64x28x28"),
+    ("conv2d 5x5 6->16, forward", "64x14x14"),
+    ("conv2d 7x7 3->64 stride 2, forward", "8x224x224"),
+    ("conv2d 11x11 3->64 stride 4, forward", "8x224x224"),
+    ("conv2d 3x3 64->64, forward", "8x56x56"),
+    ("conv2d 3x3 64->64, backward", "8x56x56"),
+    ("conv2d 3x3 64->128 stride 2, forward", "32x32x32"),
+    ("conv2d 1x1 64->256, forward", "8x56x56"),
+    ("depthwise 3x3 32->32, forward", "8x112x112"),
+    ("relu", "64x64x56x56"),
+    ("batch_norm, training", "8x64x56x56"),
+    ("layer_norm", "8x512x768"),
+    ("softmax cross-entropy, forward and backward", "64x10"),
+    ("softmax cross-entropy, forward and backward", "1024x1000"),
+    ("Adam, one step", "11689512"),
+)
 SHORT = {
     "conv2d ": "", "depthwise ": "", "gemm": "", " + bias + ReLU + max-pool": "+pool", " stride ": "/", "->": "→",
     ", forward and backward": "", ", forward": " fwd", ", backward": " bwd", "softmax cross-entropy": "cross-entropy",
@@ -29,7 +52,7 @@ SHORT = {
     "binary_cross_entropy": "bce", "concatenation of channels": "cat", " transposed": "ᵀ", ", training": "",
     "multiply, a value an element of a row": "mul by a row", "add, a value a channel": "add by channel",
 }  # fmt: skip
-WIDTH, PLOT, LINE = 12.0, 8.0, 0.148  # inches: the picture, the plot's height, a line of the list
+WIDTH, PLOT, LINE = 12.0, 7.0, 0.165  # inches: the picture, the plot's height, a line of the list
 COLUMNS = 4
 APART = 13.5  # points between the middles of two numbers
 
@@ -43,7 +66,7 @@ def short(row: Row) -> str:
     for long, replacement in SHORT.items():
         name = name.replace(long, replacement)
     sizes = row.shape.split("x")
-    if len(sizes) > 2 and name:  # images: the batch says little
+    if len(sizes) > 2 and name and sizes[-1] == sizes[-2]:  # images: the batch says little
         sizes = [*sizes[1:-2], f"{sizes[-1]}²"]
     size = "x".join(sizes)
     return f"{name.strip(' ,')} {size}".strip()
@@ -74,8 +97,24 @@ def spread(places: np.ndarray, apart: float) -> np.ndarray:
     return moved
 
 
-def draw_points(axes: plt.Axes, points: Sequence[Row]) -> None:
+def split(points: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows that are numbered and the others: all are numbered where they are few."""
+    if len(points) <= len(NAMED):
+        return list(points), []
+    named = [row for row in points if (row.name, row.shape) in NAMED]
+    return named, [row for row in points if row not in named]
+
+
+def draw_dots(axes: plt.Axes, others: Sequence[Row]) -> None:
+    for row in others:
+        axes.plot(row.flop / row.bytes, row.flop / row.ours / 1e9, "o", color=FAMILIES[family(row)][1], markersize=4.5,
+                  markeredgewidth=0, alpha=0.55, zorder=2)  # fmt: skip
+
+
+def draw_numbers(axes: plt.Axes, points: Sequence[Row]) -> None:
     """A dot where an operation is, its number as near as there is room."""
+    if not points:
+        return
     true = np.array([(row.flop / row.bytes, row.flop / row.ours / 1e9) for row in points])
     pixels = axes.transData.transform(true)
     per_point = axes.figure.dpi / 72
@@ -85,8 +124,7 @@ def draw_points(axes: plt.Axes, points: Sequence[Row]) -> None:
         axes.plot([x, u], [y, v], color=color, linewidth=0.7, zorder=2)
         axes.plot(x, y, ".", color=color, markersize=4, zorder=2)
         axes.plot(u, v, "o", color=color, markersize=12, markeredgewidth=0, zorder=3)
-        size = 7.5 if number < 100 else 5.6
-        axes.text(u, v, str(number), ha="center", va="center_baseline", color="white", fontsize=size, zorder=4)
+        axes.text(u, v, str(number), ha="center", va="center_baseline", color="white", fontsize=7.5, zorder=4)
 
 
 def write_key(axes: plt.Axes, lines: Sequence[tuple[str, str, bool]], rows: int) -> None:
@@ -95,23 +133,25 @@ def write_key(axes: plt.Axes, lines: Sequence[tuple[str, str, bool]], rows: int)
     axes.set_xlim(0, COLUMNS)
     axes.set_ylim(rows, 0)
     for i, (text, color, title) in enumerate(lines):
-        axes.text(i // rows, i % rows, text, color=color, fontsize=8, va="top", weight="bold" if title else "normal")
+        axes.text(i // rows, i % rows, text, color=color, fontsize=9, va="top", weight="bold" if title else "normal")
 
 
-def key_lines(points: Sequence[Row]) -> list[tuple[str, str, bool]]:
+def key_lines(named: Sequence[Row], others: Sequence[Row]) -> list[tuple[str, str, bool]]:
     lines: list[tuple[str, str, bool]] = []
     for start, (title, color) in FAMILIES.items():
-        members = [(n, row) for n, row in enumerate(points, 1) if family(row) == start]
-        lines += [(title, color, True)] if members else []
+        members = [(n, row) for n, row in enumerate(named, 1) if family(row) == start]
+        lines += [(title, color, True)] if members or any(family(row) == start for row in others) else []
         lines += [(f"{n}  {short(row)}: {row.percent or 0:.0f}%", color, False) for n, row in members]
-    return lines
+    lines.append(("%: of the machine's limit", "#333333", False))
+    return lines + ([(f"small dots: {len(others)} other rows of the tables", "#333333", False)] if others else [])
 
 
 def draw(rows: Sequence[Row], limits: Limits, path: Path) -> None:
-    """Every row of the operations that has FLOPs and bytes becomes a numbered point; the list below names them."""
+    """Every row of the operations that has FLOPs and bytes becomes a dot; the list below names the numbered ones."""
     points = [row for row in rows if row.suite == "ops" and row.flop and row.bytes]
     points.sort(key=lambda row: (list(FAMILIES).index(family(row)), row.flop / row.bytes))
-    lines = key_lines(points)
+    named, others = split(points)
+    lines = key_lines(named, others)
     per_column = max(1, -(-len(lines) // COLUMNS))
     height = PLOT + LINE * per_column + 0.3
     figure = plt.figure(figsize=(WIDTH, height), dpi=120)
@@ -125,7 +165,8 @@ def draw(rows: Sequence[Row], limits: Limits, path: Path) -> None:
     axes.grid(which="major", color="#e4e4e4", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     draw_limits(axes, limits, low, high)
-    draw_points(axes, points)
+    draw_dots(axes, others)
+    draw_numbers(axes, named)
     write_key(figure.add_axes((0.02, 0.0, 0.97, LINE * per_column / height)), lines, per_column)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

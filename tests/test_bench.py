@@ -63,6 +63,24 @@ def test_closing_table_beside_torch(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert closing[-1].endswith("of 3 reached")
 
 
+def test_the_picture_numbers_few_rows_and_names_them() -> None:
+    pytest.importorskip("matplotlib")
+    from bench import plot
+
+    rows = [case.row for case in command.SUITES["ops"](False)]
+    assert set(plot.NAMED) <= {(row.name, row.shape) for row in rows}
+    named, others = plot.split(rows)
+    assert len(named) == len(plot.NAMED) == 20
+    assert len(named) + len(others) == len(rows)
+    lines = [text for text, _, _ in plot.key_lines(named, others)]
+    assert len(lines) < 30
+    assert lines[1] == "1  64x120x400: 0%"
+    assert lines[-1] == f"small dots: {len(others)} other rows of the tables"
+    assert plot.split(rows[:20]) == (rows[:20], [])
+    short = [plot.short(row) for row in named if row.name in ("layer_norm", "relu")]
+    assert short == ["relu 64x56²", "layer_norm 8x512x768"]
+
+
 def test_each_row_of_every_suite_has_its_own_name() -> None:
     for quick in (True, False):
         names = [(case.row.name, case.row.shape) for suite in command.SUITES.values() for case in suite(quick)]
