@@ -19,7 +19,9 @@ BLUE, ORANGE, GREY = "#1f5a92", "#d9701e", "#888888"
 
 
 def _image_axes(axes: Any, image: np.ndarray, title: str = "", **options: Any) -> None:
-    axes.imshow(image, cmap="gray_r", interpolation="nearest", **options)
+    """An image (H, W), dark where it is large, or (3, H, W) in colours."""
+    pixels = image if image.ndim == 2 else image.transpose(1, 2, 0)
+    axes.imshow(pixels, cmap="gray_r", interpolation="nearest", **options)
     axes.set_xticks([])
     axes.set_yticks([])
     for side in axes.spines.values():
@@ -28,14 +30,21 @@ def _image_axes(axes: Any, image: np.ndarray, title: str = "", **options: Any) -
         axes.set_title(title, fontsize=9)
 
 
-def curves(path: Path, history: list[dict[str, Any]]) -> None:
-    """Loss and error over the epochs, for training and test."""
+def _image(data: Dataset, i: int) -> np.ndarray:
+    return data.images[i] if data.images.shape[1] == 3 else data.images[i, 0]
+
+
+def curves(path: Path, history: list[dict[str, Any]], title: str) -> None:
+    """Loss and accuracy over the epochs, for training and test."""
     epochs = [row["epoch"] for row in history]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
     left.plot(epochs, [row["loss"] for row in history], "o-", color=BLUE, label="training")
     left.plot(epochs, [row["val_loss"] for row in history], "o-", color=ORANGE, label="test")
     left.set_ylabel("cross-entropy loss")
     left.set_yscale("log")
+    left.yaxis.set_major_formatter("{x:g}")
+    low, high = left.get_ylim()
+    left.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else "")  # where there may be no power of ten
     left.legend(frameon=False)
     right.plot(epochs, [100 * row["accuracy"] for row in history], "o-", color=BLUE, label="training")
     right.plot(epochs, [100 * row["val_accuracy"] for row in history], "o-", color=ORANGE, label="test")
@@ -48,7 +57,7 @@ def curves(path: Path, history: list[dict[str, Any]]) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(color="#eeeeee")
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle("LeNet-5", fontsize=11)
+    figure.suptitle(title, fontsize=11)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -58,13 +67,17 @@ def first_convolution(model: nn.Module) -> nn.Conv2d:
 
 
 def filters(path: Path, model: nn.Module) -> None:
-    """The kernels of the first layer: red adds, blue takes away."""
+    """The kernels of the first layer, a row for each channel of the images: red adds, blue takes away."""
     weights = first_convolution(model).weight.detach().numpy()
     most = float(np.abs(weights).max())
-    figure, grid = plt.subplots(1, len(weights), figsize=(1.5 * len(weights), 1.9), constrained_layout=True)
-    for i, axes in enumerate(grid):
-        _image_axes(axes, weights[i, 0], f"filter {i + 1}")
-        axes.images[0].set(cmap="RdBu_r", clim=(-most, most))
+    columns, rows = weights.shape[:2]
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(1.5 * columns, 1.5 * rows + 0.4), squeeze=False, constrained_layout=True
+    )
+    for channel in range(rows):
+        for i, axes in enumerate(grid[channel]):
+            _image_axes(axes, weights[i, channel], f"filter {i + 1}" if channel == 0 else "")
+            axes.images[0].set(cmap="RdBu_r", clim=(-most, most))
     figure.suptitle("the first layer's filters (red adds, blue takes away)", fontsize=10)
     figure.savefig(path, dpi=130)
     plt.close(figure)
@@ -88,7 +101,7 @@ def features(path: Path, model: nn.Module, test_set: Dataset) -> None:
     parts = figure.subfigures(1 + len(stages), 1, height_ratios=[1.4, *rows])
     axes = parts[0].subplots(1, 1)
     label = test_set.classes[int(test_set.labels[0])] if test_set.classes else str(test_set.labels[0])
-    _image_axes(axes, test_set.images[0, 0], f"input: {label}")
+    _image_axes(axes, _image(test_set, 0), f"input: {label}")
     for part, (title, maps), height in zip(parts[1:], stages, rows, strict=True):
         part.suptitle(title, fontsize=9)
         grid = part.subplots(height, columns, squeeze=False).ravel()
@@ -112,25 +125,30 @@ def mistakes(path: Path, test_set: Dataset, scores: np.ndarray, most: int = 24) 
     names = test_set.classes or [str(i) for i in range(scores.shape[1])]
     columns = 8
     rows = max(1, -(-len(wrong) // columns))
-    figure, grid = plt.subplots(rows, columns, figsize=(9, 1.45 * rows + 0.5), squeeze=False, constrained_layout=True)
+    size = min(7.5, 120 / max(len(f"not {name}") for name in names))  # 16 letters are as wide as an image
+    figure, grid = plt.subplots(rows, columns, figsize=(9, 1.7 * rows + 0.4), squeeze=False, constrained_layout=True)
     for i, axes in enumerate(grid.ravel()):
         if i >= len(wrong):
             axes.axis("off")
             continue
         at = wrong[i]
         percent = round(100 * float(probabilities[at, guesses[at]]))
-        _image_axes(axes, test_set.images[at, 0])
-        axes.set_title(f"{names[labels[at]]}, not {names[guesses[at]]} ({percent}%)", fontsize=7.5)
+        _image_axes(axes, _image(test_set, at))
+        axes.set_title(f"{names[labels[at]]}\nnot {names[guesses[at]]}", fontsize=size)
+        axes.set_xlabel(f"{percent}%", fontsize=7.5, labelpad=2)
     total = int((guesses != labels).sum())
-    figure.suptitle(f"the {len(wrong)} surest of {total} mistakes: true, not predicted (its probability)", fontsize=10)
+    about = f"the {len(wrong)} surest of {total} mistakes: true, not predicted; below, how sure the network was"
+    figure.suptitle(about, fontsize=10)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
-def draw_all(output: Path, model: nn.Module, history: list[dict[str, Any]], test_set: Dataset, scores: Any) -> None:
-    """All pictures of a finished training."""
+def draw_all(
+    output: Path, title: str, model: nn.Module, history: list[dict[str, Any]], test_set: Dataset, scores: Any
+) -> None:
+    """All pictures of a finished training; `title` says of what on which data."""
     model.eval()
-    curves(output / "curves.png", history)
+    curves(output / "curves.png", history, title)
     filters(output / "filters.png", model)
     features(output / "features.png", model, test_set)
     mistakes(output / "mistakes.png", test_set, scores)

@@ -48,16 +48,19 @@ OPTIMIZERS = {
     "adamw": lambda p, lr: weft.optim.AdamW(p, lr=lr),
 }
 
+VARIANTS = {"modern": "LeNet-5", "1998": "LeNet-5 of 1998"}  # as the pictures name them
+DATASETS = {"mnist": "MNIST", "fashion": "Fashion-MNIST", "digits": "8x8 digits"}
+
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", choices=["mnist", "fashion", "digits"], help="default: mnist, else digits")
+    parser.add_argument("--dataset", choices=list(DATASETS), help="default: mnist, else digits")
     parser.add_argument("--data", help="folder of all data sets (default: WEFT_DATA_DIR, else a cache folder)")
     parser.add_argument("--epochs", type=int, help="default: 6, for the small digits 30")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, help="the largest rate of the cycle (default: 0.08, adaptive ones 0.003)")
     parser.add_argument("--optimizer", choices=list(OPTIMIZERS), default="sgd")
-    parser.add_argument("--variant", choices=["modern", "1998"], default="modern")
+    parser.add_argument("--variant", choices=list(VARIANTS), default="modern")
     parser.add_argument("--augment", action="store_true", help="random shifts by 2 pixels and turns by 10 degrees")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, help="default: all processors")
@@ -200,7 +203,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         import lenet_pictures
 
         model.to("cpu")
-        lenet_pictures.draw_all(arguments.output, model, history, test_set, scores)
+        title = f"{VARIANTS[arguments.variant]} on {DATASETS[name]}"
+        lenet_pictures.draw_all(arguments.output, title, model, history, test_set, scores)
     print(f"written to {arguments.output}")
     return result
 

@@ -81,6 +81,54 @@ def test_pictures(trained: Path) -> None:
         assert pixels.std() > 5, f"{name}.png is blank"
 
 
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that lenet_pictures draws, each as it is when it is closed."""
+    pytest.importorskip("matplotlib")
+    kept: list[Any] = []
+    pictures = importlib.import_module("lenet_pictures")
+    monkeypatch.setattr(pictures.plt, "close", kept.append)
+    return kept
+
+
+THINGS = ["airplane", "automobile", "ankle boot", "a very long name for a class", "T-shirt"]
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(("classes", "channels"), [(THINGS, 1), (THINGS, 3), (["0", "1", "2", "3", "4"], 1)])
+def test_titles_of_mistakes_do_not_overlap(
+    tmp_path: Path, figures: list[Any], classes: list[str], channels: int
+) -> None:
+    labels = np.arange(20) % 5
+    images = np.random.default_rng(0).integers(0, 256, (20, channels, 28, 28), np.uint8)
+    scores = np.eye(5, dtype=np.float32)[(labels + 1 + np.arange(20) // 5) % 5] * 9
+    scores[-5:] = np.eye(5)[labels[-5:]]  # right
+    data = weft.data.Dataset(images, labels, classes=classes)
+    importlib.import_module("lenet_pictures").mistakes(tmp_path / "mistakes.png", data, scores)
+    (figure,) = figures
+    figure.canvas.draw()
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 15
+    texts = [text.get_window_extent() for axes in shown for text in (axes.title, axes.xaxis.label)]
+    texts.append(figure._suptitle.get_window_extent())
+    for i, box in enumerate(texts):
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert not any(box.overlaps(other) for other in texts[:i])
+    assert [axes.images[0].get_array().shape for axes in shown] == [(28, 28) if channels == 1 else (28, 28, 3)] * 15
+
+
+@pytest.mark.cpu
+def test_curves_say_what_was_trained_on_which_data(tmp_path: Path, figures: list[Any]) -> None:
+    history = [{"epoch": 1, "loss": 0.64, "val_loss": 0.35, "accuracy": 0.75, "val_accuracy": 0.87}]
+    importlib.import_module("lenet_pictures").curves(tmp_path / "curves.png", history, "LeNet-5 on Fashion-MNIST")
+    (figure,) = figures
+    figure.canvas.draw()
+    assert figure._suptitle.get_text() == "LeNet-5 on Fashion-MNIST"
+    loss = figure.axes[0].yaxis
+    assert {"0.4", "0.5", "0.6"} <= {label.get_text() for label in loss.get_minorticklabels()}
+
+
 @lenet
 def test_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
     files = []
