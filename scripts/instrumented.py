@@ -28,7 +28,8 @@ def sanitizer_environment() -> dict[str, str]:
         "LD_PRELOAD": ":".join(map(compiler_library, ("libasan.so", "libstdc++.so"))),
         # Python itself leaks by design; a huge allocation is one of the tests. The emulator's fibers have stacks of
         # their own.
-        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=6144:abort_on_error=0:detect_stack_use_after_return=0",
+        "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1:max_allocation_size_mb=6144:abort_on_error=0:"
+        "detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "WEFT_SANITIZED": "1",
     }
