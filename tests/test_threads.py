@@ -163,8 +163,58 @@ def test_number_of_threads() -> None:
     weft.set_num_threads(3)
     assert weft.get_num_threads() == weft.config()["threads"] == 3
     weft.set_num_threads(before)
-    with pytest.raises(ValueError, match="thread"):
-        weft.set_num_threads(0)
+    for count in (0, -1, 1024, 10**9):
+        with pytest.raises(ValueError, match="set_num_threads: expected 1 to 1023 threads, got"):
+            weft.set_num_threads(count)
+    assert weft.get_num_threads() == before
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("2,5", 2), ("5000", 1023), ("0", None), ("many", None)])
+def test_omp_num_threads(given: str, expected: int | None) -> None:
+    """What is no number of threads the runtime says by itself, and goes on with the processors."""
+    script = "import weft; print(weft.get_num_threads()); weft.kernels.sum(weft.kernels.ones((1 << 18,)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "OMP_NUM_THREADS": given},
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == (len(os.sched_getaffinity(0)) if expected is None else expected)
+    assert ("OMP_NUM_THREADS" in done.stderr) == (expected is None)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs /proc")
+def test_the_runtime_that_is_named_is_the_one_in_use() -> None:
+    runtime = weft.config()["threads_runtime"]
+    with open("/proc/self/maps") as maps:
+        loaded = maps.read()
+    for name in ("libgomp", "libomp"):
+        assert name not in runtime or name in loaded
+
+
+LIMITED = """
+import resource, threading
+import weft.kernels as K
+x = K.ones((1 << 22,))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+for count in (2, 1000, 3, 1000):
+    K.set_num_threads(count)
+    assert K.sum(x).item() == 1 << 22
+there = threading.Thread(target=lambda: K.sum(x))
+there.start()
+there.join()
+"""
+
+
+@pytest.mark.once
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and RLIMIT_AS")
+def test_fewer_threads_where_the_system_gives_no_more() -> None:
+    """OpenMP's runtime would end the process."""
+    run(LIMITED)
 
 
 def test_numbers_drawn_by_several_threads_are_drawn_once() -> None:

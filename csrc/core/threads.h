@@ -1,4 +1,4 @@
-// How many threads a kernel may use, and the threads themselves.
+// How many threads a kernel may use, and the threads themselves, which are OpenMP's.
 #pragma once
 #include <cstdint>
 
@@ -6,7 +6,8 @@ namespace weft {
 
 // At first OMP_NUM_THREADS, else the processors this process may run on; 1 in a forked child.
 int num_threads();
-void set_num_threads(int count);  // ValueError below 1
+void set_num_threads(int count);  // ValueError below 1 and beyond 1023
+const char* threads_runtime();    // for weft.config()
 
 // Does the tasks begin, ..., end - 1.
 using Tasks = void (*)(void* context, std::int64_t begin, std::int64_t end);

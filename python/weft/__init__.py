@@ -183,6 +183,7 @@ def config() -> dict[str, Any]:
         "isa": kernels.isa(),
         "available_isas": kernels.available_isas(),
         "threads": kernels.num_threads(),
+        "threads_runtime": kernels.threads_runtime(),
         "conv_precision": kernels.conv_precision(),
         "cuda_built": kernels.cuda_built(),
         "cuda_devices": kernels.cuda_device_count(),

@@ -192,6 +192,7 @@ __all__: list[str] = [
     "sum",
     "sum_squares",
     "tanh",
+    "threads_runtime",
     "to",
     "uniform",
     "var",
@@ -1941,7 +1942,7 @@ def set_isa(name: str) -> None:
 
 def set_num_threads(count: int) -> None:
     """
-    How many threads a kernel may use. ValueError below 1. Results have the same bits for any number.
+    How many threads a kernel may use. ValueError below 1 and beyond 1023. Results have the same bits for any number.
     """
 
 def set_poison(on: bool) -> None:
@@ -2116,6 +2117,11 @@ def tanh(x: ArrayLike) -> Array:
 
     x: any shape; float32, float64 or bfloat16. Returns an array of the same shape and dtype.
     TypeError for another dtype.
+    """
+
+def threads_runtime() -> str:
+    """
+    Whose threads those are, as "OpenMP (libgomp)".
     """
 
 def to(x: ArrayLike, device: str) -> Array:
