@@ -15,11 +15,12 @@ import sys
 
 import instrumented
 
-PLAIN = ["-DWEFT_CUDA=EMULATED", "-DWEFT_ISAS=none", "-DCMAKE_CXX_FLAGS_RELEASE=-O2"]
+# With the flags of a usual build: a compiler cache then has all but the device's code.
+PLAIN = ["-DWEFT_CUDA=EMULATED", "-DWEFT_ISAS=none"]
 BUILDS = {
     "plain": ("cuda_plain", PLAIN),
     "checker": ("cuda_checker", [*PLAIN, "-DWEFT_CUDA_CHECKER=ON"]),
-    "sanitizers": ("cuda_sanitizers", [*PLAIN[:2], "-DWEFT_SANITIZE=ON"]),
+    "sanitizers": ("cuda_sanitizers", [*PLAIN, *instrumented.SANITIZE]),
 }
 ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["random:2"]}
 # These start processes that choose their own device.

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+SANITIZE = ("-DWEFT_SANITIZE=ON", "-DCMAKE_CXX_FLAGS_RELEASE=-O1")
 
 
 def compiler_library(name: str) -> str:
@@ -84,7 +85,7 @@ def build(name: str, *options: str) -> Path:
     """Configures and builds in build/<name>, with all instruction sets unless the options say otherwise; returns the
     module."""
     folder = ROOT / "build" / name
-    configure(folder, "-DWEFT_ISAS=all", "-DCMAKE_CXX_FLAGS_RELEASE=-O1", *options)
+    configure(folder, "-DWEFT_ISAS=all", *options)
     done = subprocess.run(build_command(folder), stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:  # ninja prints the compiler's errors on its standard output
         print("\n".join(line for line in done.stdout.splitlines() if is_error(line))[-8000:])

@@ -14,7 +14,7 @@ import instrumented
 
 
 def main() -> int:
-    module = instrumented.build("sanitize", "-DWEFT_SANITIZE=ON", "-DWEFT_CUDA=OFF")
+    module = instrumented.build("sanitize", *instrumented.SANITIZE, "-DWEFT_CUDA=OFF")
     environment = instrumented.sanitizer_environment()
     if sys.argv[1:2] == ["fuzz"]:
         path = str(instrumented.install(module))

@@ -3,7 +3,9 @@ arguments of all tests go there. Tests of the CPU's own implementation carry the
 that use the fixture `cuda_device` run only there.
 
 WEFT_ISA=avx2 makes that the CPU's instruction set; tests that take each in turn, and those that run no kernel, are then
-left out; the latter under the sanitizers too."""
+left out; the latter under the sanitizers too.
+
+WEFT_TEST_EXAMPLES=10 is how many examples hypothesis draws for each test that it draws for."""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ DEVICE = os.environ.get("WEFT_TEST_DEVICE", "cpu")
 hypothesis.settings.register_profile(
     "weft",
     deadline=None,
-    max_examples=40 if DEVICE == "cpu" else 10,
+    max_examples=int(os.environ.get("WEFT_TEST_EXAMPLES", 40 if DEVICE == "cpu" else 10)),
     derandomize=True,
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
