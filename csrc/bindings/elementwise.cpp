@@ -4,6 +4,7 @@
 
 #include "bindings/bindings.h"
 #include "core/error.h"
+#include "ops/formulas.h"
 
 namespace weft {
 
@@ -43,64 +44,31 @@ void bind_binary_one(py::module_& m, BinaryOp op, const char* formula, const cha
       py::arg("a"), py::arg("b"), py::arg("out") = py::none(), ReleaseGil(), doc.c_str());
 }
 
-void bind_unary(py::module_& m) {
-  const auto bind = [&](UnaryOp op, const char* formula, const char* dtypes) {
-    bind_unary_one(m, op, formula, dtypes);
-  };
-  const char* floating = "float32, float64 or bfloat16, kept.";
-  const char* number = "any dtype but bool, kept. Integers wrap around.";
-  const char* kept = "any dtype but bool, kept.";
-  const char* whole = "any dtype but bool, kept. Integers stay as they are.";
-  const char* any = "any dtype. Returns bool.";
-  bind(UnaryOp::neg, "-x.", number);
-  bind(UnaryOp::abs, "|x|.", number);
-  bind(UnaryOp::sign, "-1, 0 or 1; NaN for NaN.", kept);
-  bind(UnaryOp::square, "x * x.", number);
-  bind(UnaryOp::sqrt, "The square root; NaN below 0.", floating);
-  bind(UnaryOp::rsqrt, "1 / sqrt(x).", floating);
-  bind(UnaryOp::reciprocal, "1 / x.", floating);
-  bind(UnaryOp::exp, "e to the power x.", floating);
-  bind(UnaryOp::expm1, "exp(x) - 1, exact near 0.", floating);
-  bind(UnaryOp::log, "The natural logarithm; -inf at 0, NaN below.", floating);
-  bind(UnaryOp::log1p, "log(1 + x), exact near 0.", floating);
-  bind(UnaryOp::sin, "The sine of x in radians.", floating);
-  bind(UnaryOp::cos, "The cosine of x in radians.", floating);
-  bind(UnaryOp::erf, "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.",
-       floating);
-  bind(UnaryOp::floor, "The largest whole number that is not above x.", whole);
-  bind(UnaryOp::ceil, "The smallest whole number that is not below x.", whole);
-  bind(UnaryOp::round, "The nearest whole number, halves to the even one.", whole);
-  bind(UnaryOp::isnan, "Whether x is NaN.", any);
-  bind(UnaryOp::isfinite, "Whether x is neither NaN nor infinite.", any);
-  bind(UnaryOp::logical_not, "Whether x is 0.", any);
+// The dtypes that a kind takes and gives; clip, which has bounds, is bound by hand.
+const char* dtypes_of_one(Kind kind) {
+  switch (kind) {
+    case Kind::floating: return "float32, float64 or bfloat16, kept.";
+    case Kind::number: return "any dtype but bool, kept. Integers that do not fit wrap around.";
+    default: return "any dtype. Returns bool.";
+  }
+}
+const char* dtypes_of_two(Kind kind) {
+  switch (kind) {
+    case Kind::floating: return "one dtype, any but bool. Integers give float32.";
+    case Kind::number: return "one dtype, any but bool, kept. Integers that do not fit wrap around.";
+    default: return "one dtype. Returns bool.";
+  }
 }
 
-void bind_binary(py::module_& m) {
-  const auto bind = [&](BinaryOp op, const char* formula, const char* dtypes) {
-    bind_binary_one(m, op, formula, dtypes);
-  };
-  const char* number = "one dtype, any but bool, kept. Integers wrap around.";
-  const char* kept = "one dtype, any but bool, kept.";
-  const char* any = "one dtype. Returns bool.";
-  bind(BinaryOp::add, "a + b.", number);
-  bind(BinaryOp::sub, "a - b.", number);
-  bind(BinaryOp::mul, "a * b.", number);
-  bind(BinaryOp::div, "a / b, true division.", "one dtype, any but bool. Integers give float32.");
-  bind(BinaryOp::pow, "a to the power b. A negative power of an integer is cut to a whole number.", number);
-  bind(BinaryOp::floor_divide, "floor(a / b). An integer divided by 0 gives 0.", number);
-  bind(BinaryOp::remainder, "a - b * floor(a / b), which has the sign of b. 0 for an integer b of 0.",
-       number);
-  bind(BinaryOp::maximum, "The larger one; NaN if one is NaN.", kept);
-  bind(BinaryOp::minimum, "The smaller one; NaN if one is NaN.", kept);
-  bind(BinaryOp::eq, "a == b.", any);
-  bind(BinaryOp::ne, "a != b; True where one is NaN.", any);
-  bind(BinaryOp::lt, "a < b.", any);
-  bind(BinaryOp::le, "a <= b.", any);
-  bind(BinaryOp::gt, "a > b.", any);
-  bind(BinaryOp::ge, "a >= b.", any);
-  bind(BinaryOp::logical_and, "Whether both differ from 0.", any);
-  bind(BinaryOp::logical_or, "Whether one or both differ from 0.", any);
-  bind(BinaryOp::logical_xor, "Whether exactly one differs from 0.", any);
+void bind_listed(py::module_& m) {
+#define WEFT_BIND_1(name, kind, cost, real, whole, doc) \
+  if (UnaryOp::name != UnaryOp::clip) bind_unary_one(m, UnaryOp::name, doc, dtypes_of_one(Kind::kind));
+#define WEFT_BIND_2(name, kind, cost, real, whole, doc) \
+  bind_binary_one(m, BinaryOp::name, doc, dtypes_of_two(Kind::kind));
+  WEFT_UNARY(WEFT_BIND_1)
+  WEFT_BINARY(WEFT_BIND_2)
+#undef WEFT_BIND_1
+#undef WEFT_BIND_2
 }
 
 Array arange_of(const py::object& start, const py::object& stop, const py::object& step,
@@ -116,8 +84,7 @@ Array arange_of(const py::object& start, const py::object& stop, const py::objec
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
-  bind_unary(m);
-  bind_binary(m);
+  bind_listed(m);
   m.def(
       "clip",
       [](const ArrayLike& x, std::optional<double> min, std::optional<double> max,

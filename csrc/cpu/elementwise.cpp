@@ -2,96 +2,49 @@
 //
 // Each operation and type is one loop over contiguous operands, which the compiler vectorizes; nest.h brings
 // operands of any strides there. An operand may be the output itself (never shifted), so no iteration reads
-// what another one has written: that is what ivdep says. What has no loop here (whole division, pow of
-// integers) is done by the naive kernels.
+// what another one has written: that is what ivdep says.
 #include "cpu/kernels.h"
 #include "cpu/nest.h"
 #include "cpu/simd/math.h"
+#include "ops/formulas.h"
 #include "reference/kernels.h"
 
 namespace weft::cpu::WEFT_ISA {
 
 namespace {
 
-// The type in which integers are added and multiplied: unsigned, where wrapping around is defined.
-template <class T>
-struct Wrapping {
-  using type = T;
-};
-template <>
-struct Wrapping<std::int64_t> {
-  using type = std::uint64_t;
-};
-template <>
-struct Wrapping<std::int32_t> {
-  using type = std::uint32_t;
-};
-template <class T>
-constexpr bool is_real = false;
-template <>
-constexpr bool is_real<float> = true;
-template <>
-constexpr bool is_real<double> = true;
+using formulas::is_real;
 
-// Functions of a floating number: of simd/math.h where it has them, else of the C library.
-template <UnaryOp op>
-[[gnu::always_inline]] inline float function(float x) {
-  if constexpr (op == UnaryOp::abs) return __builtin_fabsf(x);
-  if constexpr (op == UnaryOp::sqrt) return __builtin_sqrtf(x);
-  if constexpr (op == UnaryOp::rsqrt) return 1 / __builtin_sqrtf(x);
-  if constexpr (op == UnaryOp::floor) return __builtin_floorf(x);
-  if constexpr (op == UnaryOp::ceil) return __builtin_ceilf(x);
-  if constexpr (op == UnaryOp::round) return __builtin_rintf(x);
-  if constexpr (op == UnaryOp::exp) return weft::cpu::WEFT_ISA::exp(x);
-  if constexpr (op == UnaryOp::expm1) return weft::cpu::WEFT_ISA::expm1(x);
-  if constexpr (op == UnaryOp::log) return weft::cpu::WEFT_ISA::log(x);
-  if constexpr (op == UnaryOp::log1p) return weft::cpu::WEFT_ISA::log1p(x);
-  if constexpr (op == UnaryOp::sin) return __builtin_sinf(x);
-  if constexpr (op == UnaryOp::cos) return __builtin_cosf(x);
-  if constexpr (op == UnaryOp::erf) return weft::cpu::WEFT_ISA::erf(x);
-}
-template <UnaryOp op>
-[[gnu::always_inline]] inline double function(double x) {
-  if constexpr (op == UnaryOp::abs) return __builtin_fabs(x);
-  if constexpr (op == UnaryOp::sqrt) return __builtin_sqrt(x);
-  if constexpr (op == UnaryOp::rsqrt) return 1 / __builtin_sqrt(x);
-  if constexpr (op == UnaryOp::floor) return __builtin_floor(x);
-  if constexpr (op == UnaryOp::ceil) return __builtin_ceil(x);
-  if constexpr (op == UnaryOp::round) return __builtin_rint(x);
-  if constexpr (op == UnaryOp::exp) return __builtin_exp(x);
-  if constexpr (op == UnaryOp::expm1) return __builtin_expm1(x);
-  if constexpr (op == UnaryOp::log) return __builtin_log(x);
-  if constexpr (op == UnaryOp::log1p) return __builtin_log1p(x);
-  if constexpr (op == UnaryOp::sin) return __builtin_sin(x);
-  if constexpr (op == UnaryOp::cos) return __builtin_cos(x);
-  if constexpr (op == UnaryOp::erf) return __builtin_erf(x);
-}
+// The C library's functions, but where simd/math.h has code that a loop makes vectors of.
+namespace math {
+#define WEFT_FUNCTION(name)                   \
+  template <class T>                          \
+  WEFT_FORMULA T name(T x) {                  \
+    if constexpr (sizeof(T) == sizeof(float)) \
+      return __builtin_##name##f(x);          \
+    else                                      \
+      return __builtin_##name(x);             \
+  }
+#define WEFT_FUNCTION_2(name)                 \
+  template <class T>                          \
+  WEFT_FORMULA T name(T x, T y) {             \
+    if constexpr (sizeof(T) == sizeof(float)) \
+      return __builtin_##name##f(x, y);       \
+    else                                      \
+      return __builtin_##name(x, y);          \
+  }
+WEFT_LIBRARY(WEFT_FUNCTION)
+WEFT_LIBRARY_2(WEFT_FUNCTION_2)
+#undef WEFT_FUNCTION
+#undef WEFT_FUNCTION_2
+WEFT_FORMULA float exp(float x) { return weft::cpu::WEFT_ISA::exp(x); }
+WEFT_FORMULA float expm1(float x) { return weft::cpu::WEFT_ISA::expm1(x); }
+WEFT_FORMULA float log(float x) { return weft::cpu::WEFT_ISA::log(x); }
+WEFT_FORMULA float log1p(float x) { return weft::cpu::WEFT_ISA::log1p(x); }
+WEFT_FORMULA float erf(float x) { return weft::cpu::WEFT_ISA::erf(x); }
+}  // namespace math
 
-template <UnaryOp op, class T>
-[[gnu::always_inline]] inline auto apply(T x, T low, T high) {
-  using U = typename Wrapping<T>::type;
-  (void)low, (void)high;
-  if constexpr (op == UnaryOp::isnan)
-    return static_cast<std::uint8_t>(x != x);
-  else if constexpr (op == UnaryOp::isfinite)
-    return static_cast<std::uint8_t>(is_real<T> ? x - x == 0 : true);
-  else if constexpr (op == UnaryOp::logical_not)
-    return static_cast<std::uint8_t>(x == 0);
-  else if constexpr (op == UnaryOp::neg)
-    return is_real<T> ? static_cast<T>(-x) : static_cast<T>(U(0) - static_cast<U>(x));
-  else if constexpr (op == UnaryOp::abs && !is_real<T>)
-    return static_cast<T>(x < 0 ? U(0) - static_cast<U>(x) : static_cast<U>(x));
-  else if constexpr (op == UnaryOp::sign)
-    return static_cast<T>(x > 0 ? T(1) : x < 0 ? static_cast<T>(-1) : x);
-  else if constexpr (op == UnaryOp::square)
-    return static_cast<T>(static_cast<U>(x) * static_cast<U>(x));
-  else if constexpr (op == UnaryOp::clip)
-    return static_cast<T>(x < low ? low : x > high ? high : x);
-  else if constexpr (op == UnaryOp::reciprocal)
-    return 1 / x;
-  else
-    return function<op>(x);
-}
+WEFT_DEFINE_APPLY(WEFT_FORMULA)
 
 template <UnaryOp op, class T>
 void unary_loop(void* out, const void* const* in, std::int64_t n, const double* bounds) {
@@ -101,46 +54,6 @@ void unary_loop(void* out, const void* const* in, std::int64_t n, const double* 
   const T low = static_cast<T>(bounds[0]), high = static_cast<T>(bounds[1]);
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < n; ++i) y[i] = apply<op, T>(x[i], low, high);
-}
-
-template <BinaryOp op, class T>
-[[gnu::always_inline]] inline auto apply(T a, T b) {
-  using U = typename Wrapping<T>::type;
-  using Bool = std::uint8_t;
-  const U p = static_cast<U>(a), q = static_cast<U>(b);
-  if constexpr (op == BinaryOp::add)
-    return static_cast<T>(p + q);
-  else if constexpr (op == BinaryOp::sub)
-    return static_cast<T>(p - q);
-  else if constexpr (op == BinaryOp::mul)
-    return static_cast<T>(p * q);
-  else if constexpr (op == BinaryOp::div)
-    return static_cast<T>(a / b);
-  else if constexpr (op == BinaryOp::pow)
-    return sizeof(T) == 4 ? static_cast<T>(__builtin_powf(static_cast<float>(a), static_cast<float>(b)))
-                          : static_cast<T>(__builtin_pow(static_cast<double>(a), static_cast<double>(b)));
-  else if constexpr (op == BinaryOp::maximum)  // NaN: a >= b is false, then b; a itself where it is NaN
-    return a >= b || a != a ? a : b;
-  else if constexpr (op == BinaryOp::minimum)
-    return a <= b || a != a ? a : b;
-  else if constexpr (op == BinaryOp::eq)
-    return static_cast<Bool>(a == b);
-  else if constexpr (op == BinaryOp::ne)
-    return static_cast<Bool>(a != b);
-  else if constexpr (op == BinaryOp::lt)
-    return static_cast<Bool>(a < b);
-  else if constexpr (op == BinaryOp::le)
-    return static_cast<Bool>(a <= b);
-  else if constexpr (op == BinaryOp::gt)
-    return static_cast<Bool>(a > b);
-  else if constexpr (op == BinaryOp::ge)
-    return static_cast<Bool>(a >= b);
-  else if constexpr (op == BinaryOp::logical_and)
-    return static_cast<Bool>((a != 0) & (b != 0));
-  else if constexpr (op == BinaryOp::logical_or)
-    return static_cast<Bool>((a != 0) | (b != 0));
-  else
-    return static_cast<Bool>((a != 0) ^ (b != 0));
 }
 
 template <BinaryOp op, class T>
@@ -209,141 +122,47 @@ struct BinaryLoop<op, BFloat16> {
   static constexpr Loop loop = through_float<binary_loop<op, float>, 2, Out>;
 };
 
-#define WEFT_UNARY(name) \
-  case UnaryOp::name: return UnaryLoop<UnaryOp::name, T>::loop;
-#define WEFT_BINARY(name) \
-  case BinaryOp::name: return BinaryLoop<BinaryOp::name, T>::loop;
-
-// Each returns nullptr for an operation that has no loop for this type.
+// nullptr where the function is not for the type.
+#define WEFT_LOOP_1(name, kind, ...)                                \
+  case UnaryOp::name:                                               \
+    if constexpr (Kind::kind != Kind::floating || is_real<Wide<T>>) \
+      return UnaryLoop<UnaryOp::name, T>::loop;                     \
+    break;
+#define WEFT_LOOP_2(name, kind, ...)                                \
+  case BinaryOp::name:                                              \
+    if constexpr (Kind::kind != Kind::floating || is_real<Wide<T>>) \
+      return BinaryLoop<BinaryOp::name, T>::loop;                   \
+    break;
 template <class T>
-Loop unary_number(UnaryOp op) {
-  switch (op) {
-    WEFT_UNARY(neg)
-    WEFT_UNARY(abs)
-    WEFT_UNARY(sign)
-    WEFT_UNARY(square)
-    WEFT_UNARY(clip)
-    WEFT_UNARY(isnan)
-    WEFT_UNARY(isfinite)
-    WEFT_UNARY(logical_not)
-    default: return nullptr;
-  }
+Loop loop_of(UnaryOp op) {
+  switch (op) { WEFT_UNARY(WEFT_LOOP_1) }
+  return nullptr;
 }
-
 template <class T>
-Loop unary_floating(UnaryOp op) {
-  switch (op) {
-    WEFT_UNARY(sqrt)
-    WEFT_UNARY(rsqrt)
-    WEFT_UNARY(reciprocal)
-    WEFT_UNARY(exp)
-    WEFT_UNARY(expm1)
-    WEFT_UNARY(log)
-    WEFT_UNARY(log1p)
-    WEFT_UNARY(sin)
-    WEFT_UNARY(cos)
-    WEFT_UNARY(erf)
-    WEFT_UNARY(floor)
-    WEFT_UNARY(ceil)
-    WEFT_UNARY(round)
-    default: return unary_number<T>(op);
-  }
+Loop loop_of(BinaryOp op) {
+  switch (op) { WEFT_BINARY(WEFT_LOOP_2) }
+  return nullptr;
 }
-
-template <class T>
-Loop binary_predicate(BinaryOp op) {
-  switch (op) {
-    WEFT_BINARY(eq)
-    WEFT_BINARY(ne)
-    WEFT_BINARY(lt)
-    WEFT_BINARY(le)
-    WEFT_BINARY(gt)
-    WEFT_BINARY(ge)
-    WEFT_BINARY(logical_and)
-    WEFT_BINARY(logical_or)
-    WEFT_BINARY(logical_xor)
-    default: return nullptr;
-  }
-}
-
-template <class T>
-Loop binary_number(BinaryOp op) {
-  switch (op) {
-    WEFT_BINARY(add)
-    WEFT_BINARY(sub)
-    WEFT_BINARY(mul)
-    WEFT_BINARY(maximum)
-    WEFT_BINARY(minimum)
-    default: return binary_predicate<T>(op);
-  }
-}
-
-template <class T>
-Loop binary_floating(BinaryOp op) {
-  if (op == BinaryOp::div) return BinaryLoop<BinaryOp::div, T>::loop;
-  if (op == BinaryOp::pow) return BinaryLoop<BinaryOp::pow, T>::loop;
-  return binary_number<T>(op);
-}
-
-#undef WEFT_UNARY
-#undef WEFT_BINARY
+#undef WEFT_LOOP_1
+#undef WEFT_LOOP_2
 
 // A bool is a byte of 0 or 1.
-Loop find_loop(UnaryOp op, DType dtype) {
+template <class Op>
+Loop find_loop(Op op, DType dtype) {
   switch (dtype) {
-    case DType::float32: return unary_floating<float>(op);
-    case DType::float64: return unary_floating<double>(op);
-    case DType::bfloat16: return unary_floating<BFloat16>(op);
-    case DType::int64: return unary_number<std::int64_t>(op);
-    case DType::int32: return unary_number<std::int32_t>(op);
-    default: return unary_number<std::uint8_t>(op);
+    case DType::float32: return loop_of<float>(op);
+    case DType::float64: return loop_of<double>(op);
+    case DType::bfloat16: return loop_of<BFloat16>(op);
+    case DType::int64: return loop_of<std::int64_t>(op);
+    case DType::int32: return loop_of<std::int32_t>(op);
+    default: return loop_of<std::uint8_t>(op);
   }
 }
 
-Loop find_loop(BinaryOp op, DType dtype) {
-  switch (dtype) {
-    case DType::float32: return binary_floating<float>(op);
-    case DType::float64: return binary_floating<double>(op);
-    case DType::bfloat16: return binary_floating<BFloat16>(op);
-    case DType::int64: return binary_number<std::int64_t>(op);
-    case DType::int32: return binary_number<std::int32_t>(op);
-    default: return binary_number<std::uint8_t>(op);
-  }
-}
-
-bool by_loop(const UnaryArgs& a) {
-  const Loop loop = find_loop(a.op, a.dtype);
-  if (!loop) return false;
-  const bool slow = a.op >= UnaryOp::exp && a.op <= UnaryOp::erf;
-  const int size = size_of(a.dtype);
-  run_nest({loop,
-            a.ndim,
-            a.shape,
-            a.out,
-            a.op >= UnaryOp::isnan ? 1 : size,
-            1,
-            {a.x},
-            {size},
-            {a.low, a.high},
-            slow ? 8 : 1});
-  return true;
-}
-
-bool by_loop(const BinaryArgs& a) {
-  const Loop loop = find_loop(a.op, a.dtype);
-  if (!loop) return false;
-  const int size = size_of(a.dtype);
-  run_nest({loop,
-            a.ndim,
-            a.shape,
-            a.out,
-            a.op >= BinaryOp::eq ? 1 : size,
-            2,
-            {a.a, a.b},
-            {size, size},
-            {},
-            a.op == BinaryOp::pow ? 16 : 1});
-  return true;
+// The bytes of a result.
+template <class Op>
+int result_size(Op op, DType dtype) {
+  return kind(op) == Kind::predicate ? 1 : size_of(dtype);
 }
 
 // x to the power 2, which people write, is a product.
@@ -354,24 +173,43 @@ bool square_by_pow(const BinaryArgs& a) {
   const double exponent = a.dtype == DType::float32
                               ? static_cast<double>(*static_cast<const float*>(a.b.data))
                               : *static_cast<const double*>(a.b.data);
-  if (exponent != 2) return false;
-  BinaryArgs product = a;
-  product.op = BinaryOp::mul;
-  product.b = a.a;
-  return by_loop(product);
+  return exponent == 2;
 }
 
 }  // namespace
 
-void unary(Stream& stream, const UnaryArgs& a) {
-  if (by_loop(a)) return;
-  reference::unary(stream, a);
+void unary(Stream&, const UnaryArgs& a) {
+  const std::int64_t grain = cost(a.op) == Cost::costly ? 8 : 1;
+  run_nest({find_loop(a.op, a.dtype),
+            a.ndim,
+            a.shape,
+            a.out,
+            result_size(a.op, a.dtype),
+            1,
+            {a.x},
+            {size_of(a.dtype)},
+            {a.low, a.high},
+            grain});
 }
 
-void binary(Stream& stream, const BinaryArgs& a) {
-  if (square_by_pow(a)) return;
-  if (by_loop(a)) return;
-  reference::binary(stream, a);
+void binary(Stream&, const BinaryArgs& given) {
+  BinaryArgs a = given;
+  if (square_by_pow(a)) {
+    a.op = BinaryOp::mul;
+    a.b = a.a;
+  }
+  const std::int64_t grain = cost(a.op) == Cost::costly ? 16 : 1;
+  const int size = size_of(a.dtype);
+  run_nest({find_loop(a.op, a.dtype),
+            a.ndim,
+            a.shape,
+            a.out,
+            result_size(a.op, a.dtype),
+            2,
+            {a.a, a.b},
+            {size, size},
+            {},
+            grain});
 }
 
 // Only bytes move: the type matters by its size.

@@ -1,4 +1,4 @@
-// out[i] = f(a[i], b[i]) and where; see ops/elementwise.h for the functions and device/nest.h for the loop,
+// out[i] = f(a[i], b[i]) and where; see ops/formulas.h for the functions and device/nest.h for the loop,
 // the layouts and the time.
 //
 // As in elementwise_unary.cu the function is chosen once for all elements of a thread, and functions are
@@ -24,78 +24,45 @@ struct Function {
   template <BinaryOp chosen, int E>
   __device__ __forceinline__ void each(Out (&y)[E], const A (&a)[E], const B (&b)[E]) const {
 #pragma unroll
-    for (int i = 0; i < E; ++i) y[i] = static_cast<Out>(apply<chosen, Wide<A>>(a[i], b[i]));
+    for (int i = 0; i < E; ++i) y[i] = static_cast<Out>(elementwise::apply<chosen, Wide<A>>(a[i], b[i]));
   }
 };
 
-#define WEFT_CASE(name) \
-  case BinaryOp::name: return this->template each<BinaryOp::name>(y, a, b);
-
+// A division of doubles is a function call of 40 registers, which spills beside the operands of two packs.
 template <class T>
-struct Simple : Function<T, T, 2> {
-  template <int E>
-  __device__ __forceinline__ void operator()(T (&y)[E], const T (&a)[E], const T (&b)[E],
-                                             const NoOperand (&)[E]) const {
-    if constexpr (std::is_same_v<Wide<T>, float>)
-      if (this->op == BinaryOp::div) return this->template each<BinaryOp::div>(y, a, b);
-    switch (this->op) {
-      WEFT_CASE(add)
-      WEFT_CASE(sub)
-      WEFT_CASE(mul)
-      WEFT_CASE(maximum)
-      default: return this->template each<BinaryOp::minimum>(y, a, b);
-    }
-  }
-};
+constexpr Cost cost_for(BinaryOp op, Cost cost) {
+  return op == BinaryOp::div && std::is_same_v<T, double> ? Cost::costly : cost;
+}
 
-template <class T>
-struct Steps : Function<T, T, 1> {
+// The functions of one kernel: those of a cost, and either the predicates or the others.
+template <class T, class Out, int packs, Cost its_cost, bool predicates>
+struct Listed : Function<T, Out, packs> {
   template <int E>
-  __device__ __forceinline__ void operator()(T (&y)[E], const T (&a)[E], const T (&b)[E],
+  __device__ __forceinline__ void operator()(Out (&y)[E], const T (&a)[E], const T (&b)[E],
                                              const NoOperand (&)[E]) const {
-    if constexpr (std::is_same_v<T, double>)
-      if (this->op == BinaryOp::div) return this->template each<BinaryOp::div>(y, a, b);
-    switch (this->op) {
-      WEFT_CASE(pow)
-      WEFT_CASE(floor_divide)
-      default: return this->template each<BinaryOp::remainder>(y, a, b);
-    }
-  }
-};
-
-template <class T>
-struct Predicate : Function<T, std::uint8_t, 2> {
-  template <int E>
-  __device__ __forceinline__ void operator()(std::uint8_t (&y)[E], const T (&a)[E], const T (&b)[E],
-                                             const NoOperand (&)[E]) const {
-    switch (this->op) {
-      WEFT_CASE(eq)
-      WEFT_CASE(ne)
-      WEFT_CASE(lt)
-      WEFT_CASE(le)
-      WEFT_CASE(gt)
-      WEFT_CASE(ge)
-      WEFT_CASE(logical_and)
-      WEFT_CASE(logical_or)
-      default: return this->template each<BinaryOp::logical_xor>(y, a, b);
-    }
-  }
-};
-
+#define WEFT_CASE(name, kind, cost, ...)                                 \
+  case BinaryOp::name:                                                   \
+    if constexpr (cost_for<T>(BinaryOp::name, Cost::cost) == its_cost && \
+                  (Kind::kind == Kind::predicate) == predicates &&       \
+                  (Kind::kind != Kind::floating || is_real<Wide<T>>))    \
+      this->template each<BinaryOp::name>(y, a, b);                      \
+    break;
+    switch (this->op) { WEFT_BINARY(WEFT_CASE) }
 #undef WEFT_CASE
+  }
+};
+template <class T>
+using Simple = Listed<T, T, 2, Cost::cheap, false>;
+template <class T>
+using Steps = Listed<T, T, 1, Cost::costly, false>;
+template <class T>
+using Predicate = Listed<T, std::uint8_t, 2, Cost::cheap, true>;
 
 template <template <class> class F, class T>
 void run(const Stream& stream, const BinaryArgs& a) {
   F<T> f;
   f.op = a.op;
   map(stream, f, make_loop(a.ndim, a.shape, {&a.out, &a.a, &a.b}));
-}
-
-// A division of doubles is a function call of 40 registers, which spills beside the operands of two packs.
-template <class T>
-bool has_steps(BinaryOp op) {
-  return (op >= BinaryOp::pow && op <= BinaryOp::remainder) ||
-         (op == BinaryOp::div && std::is_same_v<T, double>);
 }
 
 }  // namespace
@@ -106,8 +73,8 @@ void binary(Stream& stream, const BinaryArgs& a) {
     if constexpr (std::is_same_v<Given, bool>) {
       run<Predicate, std::uint8_t>(stream, a);
     } else {
-      if (a.op >= BinaryOp::eq) return run<Predicate, Given>(stream, a);
-      if (has_steps<Given>(a.op)) return run<Steps, Given>(stream, a);
+      if (kind(a.op) == Kind::predicate) return run<Predicate, Given>(stream, a);
+      if (cost_for<Given>(a.op, cost(a.op)) == Cost::costly) return run<Steps, Given>(stream, a);
       run<Simple, Given>(stream, a);
     }
   });

@@ -12,6 +12,7 @@
 #include "core/recording.h"
 #include "core/stream.h"
 #include "ops/check.h"
+#include "ops/formulas.h"
 #include "ops/nest.h"
 #include "ops/overlap.h"
 
@@ -19,30 +20,8 @@ namespace weft {
 
 namespace {
 
-constexpr const char* unary_names[] = {
-    "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal", "exp",   "expm1",    "log",        "log1p",
-    "sin", "cos", "erf",  "floor",  "ceil", "round", "clip",       "isnan", "isfinite", "logical_not"};
-constexpr const char* binary_names[] = {
-    "add", "sub", "mul", "div", "pow", "floor_divide", "remainder",   "maximum",    "minimum",
-    "eq",  "ne",  "lt",  "le",  "gt",  "ge",           "logical_and", "logical_or", "logical_xor"};
-
-bool gives_bool(UnaryOp op) {
-  return op == UnaryOp::isnan || op == UnaryOp::isfinite || op == UnaryOp::logical_not;
-}
-bool needs_floating(UnaryOp op) {
-  switch (op) {
-    case UnaryOp::neg:
-    case UnaryOp::abs:
-    case UnaryOp::sign:
-    case UnaryOp::square:
-    case UnaryOp::clip:
-    case UnaryOp::floor:
-    case UnaryOp::ceil:
-    case UnaryOp::round: return false;
-    default: return !gives_bool(op);
-  }
-}
-bool gives_bool(BinaryOp op) { return op >= BinaryOp::eq; }
+bool gives_bool(UnaryOp op) { return kind(op) == Kind::predicate; }
+bool gives_bool(BinaryOp op) { return kind(op) == Kind::predicate; }
 
 // The output: `given` after checks, or a new array in the order of the first of `operands` that has its
 // shape.
@@ -125,7 +104,7 @@ Array run_arange(double count, ArangeArgs args, Device device) {
 
 Array unary_with(UnaryOp op, const Array& given_x, double low, double high, const Array* given) {
   const char* op_name = name(op);
-  if (needs_floating(op)) check_floating_or_bfloat16(op_name, "input", given_x);
+  if (kind(op) == Kind::floating) check_floating_or_bfloat16(op_name, "input", given_x);
   check_type(given_x.dtype() != DType::bool_ || gives_bool(op), op_name,
              ": input must be a number, got bool");
   const Array out = output(op_name, given, given_x.shape(), gives_bool(op) ? DType::bool_ : given_x.dtype(),
@@ -139,8 +118,19 @@ Array unary_with(UnaryOp op, const Array& given_x, double low, double high, cons
 
 }  // namespace
 
-const char* name(UnaryOp op) { return unary_names[static_cast<int>(op)]; }
-const char* name(BinaryOp op) { return binary_names[static_cast<int>(op)]; }
+#define WEFT_NAME(name, ...) \
+  case Op::name: return #name;
+const char* name(UnaryOp op) {
+  using Op = UnaryOp;
+  switch (op) { WEFT_UNARY(WEFT_NAME) }
+  return "unary";
+}
+const char* name(BinaryOp op) {
+  using Op = BinaryOp;
+  switch (op) { WEFT_BINARY(WEFT_NAME) }
+  return "binary";
+}
+#undef WEFT_NAME
 
 Array unary(UnaryOp op, const Array& x, const Array* out) { return unary_with(op, x, 0, 0, out); }
 
@@ -174,7 +164,7 @@ Array binary(BinaryOp op, const Array& given_a, const Array& given_b, const Arra
     return binary_dense(op, given_a, given_b);
   Array a = given_a, b = given_b;
   const DType dtype = a.dtype();
-  if (op == BinaryOp::div && !is_floating(dtype)) {
+  if (kind(op) == Kind::floating && !is_floating(dtype)) {
     a = cast(a, DType::float32);
     b = cast(b, DType::float32);
   }

@@ -31,49 +31,9 @@ class Array;
 class Stream;
 enum class MemoryFormat : std::uint8_t;
 
-enum class UnaryOp : std::uint8_t {
-  neg,
-  abs,
-  sign,
-  square,
-  sqrt,
-  rsqrt,
-  reciprocal,
-  exp,
-  expm1,
-  log,
-  log1p,
-  sin,
-  cos,
-  erf,
-  floor,
-  ceil,
-  round,
-  clip,
-  isnan,
-  isfinite,
-  logical_not
-};
-enum class BinaryOp : std::uint8_t {
-  add,
-  sub,
-  mul,
-  div,
-  pow,
-  floor_divide,
-  remainder,
-  maximum,
-  minimum,
-  eq,
-  ne,
-  lt,
-  le,
-  gt,
-  ge,
-  logical_and,
-  logical_or,
-  logical_xor
-};
+// Their members are in ops/formulas.h, which is for those that compute or name them.
+enum class UnaryOp : std::uint8_t;
+enum class BinaryOp : std::uint8_t;
 
 // One operand of a strided loop nest. Strides in elements; 0 where it is broadcast.
 struct Strided {
