@@ -3,9 +3,12 @@
 namespace weft {
 
 namespace {
-constexpr std::size_t sizes[dtype_count] = {4, 8, 8, 4, 1, 1, 2};
-constexpr const char* names[dtype_count] = {"float32", "float64", "int64",   "int32",
-                                            "uint8",   "bool",    "bfloat16"};
+#define WEFT_SIZE(member, name, type) sizeof(type),
+#define WEFT_NAME(member, name, type) name,
+constexpr std::size_t sizes[] = {WEFT_DTYPES(WEFT_SIZE)};
+constexpr const char* names[] = {WEFT_DTYPES(WEFT_NAME)};
+#undef WEFT_SIZE
+#undef WEFT_NAME
 }  // namespace
 
 std::size_t itemsize(DType dtype) { return sizes[static_cast<int>(dtype)]; }

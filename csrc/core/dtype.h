@@ -1,15 +1,27 @@
-// Element types. The C++ type behind each is given once, in dtype_of.
+// Element types, from one list.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 
 #include "core/bfloat16.h"
+#include "core/enum.h"
 
 namespace weft {
 
-enum class DType : std::uint8_t { float32, float64, int64, int32, uint8, bool_, bfloat16 };
+// Member, name, C++ type.
+#define WEFT_DTYPES(F)            \
+  F(float32, "float32", float)    \
+  F(float64, "float64", double)   \
+  F(int64, "int64", std::int64_t) \
+  F(int32, "int32", std::int32_t) \
+  F(uint8, "uint8", std::uint8_t) \
+  F(bool_, "bool", bool)          \
+  F(bfloat16, "bfloat16", BFloat16)
+enum class DType : std::uint8_t { WEFT_DTYPES(WEFT_ENUM_MEMBER) };
 
-constexpr int dtype_count = 7;
+#define WEFT_ONE(...) +1
+constexpr int dtype_count = WEFT_DTYPES(WEFT_ONE);
+#undef WEFT_ONE
 
 // Size of one element in bytes. Not `inline`: sources that are compiled once per instruction set
 // must not carry a mergeable copy of it (see docs/kernels.md).
@@ -20,34 +32,13 @@ bool is_floating(DType dtype);  // float32, float64, bfloat16
 // C++ type -> DType.
 template <class T>
 struct dtype_of;
-template <>
-struct dtype_of<float> {
-  static constexpr DType value = DType::float32;
-};
-template <>
-struct dtype_of<double> {
-  static constexpr DType value = DType::float64;
-};
-template <>
-struct dtype_of<std::int64_t> {
-  static constexpr DType value = DType::int64;
-};
-template <>
-struct dtype_of<std::int32_t> {
-  static constexpr DType value = DType::int32;
-};
-template <>
-struct dtype_of<std::uint8_t> {
-  static constexpr DType value = DType::uint8;
-};
-template <>
-struct dtype_of<bool> {
-  static constexpr DType value = DType::bool_;
-};
-template <>
-struct dtype_of<BFloat16> {
-  static constexpr DType value = DType::bfloat16;
-};
+#define WEFT_DTYPE_OF(member, name, type)         \
+  template <>                                     \
+  struct dtype_of<type> {                         \
+    static constexpr DType value = DType::member; \
+  };
+WEFT_DTYPES(WEFT_DTYPE_OF)
+#undef WEFT_DTYPE_OF
 
 // The type in which numbers of type T are computed: float for bfloat16.
 template <class T>

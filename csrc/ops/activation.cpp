@@ -10,8 +10,7 @@
 namespace weft {
 
 namespace {
-constexpr const char* names[] = {"none", "step",     "sigmoid", "tanh",      "relu", "leaky_relu",
-                                 "elu",  "softplus", "gelu",    "gelu_tanh", "silu"};
+constexpr const char* names[] = {WEFT_ACTIVATIONS(WEFT_ENUM_NAME)};
 }
 
 const char* name(Activation kind) { return names[static_cast<int>(kind)]; }

@@ -18,24 +18,17 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/enum.h"
 
 namespace weft {
 
 class Array;
 
-enum class Activation : std::uint8_t {
-  none,
-  step,
-  sigmoid,
-  tanh,
-  relu,
-  leaky_relu,
-  elu,
-  softplus,
-  gelu,
-  gelu_tanh,
-  silu
-};
+// clang-format off
+#define WEFT_ACTIVATIONS(F) \
+  F(none) F(step) F(sigmoid) F(tanh) F(relu) F(leaky_relu) F(elu) F(softplus) F(gelu) F(gelu_tanh) F(silu)
+// clang-format on
+enum class Activation : std::uint8_t { WEFT_ACTIVATIONS(WEFT_ENUM_MEMBER) };
 
 struct ActivationArgs {
   Activation kind;

@@ -88,7 +88,7 @@ void check_dout(const char* op, const Array& dout, const Conv2dParams& p) {
 }
 
 std::atomic<ConvPrecision> precision_in_use{ConvPrecision::fast};
-constexpr const char* precision_names[] = {"fast", "accurate", "direct"};
+constexpr const char* precision_names[] = {WEFT_CONV_PRECISIONS(WEFT_ENUM_NAME)};
 
 }  // namespace
 
@@ -97,7 +97,7 @@ void set_conv_precision(ConvPrecision precision) { precision_in_use = precision;
 const char* name(ConvPrecision precision) { return precision_names[static_cast<int>(precision)]; }
 
 ConvPrecision parse_conv_precision(const char* text) {
-  for (int i = 0; i < 3; ++i)
+  for (int i = 0; i < static_cast<int>(std::size(precision_names)); ++i)
     if (std::string_view(precision_names[i]) == text) return static_cast<ConvPrecision>(i);
   throw ValueError(str("set_conv_precision: expected fast, accurate or direct, got '", text, "'"));
 }

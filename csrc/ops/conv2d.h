@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/enum.h"
 #include "ops/activation.h"
 
 namespace weft {
@@ -25,11 +26,12 @@ struct Dims;
 
 // Which methods a convolution may use; docs/convolution.md has the bounds of their errors. All are in the
 // inputs' precision, they differ in how often they round.
-enum class ConvPrecision {
-  fast,      // Winograd's filtering on tiles of 4 x 4 outputs too
-  accurate,  // on tiles of 2 x 2 at most: as close as the definition
-  direct,    // the definition's own products and sums
-};
+//
+// fast      Winograd's filtering on tiles of 4 x 4 outputs too
+// accurate  on tiles of 2 x 2 at most: as close as the definition
+// direct    the definition's own products and sums
+#define WEFT_CONV_PRECISIONS(F) F(fast) F(accurate) F(direct)
+enum class ConvPrecision { WEFT_CONV_PRECISIONS(WEFT_ENUM_MEMBER) };
 // Of the process, at first fast; each call takes it along when it is made, so that a replay repeats what was
 // recorded.
 ConvPrecision conv_precision();

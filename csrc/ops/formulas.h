@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/enum.h"
 #include "core/host_device.h"
 #include "ops/elementwise.h"
 
@@ -93,10 +94,8 @@
 
 namespace weft {
 
-#define WEFT_ENUMERATOR(name, ...) name,
-enum class UnaryOp : std::uint8_t { WEFT_UNARY(WEFT_ENUMERATOR) };
-enum class BinaryOp : std::uint8_t { WEFT_BINARY(WEFT_ENUMERATOR) };
-#undef WEFT_ENUMERATOR
+enum class UnaryOp : std::uint8_t { WEFT_UNARY(WEFT_ENUM_MEMBER) };
+enum class BinaryOp : std::uint8_t { WEFT_BINARY(WEFT_ENUM_MEMBER) };
 
 enum class Kind : std::uint8_t { floating, number, predicate };
 enum class Cost : std::uint8_t { cheap, costly };

@@ -11,9 +11,9 @@ namespace weft {
 
 namespace {
 
-constexpr const char* loss_names[] = {
-    "mse_loss",  "l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
-    "hinge_loss"};
+#define WEFT_LOSS_NAME(member, name) name,
+constexpr const char* loss_names[] = {WEFT_POINTWISE_LOSSES(WEFT_LOSS_NAME)};
+#undef WEFT_LOSS_NAME
 
 // Checked operands of a pointwise loss, contiguous.
 struct Pointwise {

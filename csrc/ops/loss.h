@@ -21,6 +21,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/enum.h"
 #include "ops/check.h"
 
 namespace weft {
@@ -28,7 +29,15 @@ namespace weft {
 class Array;
 
 enum class Reduction : std::uint8_t { none, mean, sum };
-enum class PointwiseLoss : std::uint8_t { mse, l1, huber, bce, bce_with_logits, hinge };
+// Member and name.
+#define WEFT_POINTWISE_LOSSES(F)                         \
+  F(mse, "mse_loss")                                     \
+  F(l1, "l1_loss")                                       \
+  F(huber, "huber_loss")                                 \
+  F(bce, "binary_cross_entropy")                         \
+  F(bce_with_logits, "binary_cross_entropy_with_logits") \
+  F(hinge, "hinge_loss")
+enum class PointwiseLoss : std::uint8_t { WEFT_POINTWISE_LOSSES(WEFT_ENUM_MEMBER) };
 
 struct PointwiseLossArgs {
   PointwiseLoss kind;

@@ -15,7 +15,7 @@ namespace weft {
 
 namespace {
 
-constexpr const char* names[] = {"uniform", "normal", "bernoulli", "randint"};
+constexpr const char* names[] = {WEFT_RANDOM_KINDS(WEFT_ENUM_NAME)};
 
 // Whole numbers a <= i < b that the dtype holds exactly.
 void check_range(const Array& out, double a, double b) {

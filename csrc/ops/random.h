@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/enum.h"
 
 namespace weft {
 
@@ -21,7 +22,8 @@ class Generator;
 struct Device;
 struct Dims;
 
-enum class RandomKind : std::uint8_t { uniform, normal, bernoulli, randint };
+#define WEFT_RANDOM_KINDS(F) F(uniform) F(normal) F(bernoulli) F(randint)
+enum class RandomKind : std::uint8_t { WEFT_RANDOM_KINDS(WEFT_ENUM_MEMBER) };
 
 // The offset of a stream, a count of blocks of four words modulo 2^64, after n words.
 [[gnu::always_inline]] inline std::int64_t advanced(std::int64_t offset, std::int64_t n) {

@@ -11,8 +11,7 @@ namespace weft {
 
 namespace {
 
-constexpr const char* names[] = {"sum", "prod",   "mean",   "sum_squares", "var", "max",
-                                 "min", "argmax", "argmin", "any",         "all"};
+constexpr const char* names[] = {WEFT_REDUCTIONS(WEFT_ENUM_NAME)};
 
 DType result_dtype(ReduceOp op, DType dtype) {
   switch (op) {

@@ -19,12 +19,17 @@
 
 #include "core/dims.h"
 #include "core/dtype.h"
+#include "core/enum.h"
 
 namespace weft {
 
 class Array;
 
-enum class ReduceOp : std::uint8_t { sum, prod, mean, sum_squares, var, max, min, argmax, argmin, any, all };
+// clang-format off
+#define WEFT_REDUCTIONS(F) \
+  F(sum) F(prod) F(mean) F(sum_squares) F(var) F(max) F(min) F(argmax) F(argmin) F(any) F(all)
+// clang-format on
+enum class ReduceOp : std::uint8_t { WEFT_REDUCTIONS(WEFT_ENUM_MEMBER) };
 
 // out[kept...] = op over reduced... of x. out is contiguous over the kept axes. Both lists hold at least
 // one dimension (of size 1 where there is none) and are in the array's order of axes, with neighbours that
