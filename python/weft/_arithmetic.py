@@ -1,11 +1,12 @@
 """Differentiable arithmetic: elementwise functions of one and two operands, and the matrix product.
 
-Each operation is a KernelFunction whose backward stands right below its forward.
+Each operation is a KernelFunction whose backward stands right below its forward; functions of one operand are a table.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import weft.kernels as K
@@ -190,180 +191,43 @@ class Where(KernelFunction):
 
 # --- functions of one operand ---
 
+X, Y = "x", "y"
+# Name: what of y = f(x) its slope needs, and dx of dout and that.
+_SLOPES: dict[str, tuple[str | None, Callable[[K.Array, Any], K.Array]]] = {
+    "neg": (None, lambda dout, _: K.neg(dout)),
+    "abs": (X, lambda dout, x: K.mul(dout, K.sign(x))),  # 0 at 0
+    "square": (X, lambda dout, x: K.mul(dout, K.mul(x, 2))),
+    "sqrt": (Y, lambda dout, y: K.div(dout, K.mul(y, 2))),
+    "rsqrt": (Y, lambda dout, y: K.mul(K.mul(dout, -0.5), K.mul(y, K.square(y)))),
+    "reciprocal": (Y, lambda dout, y: K.neg(K.mul(dout, K.square(y)))),
+    "exp": (Y, lambda dout, y: K.mul(dout, y)),
+    "expm1": (Y, lambda dout, y: K.mul(dout, K.add(y, 1))),
+    "log": (X, lambda dout, x: K.div(dout, x)),
+    "log1p": (X, lambda dout, x: K.div(dout, K.add(x, 1))),
+    "sin": (X, lambda dout, x: K.mul(dout, K.cos(x))),
+    "cos": (X, lambda dout, x: K.neg(K.mul(dout, K.sin(x)))),
+    "erf": (X, lambda dout, x: K.mul(dout, K.mul(K.exp(K.neg(K.square(x))), 2 / math.sqrt(math.pi)))),
+}
 
-class Neg(KernelFunction):
-    """-x; dx = -dout."""
 
-    @staticmethod
+def _elementwise(name: str, needs: str | None, slope: Callable[[K.Array, Any], K.Array]) -> type[KernelFunction]:
+    """The operation of that name: its kernel with the slope."""
+    kernel: Callable[[K.Array], K.Array] = getattr(K, name)
+
     def forward(ctx: Any, x: K.Array) -> K.Array:
-        return K.neg(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.neg(dout)
-
-
-class Abs(KernelFunction):
-    """|x|; dx = dout sign(x), 0 at 0."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.abs(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.mul(dout, K.sign(ctx.saved[0]))
-
-
-class Square(KernelFunction):
-    """x^2; dx = 2 x dout."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.square(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.mul(dout, K.mul(ctx.saved[0], 2))
-
-
-class Sqrt(KernelFunction):
-    """y = sqrt(x); dx = dout / (2 y)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        y = K.sqrt(x)
-        ctx.save(y)
+        y = kernel(x)
+        if needs:
+            ctx.save(x if needs is X else y)
         return y
 
-    @staticmethod
     def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.div(dout, K.mul(ctx.saved[0], 2))
+        return slope(dout, ctx.saved[0] if needs else None)
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward), "__doc__": kernel.__doc__}
+    return type(name.capitalize(), (KernelFunction,), {"__module__": __name__, **members})
 
 
-class Rsqrt(KernelFunction):
-    """y = 1 / sqrt(x); dx = -dout y^3 / 2."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        y = K.rsqrt(x)
-        ctx.save(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        (y,) = ctx.saved
-        return K.mul(K.mul(dout, -0.5), K.mul(y, K.square(y)))
-
-
-class Reciprocal(KernelFunction):
-    """y = 1 / x; dx = -dout y^2."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        y = K.reciprocal(x)
-        ctx.save(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.neg(K.mul(dout, K.square(ctx.saved[0])))
-
-
-class Exp(KernelFunction):
-    """y = e^x; dx = dout y."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        y = K.exp(x)
-        ctx.save(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.mul(dout, ctx.saved[0])
-
-
-class Expm1(KernelFunction):
-    """y = e^x - 1; dx = dout (y + 1)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        y = K.expm1(x)
-        ctx.save(y)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.mul(dout, K.add(ctx.saved[0], 1))
-
-
-class Log(KernelFunction):
-    """log x; dx = dout / x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.log(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.div(dout, ctx.saved[0])
-
-
-class Log1p(KernelFunction):
-    """log(1 + x); dx = dout / (1 + x)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.log1p(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.div(dout, K.add(ctx.saved[0], 1))
-
-
-class Sin(KernelFunction):
-    """sin x; dx = dout cos x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.sin(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.mul(dout, K.cos(ctx.saved[0]))
-
-
-class Cos(KernelFunction):
-    """cos x; dx = -dout sin x."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.cos(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        return K.neg(K.mul(dout, K.sin(ctx.saved[0])))
-
-
-class Erf(KernelFunction):
-    """erf x; dx = dout 2 / sqrt(pi) e^(-x^2)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: K.Array) -> K.Array:
-        ctx.save(x)
-        return K.erf(x)
-
-    @staticmethod
-    def backward(ctx: Any, dout: K.Array) -> Any:
-        slope = K.mul(K.exp(K.neg(K.square(ctx.saved[0]))), 2 / math.sqrt(math.pi))
-        return K.mul(dout, slope)
+ELEMENTWISE = {name: _elementwise(name, *slope) for name, slope in _SLOPES.items()}
 
 
 class Clip(KernelFunction):

@@ -17,7 +17,7 @@ Dim = int | Sequence[int] | None
 
 
 def _tensor(array: K.Array) -> Tensor:
-    return autograd._tensor_type(array)  # type: ignore[no-any-return]
+    return autograd._tensor_type(array)
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -50,16 +50,32 @@ def is_comparable(value: Any) -> bool:
     return isinstance(value, kinds) or hasattr(value, "__dlpack__")
 
 
-def _arithmetic_operator(kernel: Callable[..., K.Array], function: type[Any]) -> Callable[[Any, Any], Tensor]:
+def _arithmetic_operator(
+    kernel: Callable[..., K.Array], function: type[autograd.KernelFunction]
+) -> Callable[[Any, Any], Tensor]:
     """self (op) other. Two tensors without a gradient go straight to the kernel: on a few numbers the tape's
     bookkeeping, even to find that there is nothing to record, takes longer than the sum."""
 
     def operator(self: Any, other: Any) -> Tensor:
         if isinstance(other, Operators) and not (self.requires_grad or other.requires_grad):
-            return autograd._tensor_type(kernel(self.array, other.array))  # type: ignore[no-any-return]
-        return function.apply(self, operand(other))  # type: ignore[no-any-return]
+            return autograd._tensor_type(kernel(self.array, other.array))
+        return function.apply(self, operand(other))
 
     return operator
+
+
+def _method(kernel: Callable[..., K.Array]) -> Callable[[Any], Tensor]:
+    """self.kernel(), elementwise: on the tape where it has a slope."""
+    function = _arithmetic.ELEMENTWISE.get(kernel.__name__)
+
+    def method(self: Any) -> Tensor:
+        return function.apply(self) if function else _tensor(kernel(self.array))
+
+    method.__name__ = method.__qualname__ = kernel.__name__
+    # The kernel's docstring: its signature, the formula, its arguments.
+    formula = (kernel.__doc__ or "").split("\n\n")[1]
+    method.__doc__ = formula if function else f"{formula} No gradient."
+    return method
 
 
 class Operators:
@@ -77,28 +93,25 @@ class Operators:
     __truediv__ = _arithmetic_operator(K.div, _arithmetic.Div)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _arithmetic.Sub.apply(operand(other), self)  # type: ignore[no-any-return]
+        return _arithmetic.Sub.apply(operand(other), self)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _arithmetic.Div.apply(operand(other), self)  # type: ignore[no-any-return]
+        return _arithmetic.Div.apply(operand(other), self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return _arithmetic.Pow.apply(self, operand(other))  # type: ignore[no-any-return]
+        return _arithmetic.Pow.apply(self, operand(other))
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _arithmetic.Pow.apply(operand(other), self)  # type: ignore[no-any-return]
+        return _arithmetic.Pow.apply(operand(other), self)
 
     def __matmul__(self, other: Any) -> Tensor:
-        return _arithmetic.Matmul.apply(self, as_tensor(other))  # type: ignore[no-any-return]
+        return _arithmetic.Matmul.apply(self, as_tensor(other))
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return _arithmetic.Matmul.apply(as_tensor(other), self)  # type: ignore[no-any-return]
+        return _arithmetic.Matmul.apply(as_tensor(other), self)
 
-    def __neg__(self) -> Tensor:
-        return _arithmetic.Neg.apply(self)  # type: ignore[no-any-return]
-
-    def __abs__(self) -> Tensor:
-        return _arithmetic.Abs.apply(self)  # type: ignore[no-any-return]
+    __neg__ = _method(K.neg)
+    __abs__ = _method(K.abs)
 
     def __floordiv__(self, other: Any) -> Tensor:
         return _tensor(K.floor_divide(self.array, raw(other)))
@@ -144,107 +157,52 @@ class Operators:
 
     def matmul(self, other: Any) -> Tensor:
         """The matrix product with other; see weft.matmul."""
-        return _arithmetic.Matmul.apply(self, as_tensor(other))  # type: ignore[no-any-return]
+        return _arithmetic.Matmul.apply(self, as_tensor(other))
 
     def add(self, other: Any) -> Tensor:
         """self + other, broadcast."""
-        return _arithmetic.Add.apply(self, operand(other))  # type: ignore[no-any-return]
+        return _arithmetic.Add.apply(self, operand(other))
 
     def sub(self, other: Any) -> Tensor:
         """self - other, broadcast."""
-        return _arithmetic.Sub.apply(self, operand(other))  # type: ignore[no-any-return]
+        return _arithmetic.Sub.apply(self, operand(other))
 
     def mul(self, other: Any) -> Tensor:
         """self * other, broadcast."""
-        return _arithmetic.Mul.apply(self, operand(other))  # type: ignore[no-any-return]
+        return _arithmetic.Mul.apply(self, operand(other))
 
     def div(self, other: Any) -> Tensor:
         """self / other, broadcast."""
-        return _arithmetic.Div.apply(self, operand(other))  # type: ignore[no-any-return]
+        return _arithmetic.Div.apply(self, operand(other))
 
     def pow(self, exponent: Any) -> Tensor:
         """self to the power of exponent, broadcast."""
-        return _arithmetic.Pow.apply(self, operand(exponent))  # type: ignore[no-any-return]
+        return _arithmetic.Pow.apply(self, operand(exponent))
 
-    def neg(self) -> Tensor:
-        """-self."""
-        return _arithmetic.Neg.apply(self)  # type: ignore[no-any-return]
-
-    def abs(self) -> Tensor:
-        """The absolute value; slope 0 at 0."""
-        return _arithmetic.Abs.apply(self)  # type: ignore[no-any-return]
-
-    def square(self) -> Tensor:
-        """self * self."""
-        return _arithmetic.Square.apply(self)  # type: ignore[no-any-return]
-
-    def sqrt(self) -> Tensor:
-        """The square root; NaN below 0."""
-        return _arithmetic.Sqrt.apply(self)  # type: ignore[no-any-return]
-
-    def rsqrt(self) -> Tensor:
-        """1 / sqrt(self)."""
-        return _arithmetic.Rsqrt.apply(self)  # type: ignore[no-any-return]
-
-    def reciprocal(self) -> Tensor:
-        """1 / self."""
-        return _arithmetic.Reciprocal.apply(self)  # type: ignore[no-any-return]
-
-    def exp(self) -> Tensor:
-        """e to the power of each element."""
-        return _arithmetic.Exp.apply(self)  # type: ignore[no-any-return]
-
-    def expm1(self) -> Tensor:
-        """exp(self) - 1, exact near 0."""
-        return _arithmetic.Expm1.apply(self)  # type: ignore[no-any-return]
-
-    def log(self) -> Tensor:
-        """The natural logarithm; NaN below 0."""
-        return _arithmetic.Log.apply(self)  # type: ignore[no-any-return]
-
-    def log1p(self) -> Tensor:
-        """log(1 + self), exact near 0."""
-        return _arithmetic.Log1p.apply(self)  # type: ignore[no-any-return]
-
-    def sin(self) -> Tensor:
-        """The sine, in radians."""
-        return _arithmetic.Sin.apply(self)  # type: ignore[no-any-return]
-
-    def cos(self) -> Tensor:
-        """The cosine, in radians."""
-        return _arithmetic.Cos.apply(self)  # type: ignore[no-any-return]
-
-    def erf(self) -> Tensor:
-        """The error function."""
-        return _arithmetic.Erf.apply(self)  # type: ignore[no-any-return]
-
-    def sign(self) -> Tensor:
-        """-1, 0 or 1; no gradient."""
-        return _tensor(K.sign(self.array))
-
-    def floor(self) -> Tensor:
-        """The next whole number below; no gradient."""
-        return _tensor(K.floor(self.array))
-
-    def ceil(self) -> Tensor:
-        """The next whole number above; no gradient."""
-        return _tensor(K.ceil(self.array))
-
-    def round(self) -> Tensor:
-        """The nearest whole number, halves to the even one; no gradient."""
-        return _tensor(K.round(self.array))
-
-    def isnan(self) -> Tensor:
-        """Where elements are NaN, as bool."""
-        return _tensor(K.isnan(self.array))
-
-    def isfinite(self) -> Tensor:
-        """Where elements are neither infinite nor NaN, as bool."""
-        return _tensor(K.isfinite(self.array))
+    # Of one operand; a function without a slope in _arithmetic.ELEMENTWISE records nothing.
+    neg = _method(K.neg)
+    abs = _method(K.abs)
+    square = _method(K.square)
+    sqrt = _method(K.sqrt)
+    rsqrt = _method(K.rsqrt)
+    reciprocal = _method(K.reciprocal)
+    exp = _method(K.exp)
+    expm1 = _method(K.expm1)
+    log = _method(K.log)
+    log1p = _method(K.log1p)
+    sin = _method(K.sin)
+    cos = _method(K.cos)
+    erf = _method(K.erf)
+    sign = _method(K.sign)
+    floor = _method(K.floor)
+    ceil = _method(K.ceil)
+    round = _method(K.round)
+    isnan = _method(K.isnan)
+    isfinite = _method(K.isfinite)
 
     def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
         """Elements below min become min, those above max become max; there the gradient is 0."""
-        return _arithmetic.Clip.apply(self, min, max)  # type: ignore[no-any-return]
+        return _arithmetic.Clip.apply(self, min, max)
 
     clamp = clip
 
@@ -252,19 +210,19 @@ class Operators:
 
     def sum(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """The sum over `dim` (an int, several, or all axes where None)."""
-        return _reductions.Sum.apply(self, dim, keepdim)  # type: ignore[no-any-return]
+        return _reductions.Sum.apply(self, dim, keepdim)
 
     def mean(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """The mean over `dim` (an int, several, or all axes where None)."""
-        return _reductions.Mean.apply(self, dim, keepdim)  # type: ignore[no-any-return]
+        return _reductions.Mean.apply(self, dim, keepdim)
 
     def prod(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """The product over `dim` (an int, several, or all axes where None)."""
-        return _reductions.Prod.apply(self, dim, keepdim)  # type: ignore[no-any-return]
+        return _reductions.Prod.apply(self, dim, keepdim)
 
     def var(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
         """Sum of squared differences from the mean, by n - correction."""
-        return _reductions.Var.apply(self, dim, keepdim, correction)  # type: ignore[no-any-return]
+        return _reductions.Var.apply(self, dim, keepdim, correction)
 
     def std(self, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Tensor:
         """The square root of var."""
@@ -272,11 +230,11 @@ class Operators:
 
     def amax(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """The largest; equal ones share the gradient."""
-        return _reductions.ExtremumOf.apply(self, dim, keepdim, True)  # type: ignore[no-any-return]
+        return _reductions.ExtremumOf.apply(self, dim, keepdim, True)
 
     def amin(self, dim: Dim = None, keepdim: bool = False) -> Tensor:
         """The smallest; equal ones share the gradient."""
-        return _reductions.ExtremumOf.apply(self, dim, keepdim, False)  # type: ignore[no-any-return]
+        return _reductions.ExtremumOf.apply(self, dim, keepdim, False)
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The largest of all, or with `dim` (values, indices): then the first of equal ones gets the gradient."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft._checks import integer, shown
-from weft.autograd import KernelFunction
+from weft.autograd import KernelFunction, Outputs
 
 Dim = int | Sequence[int] | None
 
@@ -118,7 +118,7 @@ class ExtremumOf(KernelFunction):
         return K.mul(K.div(chosen, count), _with_reduced(dout, x.shape, ctx.axes))
 
 
-class SelectAlong(KernelFunction):
+class SelectAlong(Outputs):
     """x.max(dim), x.min(dim): the values at the indices of argmax or argmin, which get the gradient."""
 
     @staticmethod

@@ -44,7 +44,7 @@ class _State(threading.local):
 
 _state = _State()
 _counter = itertools.count()
-_tensor_type: Any = None  # weft.Tensor, set by weft.tensor: the two modules need each other
+_tensor_type: type[Tensor] = None  # type: ignore[assignment]  # weft.Tensor, set by weft.tensor: the two modules need each other
 
 
 def is_grad_enabled() -> bool:
@@ -234,8 +234,9 @@ class KernelFunction:
         raise TypeError("a Function needs a static method backward(ctx, ...)")
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Runs forward and, where recording is on and an argument requires a gradient, puts it on the tape."""
+    def apply(cls, *args: Any) -> Tensor:
+        """Runs forward and, where recording is on and an argument requires a gradient, puts it on the tape. Several
+        results make a tuple: see Outputs."""
         tensor = _tensor_type
         arrays = []
         edges: list[Any] = []  # as Node.edges
@@ -266,14 +267,24 @@ class KernelFunction:
             result = cls.forward(ctx, *arrays)
         if type(result) is tuple:
             if recorded:
-                return tuple([_recorded(ctx, _array_of(r), i) for i, r in enumerate(result)])
-            return tuple([tensor(_array_of(r)) for r in result])
+                return tuple([_recorded(ctx, _array_of(r), i) for i, r in enumerate(result)])  # type: ignore[return-value]
+            return tuple([tensor(_array_of(r)) for r in result])  # type: ignore[return-value]
         if recorded:
             return _recorded(ctx, _array_of(result), 0)
         return tensor(_array_of(result))
 
 
-def _recorded(ctx: Node, array: K.Array, index: int) -> Any:
+class Outputs(KernelFunction):
+    """A KernelFunction of several results."""
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def apply(cls, *args: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
+            ...
+
+
+def _recorded(ctx: Node, array: K.Array, index: int) -> Tensor:
     """The Tensor of a recorded operation's output."""
     out = _tensor_type(array)
     ctx.outputs.append((array.shape, array.dtype))
@@ -302,6 +313,11 @@ class Function(KernelFunction):
     """
 
     _tensors = True
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def apply(cls, *args: Any) -> Any: ...
 
 
 # --- going backwards ---

@@ -233,7 +233,7 @@ class Tensor(Operators):
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape; one entry may be -1. A view where strides allow it."""
-        return _shapes.Reshape.apply(self, _ints(shape))  # type: ignore[no-any-return]
+        return _shapes.Reshape.apply(self, _ints(shape))
 
     view = reshape
 
@@ -251,7 +251,7 @@ class Tensor(Operators):
 
     def permute(self, *dims: Any) -> Tensor:
         """The axes in another order; a view."""
-        return _shapes.Permute.apply(self, _ints(dims))  # type: ignore[no-any-return]
+        return _shapes.Permute.apply(self, _ints(dims))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two axes swapped; a view."""
@@ -266,7 +266,7 @@ class Tensor(Operators):
 
     def expand(self, *shape: Any) -> Tensor:
         """A view broadcast to `shape`; -1 keeps an axis."""
-        return _shapes.Expand.apply(self, _ints(shape))  # type: ignore[no-any-return]
+        return _shapes.Expand.apply(self, _ints(shape))
 
     def squeeze(self, dim: int | None = None) -> Tensor:
         """Without the axes of size 1, or without one of them (unchanged where it is larger)."""
@@ -289,20 +289,20 @@ class Tensor(Operators):
         """
         if self.array.is_contiguous(memory_format):
             return self
-        return _shapes.Contiguous.apply(self, memory_format)  # type: ignore[no-any-return]
+        return _shapes.Contiguous.apply(self, memory_format)
 
     def gather(self, dim: int, index: Any) -> Tensor:
         """out[i, j] = self[index[i, j], j] for dim 0: the elements at `index` (integers) along an axis."""
-        return _shapes.Gather.apply(self, dim, as_tensor(index))  # type: ignore[no-any-return]
+        return _shapes.Gather.apply(self, dim, as_tensor(index))
 
     def index_select(self, dim: int, index: Any) -> Tensor:
         """The slices at `index` (integers, one axis) along an axis."""
-        return _shapes.IndexSelect.apply(self, dim, as_tensor(index))  # type: ignore[no-any-return]
+        return _shapes.IndexSelect.apply(self, dim, as_tensor(index))
 
     def __getitem__(self, index: Any) -> Tensor:
         """Ints, slices, None and ... give a view; integer arrays side by side, or a mask, a copy."""
         if _indexing.is_basic(index):
-            return _shapes.Index.apply(self, index)  # type: ignore[no-any-return]
+            return _shapes.Index.apply(self, index)
         view, axis, count, flat, shape = _indexing.select(index, self.shape)
         x: Tensor = _shapes.Index.apply(self, view)
         before, after = x.shape[:axis], x.shape[axis + count :]
@@ -345,7 +345,7 @@ class Tensor(Operators):
 
     def clone(self, memory_format: K.MemoryFormat = K.MemoryFormat.preserve_format) -> Tensor:
         """A copy that gradients pass through, in the same memory order or a given one."""
-        return _arithmetic.Copy.apply(self, memory_format)  # type: ignore[no-any-return]
+        return _arithmetic.Copy.apply(self, memory_format)
 
     def to(
         self,
@@ -376,11 +376,11 @@ class Tensor(Operators):
         if isinstance(target, str) and (target == "cpu" or target.startswith("cuda")):
             if target in (self.device, f"{self.device}".removesuffix(":0")):
                 return self
-            return _arithmetic.To.apply(self, target)  # type: ignore[no-any-return]
+            return _arithmetic.To.apply(self, target)
         dtype = target if isinstance(target, K.DType) else K.asarray(0, target, "cpu").dtype
         if dtype == self.dtype:
             return self
-        return _arithmetic.Cast.apply(self, dtype)  # type: ignore[no-any-return]
+        return _arithmetic.Cast.apply(self, dtype)
 
     def cpu(self) -> Tensor:
         """On the host; itself where it is there."""

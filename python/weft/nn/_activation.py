@@ -27,44 +27,37 @@ class Activation(KernelFunction):
 
 def step(input: Tensor) -> Tensor:
     """1 where input > 0, else 0; the gradient is 0 everywhere. Source: McCulloch, Pitts 1943."""
-    out: Tensor = Activation.apply(input, "step")
-    return out
+    return Activation.apply(input, "step")
 
 
 def sigmoid(input: Tensor) -> Tensor:
     """1 / (1 + exp(-input)), elementwise. TypeError unless float32, float64 or bfloat16, as for every activation."""
-    out: Tensor = Activation.apply(input, "sigmoid")
-    return out
+    return Activation.apply(input, "sigmoid")
 
 
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent, elementwise."""
-    out: Tensor = Activation.apply(input, "tanh")
-    return out
+    return Activation.apply(input, "tanh")
 
 
 def relu(input: Tensor) -> Tensor:
     """max(input, 0), elementwise; the gradient at 0 is 0. Source: Nair, Hinton 2010."""
-    out: Tensor = Activation.apply(input, "relu")
-    return out
+    return Activation.apply(input, "relu")
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """input where positive, else negative_slope * input. Source: Maas et al. 2013."""
-    out: Tensor = Activation.apply(input, "leaky_relu", negative_slope)
-    return out
+    return Activation.apply(input, "leaky_relu", negative_slope)
 
 
 def elu(input: Tensor, alpha: float = 1.0) -> Tensor:
     """input where positive, else alpha * (exp(input) - 1). Source: Clevert et al. 2015."""
-    out: Tensor = Activation.apply(input, "elu", alpha)
-    return out
+    return Activation.apply(input, "elu", alpha)
 
 
 def softplus(input: Tensor, beta: float = 1.0) -> Tensor:
     """log(1 + exp(beta * input)) / beta; input itself where beta * input > 20."""
-    out: Tensor = Activation.apply(input, "softplus", beta)
-    return out
+    return Activation.apply(input, "softplus", beta)
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -74,14 +67,12 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {shown(approximate)}")
-    out: Tensor = Activation.apply(input, "gelu" if approximate == "none" else "gelu_tanh")
-    return out
+    return Activation.apply(input, "gelu" if approximate == "none" else "gelu_tanh")
 
 
 def silu(input: Tensor) -> Tensor:
     """input * sigmoid(input), elementwise. Source: Elfwing et al. 2017."""
-    out: Tensor = Activation.apply(input, "silu")
-    return out
+    return Activation.apply(input, "silu")
 
 
 class Softmax(KernelFunction):
@@ -116,14 +107,12 @@ class LogSoftmax(KernelFunction):
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
     """exp(input) / sum(exp(input)) along `dim`, any shape."""
-    out: Tensor = Softmax.apply(input, dim)
-    return out
+    return Softmax.apply(input, dim)
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """input - log(sum(exp(input))) along `dim`, any shape."""
-    out: Tensor = LogSoftmax.apply(input, dim)
-    return out
+    return LogSoftmax.apply(input, dim)
 
 
 class Dropout(KernelFunction):
@@ -150,5 +139,4 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     within("dropout", "p", p, 0, 1)
     if not training or p == 0.0:
         return input
-    out: Tensor = Dropout.apply(input, p)
-    return out
+    return Dropout.apply(input, p)

@@ -54,8 +54,7 @@ def conv2d_relu_max_pool2d(
     of the three functions one after the other, but that a gradient of 0 is not multiplied: it makes no NaN of an
     infinity in input or weight. ValueError also for a window larger than the convolution's output.
     """
-    out: Tensor = Conv2dReluMaxPool2d.apply(input, weight, bias, kernel_size, stride, padding, dilation, groups)
-    return out
+    return Conv2dReluMaxPool2d.apply(input, weight, bias, kernel_size, stride, padding, dilation, groups)
 
 
 class Conv2dActivation(KernelFunction):
@@ -90,8 +89,7 @@ def conv2d_activation(
     Shapes and errors are conv2d's; ValueError for another activation.
     """
     _check_activation("conv2d_activation", activation)
-    out: Tensor = Conv2dActivation.apply(input, weight, bias, activation, stride, padding, dilation, groups)
-    return out
+    return Conv2dActivation.apply(input, weight, bias, activation, stride, padding, dilation, groups)
 
 
 class LinearActivation(KernelFunction):
@@ -116,5 +114,4 @@ def linear_activation(input: Tensor, weight: Tensor, bias: Tensor | None = None,
     Shapes and errors are linear's; ValueError for another activation.
     """
     _check_activation("linear_activation", activation)
-    out: Tensor = LinearActivation.apply(input, weight, bias, activation)
-    return out
+    return LinearActivation.apply(input, weight, bias, activation)

@@ -68,8 +68,7 @@ def conv2d(
     ValueError for shapes that do not fit and for bad options; TypeError for dtypes.
     Source: Dumoulin, Visin, "A guide to convolution arithmetic for deep learning", 2016.
     """
-    out: Tensor = Conv2d.apply(input, weight, bias, stride, padding, dilation, groups)
-    return out
+    return Conv2d.apply(input, weight, bias, stride, padding, dilation, groups)
 
 
 class Linear(KernelFunction):
@@ -92,8 +91,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     input (..., in), weight (out, in), bias (out) or None; returns (..., out). float32, float64 or bfloat16.
     ValueError for shapes that do not fit; TypeError for dtypes.
     """
-    out: Tensor = Linear.apply(input, weight, bias)
-    return out
+    return Linear.apply(input, weight, bias)
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -110,8 +108,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if len(widths) % 2 or len(widths) > 2 * len(shape):
         raise ValueError(f"pad: expected up to {len(shape)} pairs of widths, got {widths} (input {shape})")
     unpadded = [0] * (len(shape) - len(widths) // 2)
-    out: Tensor = Pad.apply(input, unpadded + widths[-2::-2], unpadded + widths[::-2], value)
-    return out
+    return Pad.apply(input, unpadded + widths[-2::-2], unpadded + widths[::-2], value)
 
 
 class Normalize(KernelFunction):
@@ -142,8 +139,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     """input / max(norm, eps), with the p-norm along `dim`. ValueError unless p >= 1."""
     if not number("normalize", "p", p, nan=True) >= 1.0:
         raise ValueError(f"normalize: p must be at least 1, got {p}")
-    out: Tensor = Normalize.apply(input, p, dim, eps)
-    return out
+    return Normalize.apply(input, p, dim, eps)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -61,14 +61,12 @@ class PointwiseLoss(KernelFunction):
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """(input - target)^2. Both of one shape and dtype."""
-    out: Tensor = PointwiseLoss.apply(input, target, None, "mse", reduction, 1.0)
-    return out
+    return PointwiseLoss.apply(input, target, None, "mse", reduction, 1.0)
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """|input - target|; the gradient is 0 where they are equal. Both of one shape and dtype."""
-    out: Tensor = PointwiseLoss.apply(input, target, None, "l1", reduction, 1.0)
-    return out
+    return PointwiseLoss.apply(input, target, None, "l1", reduction, 1.0)
 
 
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
@@ -76,14 +74,12 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
     ValueError unless delta > 0. Source: Huber 1964.
     """
-    out: Tensor = PointwiseLoss.apply(input, target, None, "huber", reduction, delta)
-    return out
+    return PointwiseLoss.apply(input, target, None, "huber", reduction, delta)
 
 
 def hinge_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target * input), target -1 or 1. Both of one shape and dtype."""
-    out: Tensor = PointwiseLoss.apply(input, target, None, "hinge", reduction, margin)
-    return out
+    return PointwiseLoss.apply(input, target, None, "hinge", reduction, margin)
 
 
 def binary_cross_entropy(
@@ -93,16 +89,14 @@ def binary_cross_entropy(
 
     input: probabilities; input, target and weight of one shape and dtype. No gradient by weight.
     """
-    out: Tensor = PointwiseLoss.apply(input, target, weight, "bce", reduction, 1.0)
-    return out
+    return PointwiseLoss.apply(input, target, weight, "bce", reduction, 1.0)
 
 
 def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
 ) -> Tensor:
     """binary_cross_entropy(sigmoid(input), target), stable for large inputs. No gradient by weight."""
-    out: Tensor = PointwiseLoss.apply(input, target, weight, "bce_with_logits", reduction, 1.0)
-    return out
+    return PointwiseLoss.apply(input, target, weight, "bce_with_logits", reduction, 1.0)
 
 
 class CrossEntropy(KernelFunction):
@@ -152,8 +146,7 @@ def cross_entropy(
     shape_of("cross_entropy", "target", target)
     if getattr(target, "requires_grad", False):
         raise RuntimeError("cross_entropy: there is no gradient by the target; detach it")
-    out: Tensor = CrossEntropy.apply(input, target, weight, ignore_index, reduction, label_smoothing)
-    return out
+    return CrossEntropy.apply(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 class NLL(KernelFunction):
@@ -213,5 +206,4 @@ def nll_loss(
         raise ValueError(f"nll_loss: weight must have one value a class (weight {tuple(weight.shape)}, input {shape})")
     if str(target.dtype) not in ("int64", "int32", "uint8"):
         raise TypeError(f"nll_loss: target must be class indices of an integer dtype, got {target.dtype}")
-    out: Tensor = NLL.apply(input, target, weight, ignore_index, reduction)
-    return out
+    return NLL.apply(input, target, weight, ignore_index, reduction)

@@ -78,8 +78,7 @@ def batch_norm(
     Source: Ioffe, Szegedy 2015.
     """
     running = _arrays(running_mean, running_var, num_batches_tracked)
-    out: Tensor = BatchNorm.apply(input, weight, bias, residual, running, training, momentum, eps, False)
-    return out
+    return BatchNorm.apply(input, weight, bias, residual, running, training, momentum, eps, False)
 
 
 def batch_norm_relu(
@@ -97,8 +96,7 @@ def batch_norm_relu(
 ) -> Tensor:
     """relu(batch_norm(...)), with the residual added before ReLU, in one pass over memory."""
     running = _arrays(running_mean, running_var, num_batches_tracked)
-    out: Tensor = BatchNorm.apply(input, weight, bias, residual, running, training, momentum, eps, True)
-    return out
+    return BatchNorm.apply(input, weight, bias, residual, running, training, momentum, eps, True)
 
 
 def _arrays(*tensors: Tensor | None) -> tuple[K.Array | None, ...]:
@@ -141,8 +139,7 @@ def layer_norm(
     """
     given: Any = normalized_shape
     shape = (given,) if isinstance(given, int) else tuple(sequence("layer_norm", "normalized_shape", given))
-    out: Tensor = LayerNorm.apply(input, weight, bias, shape, eps)
-    return out
+    return LayerNorm.apply(input, weight, bias, shape, eps)
 
 
 class GroupNorm(KernelFunction):
@@ -170,8 +167,7 @@ def group_norm(
 
     weight and bias: (C). ValueError where num_groups does not divide C. Source: Wu, He 2018.
     """
-    out: Tensor = GroupNorm.apply(input, weight, bias, num_groups, eps)
-    return out
+    return GroupNorm.apply(input, weight, bias, num_groups, eps)
 
 
 def instance_norm(

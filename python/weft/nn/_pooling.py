@@ -12,13 +12,13 @@ from typing import Any
 
 import weft.kernels as K
 from weft._checks import sequence, shape_of, shown
-from weft.autograd import KernelFunction
+from weft.autograd import KernelFunction, Outputs
 from weft.tensor import Tensor
 
 Size = int | Sequence[int]
 
 
-class ExtremePool2d(KernelFunction):
+class ExtremePool2d(Outputs):
     """max, min or adaptive max: the forward keeps each winner's place, the gradient goes there."""
 
     @staticmethod
@@ -97,8 +97,7 @@ def avg_pool2d(
     Divided by the window's size with its padding (count_include_pad), by its part inside of the image
     without, or by divisor_override.
     """
-    out: Tensor = AvgPool2d.apply(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
-    return out
+    return AvgPool2d.apply(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
 class LPPool2d(KernelFunction):
@@ -129,8 +128,7 @@ def lp_pool2d(
     Differs from torch where that leaves the norm: torch drops the absolute value for odd p, and scales up
     windows that ceil_mode lets hang over the edge.
     """
-    out: Tensor = LPPool2d.apply(input, norm_type, kernel_size, stride, ceil_mode)
-    return out
+    return LPPool2d.apply(input, norm_type, kernel_size, stride, ceil_mode)
 
 
 class AdaptiveAvgPool2d(KernelFunction):
@@ -166,8 +164,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None] |
 
     An int means (P, P), None the input's size along that axis; 1 is the global average.
     """
-    out: Tensor = AdaptiveAvgPool2d.apply(input, _output_size(input, output_size))
-    return out
+    return AdaptiveAvgPool2d.apply(input, _output_size(input, output_size))
 
 
 def adaptive_max_pool2d(
