@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -12,24 +13,20 @@ from hypothesis import strategies as st
 
 import weft
 from helpers import assert_close
+from weft._arithmetic import ELEMENTWISE
 from weft.autograd import gradcheck
 from weft.operations import Pad
 
+
+def domain(name: str) -> tuple[float, float]:
+    """Between which arguments a function and its slope are finite, far from a pole."""
+    at = getattr(weft.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]), name)()
+    return (-2, 2) if np.isfinite(at.numpy()).all() else (0.5, 2)
+
+
 # Name -> (function of tensors of weft or torch, smallest and largest value of its inputs).
 UNARY: dict[str, tuple[Callable[[Any], Any], float, float]] = {
-    "neg": (lambda x: -x, -2, 2),
-    "abs": (lambda x: x.abs(), -2, 2),
-    "square": (lambda x: x.square(), -2, 2),
-    "sqrt": (lambda x: x.sqrt(), 0.5, 2),
-    "rsqrt": (lambda x: x.rsqrt(), 0.5, 2),
-    "reciprocal": (lambda x: x.reciprocal(), 0.5, 2),
-    "exp": (lambda x: x.exp(), -2, 2),
-    "expm1": (lambda x: x.expm1(), -2, 2),
-    "log": (lambda x: x.log(), 0.5, 2),
-    "log1p": (lambda x: x.log1p(), 0.5, 2),
-    "sin": (lambda x: x.sin(), -2, 2),
-    "cos": (lambda x: x.cos(), -2, 2),
-    "erf": (lambda x: x.erf(), -2, 2),
+    **{name: (operator.methodcaller(name), *domain(name)) for name in ELEMENTWISE},
     "clip": (lambda x: x.clamp(-0.7, 0.9), -2, 2),
     "pow": (lambda x: x**3, -2, 2),
     "power of": (lambda x: 2.0**x, -2, 2),
