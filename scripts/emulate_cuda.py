@@ -1,6 +1,7 @@
 """Builds the module with the CUDA backend on the emulator and runs the tests on the emulated device.
 
     python scripts/emulate_cuda.py plain [arguments of pytest]       # the suite, and the kernels' tests in other orders
+    python scripts/emulate_cuda.py plain --quick                     # the suite, and one other order
     python scripts/emulate_cuda.py checker [arguments of pytest]     # bounds, races, unwritten memory
     python scripts/emulate_cuda.py sanitizers [arguments of pytest]  # AddressSanitizer, UndefinedBehaviorSanitizer
 
@@ -47,10 +48,14 @@ def main() -> int:
         print(__doc__)
         return 2
     kind, given = sys.argv[1], sys.argv[2:]
+    orders = ORDERS[kind]
+    if "--quick" in given:
+        given.remove("--quick")
+        orders = orders[:2]
     name, options = BUILDS[kind]
     module = instrumented.build(name, *options)
     capture = ["--capture=sys"] if kind == "sanitizers" else []
-    for order in ORDERS[kind]:
+    for order in orders:
         every = kind == "plain" and order == "forward"
         tests = given or ["-n", "auto", *files("test_*.py" if every else "test_cuda_*.py")]
         print(f"\n-- CUDA emulated, {kind}, {order}", flush=True)
