@@ -23,7 +23,8 @@ py::typing::Dict<py::str, py::int_> stats_dict(const MemoryStats& s) {
 void bind_runtime(py::module_& m) {
   m.def("num_threads", &num_threads, "How many threads a kernel may use; 1 after a fork.");
   m.def("set_num_threads", &set_num_threads, py::arg("count"),
-        "How many threads a kernel may use. ValueError below 1 and beyond 1023. Results have the same bits for any "
+        "How many threads a kernel may use. ValueError below 1 and beyond 1023. Results have the same bits "
+        "for any "
         "number.");
   m.def("threads_runtime", &threads_runtime, "Whose threads those are, as \"OpenMP (libgomp)\".");
   m.def("available_isas", &cpu::available_isas,
