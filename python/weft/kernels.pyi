@@ -596,7 +596,7 @@ def abs(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     |x|.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -670,7 +670,7 @@ def add(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a + b.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -868,7 +868,7 @@ def ceil(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The smallest whole number that is not below x.
 
-    x: any shape and strides; any dtype but bool, kept. Integers stay as they are.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1218,7 +1218,7 @@ def floor(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The largest whole number that is not above x.
 
-    x: any shape and strides; any dtype but bool, kept. Integers stay as they are.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1227,7 +1227,7 @@ def floor_divide(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> A
     """
     floor(a / b). An integer divided by 0 gives 0.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1649,7 +1649,7 @@ def maximum(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The larger one; NaN if one is NaN.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1697,7 +1697,7 @@ def minimum(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The smaller one; NaN if one is NaN.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1715,7 +1715,7 @@ def mul(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a * b.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1735,7 +1735,7 @@ def neg(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     -x.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1805,7 +1805,7 @@ def pow(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a to the power b. A negative power of an integer is cut to a whole number.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1860,7 +1860,7 @@ def remainder(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Arra
     """
     a - b * floor(a / b), which has the sign of b. 0 for an integer b of 0.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
@@ -1896,7 +1896,7 @@ def round(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     The nearest whole number, halves to the even one.
 
-    x: any shape and strides; any dtype but bool, kept. Integers stay as they are.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -1986,7 +1986,7 @@ def sign(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     -1, 0 or 1; NaN for NaN.
 
-    x: any shape and strides; any dtype but bool, kept.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -2052,7 +2052,7 @@ def square(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     x * x.
 
-    x: any shape and strides; any dtype but bool, kept. Integers wrap around.
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
     out: the array to write into (it may be x), else a new one.
     TypeError for another dtype; ValueError where out has another shape.
     """
@@ -2087,7 +2087,7 @@ def sub(a: ArrayLike, b: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     a - b.
 
-    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers wrap around.
+    a, b: shapes that broadcast as in NumPy; one dtype, any but bool, kept. Integers that do not fit wrap around.
     A Python number takes the dtype of the other operand; a float with an integer array makes both float32.
     out: the array to write into (it may be a or b), else a new one.
     ValueError for shapes that do not broadcast; TypeError for two arrays of different dtypes.
