@@ -32,6 +32,7 @@ FLOATING: dict[str, tuple[Callable[..., Any], float, float]] = {
     "sin": (np.sin, -30, 30),
     "cos": (np.cos, -30, 30),
     "erf": (np.vectorize(math.erf, otypes=[float]), -5, 5),
+    "erfc": (np.vectorize(math.erfc, otypes=[float]), -5, 5),
 }
 ANY_NUMBER: dict[str, Callable[..., Any]] = {
     "neg": np.negative,
@@ -41,6 +42,7 @@ ANY_NUMBER: dict[str, Callable[..., Any]] = {
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.round,
+    "trunc": np.trunc,
 }
 PREDICATES = ["isnan", "isfinite", "logical_not"]
 ARITHMETIC: dict[str, Callable[..., Any]] = {

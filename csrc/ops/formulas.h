@@ -35,8 +35,10 @@
   F(sin)                \
   F(cos)                \
   F(erf)                \
+  F(erfc)               \
   F(floor)              \
   F(ceil)               \
+  F(trunc)              \
   F(rint)
 #define WEFT_LIBRARY_2(F) \
   F(pow)                  \
@@ -60,9 +62,11 @@
   F(cos,         floating,  costly, math::cos(x), x, "The cosine of x in radians.") \
   F(erf,         floating,  costly, math::erf(x), x, \
     "The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.") \
+  F(erfc,        floating,  costly, math::erfc(x), x, "1 - erf(x), exact where erf(x) is near 1.") \
   F(floor,       number,    cheap,  math::floor(x), x, "The largest whole number that is not above x.") \
   F(ceil,        number,    cheap,  math::ceil(x), x, "The smallest whole number that is not below x.") \
   F(round,       number,    cheap,  math::rint(x), x, "The nearest whole number, halves to the even one.") \
+  F(trunc,       number,    cheap,  math::trunc(x), x, "x without what stands after its point.") \
   F(isnan,       predicate, cheap,  x != x, false, "Whether x is NaN.") \
   F(isfinite,    predicate, cheap,  x - x == 0, true, "Whether x is neither NaN nor infinite.") \
   F(logical_not, predicate, cheap,  x == 0, x == 0, "Whether x is 0.")

@@ -207,6 +207,7 @@ _SLOPES: dict[str, tuple[str | None, Callable[[K.Array, Any], K.Array]]] = {
     "sin": (X, lambda dout, x: K.mul(dout, K.cos(x))),
     "cos": (X, lambda dout, x: K.neg(K.mul(dout, K.sin(x)))),
     "erf": (X, lambda dout, x: K.mul(dout, K.mul(K.exp(K.neg(K.square(x))), 2 / math.sqrt(math.pi)))),
+    "erfc": (X, lambda dout, x: K.mul(dout, K.mul(K.exp(K.neg(K.square(x))), -2 / math.sqrt(math.pi)))),
 }
 
 

@@ -193,10 +193,12 @@ class Operators:
     sin = _method(K.sin)
     cos = _method(K.cos)
     erf = _method(K.erf)
+    erfc = _method(K.erfc)
     sign = _method(K.sign)
     floor = _method(K.floor)
     ceil = _method(K.ceil)
     round = _method(K.round)
+    trunc = _method(K.trunc)
     isnan = _method(K.isnan)
     isfinite = _method(K.isfinite)
 

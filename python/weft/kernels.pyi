@@ -85,6 +85,7 @@ __all__: list[str] = [
     "empty_like",
     "eq",
     "erf",
+    "erfc",
     "exp",
     "expm1",
     "fill",
@@ -194,6 +195,7 @@ __all__: list[str] = [
     "tanh",
     "threads_runtime",
     "to",
+    "trunc",
     "uniform",
     "var",
     "warp_images",
@@ -1176,6 +1178,15 @@ def erf(x: ArrayLike, out: OutputLike | None = None) -> Array:
     TypeError for another dtype; ValueError where out has another shape.
     """
 
+def erfc(x: ArrayLike, out: OutputLike | None = None) -> Array:
+    """
+    1 - erf(x), exact where erf(x) is near 1.
+
+    x: any shape and strides; float32, float64 or bfloat16, kept.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
+    """
+
 def exp(x: ArrayLike, out: OutputLike | None = None) -> Array:
     """
     e to the power x.
@@ -2127,6 +2138,15 @@ def threads_runtime() -> str:
 def to(x: ArrayLike, device: str) -> Array:
     """
     x itself where it is on that device, else a copy there, in the memory order of x. A copy to the host waits for the device. RuntimeError where the device cannot be used.
+    """
+
+def trunc(x: ArrayLike, out: OutputLike | None = None) -> Array:
+    """
+    x without what stands after its point.
+
+    x: any shape and strides; any dtype but bool, kept. Integers that do not fit wrap around.
+    out: the array to write into (it may be x), else a new one.
+    TypeError for another dtype; ValueError where out has another shape.
     """
 
 def uniform(
