@@ -236,3 +236,18 @@ def test_products_flush_denormals_and_leave_the_mode_alone(every_isa: str, threa
         small = weft.kernels.full((1 << 16,), 1e-30)
         assert (weft.kernels.mul(small, 1e-10).numpy() == np.float32(1e-30) * np.float32(1e-10)).all()
         assert np.float32(1e-30) * np.float32(1e-10) > 0
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("given", [None, "77"])
+def test_helping_threads_do_not_spin_for_long(given: str | None) -> None:
+    """The setting is libgomp's while it is loaded, and the environment is as it was; a user's own stays."""
+    code = "import os, weft; print(os.environ.get('GOMP_SPINCOUNT'))"
+    environment = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment["OMP_DISPLAY_ENV"] = "verbose"
+    if given:
+        environment["GOMP_SPINCOUNT"] = given
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(given)
+    if "libgomp" in weft.kernels.threads_runtime():
+        assert f"GOMP_SPINCOUNT = '{given or 1000}'" in done.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from weft import _openmp  # noqa: F401 # isort: skip # it loads weft.kernels, as nobody may before
 from weft import _forks, autograd, kernels, operations
 from weft.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from weft.creation import (
