@@ -42,7 +42,7 @@ def test_auto_with_a_gpu_asks_for_a_toolkit(tmp_path: Path) -> None:
     compiler = shutil.which("cc") or pytest.skip("needs a C compiler")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(tmp_path / "libcuda.so.1"), str(source)], check=True)
     printed = configure(tmp_path / "build", CUDACXX=str(tmp_path / "no nvcc"), LD_LIBRARY_PATH=str(tmp_path))
-    assert "weft: CUDA backend OFF: a GPU answers, but no CUDA toolkit was found." in printed
+    assert "weft: CUDA backend OFF: a GPU answers, but no CUDA toolkit of 12.8 or later was found." in printed
 
 
 def test_without_pybind11_the_python_and_the_remedy_are_named(tmp_path: Path) -> None:
