@@ -6,8 +6,7 @@
 //           number     any dtype but bool, kept
 //           predicate  any dtype; gives bool
 //   cost    cheap or costly: a costly one is worth a thread sooner, and on CUDA shares no kernel with cheap
-//   ones,
-//           whose registers would be fewer
+//           ones, whose registers would be fewer
 //
 // In the formulas x (or a and b) has the type T that is computed in, which is float for bfloat16; u (or p and
 // q) is the same number in a type that wraps around, Wrapping<T>; low and high are the bounds of clip. math::
