@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import weft.kernels as K
-from weft import _arithmetic, _reductions, autograd
+from weft import _arithmetic, _base, _reductions
+from weft._base import TensorBase
+from weft.autograd import KernelFunction
 
 if TYPE_CHECKING:
     from weft.tensor import Tensor
@@ -17,7 +19,7 @@ Dim = int | Sequence[int] | None
 
 
 def _tensor(array: K.Array) -> Tensor:
-    return autograd._tensor_type(array)
+    return _base.tensor_type(array)
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -51,14 +53,14 @@ def is_comparable(value: Any) -> bool:
 
 
 def _arithmetic_operator(
-    kernel: Callable[..., K.Array], function: type[autograd.KernelFunction]
+    kernel: Callable[..., K.Array], function: type[KernelFunction]
 ) -> Callable[[Any, Any], Tensor]:
     """self (op) other. Two tensors without a gradient go straight to the kernel: on a few numbers the tape's
     bookkeeping, even to find that there is nothing to record, takes longer than the sum."""
 
     def operator(self: Any, other: Any) -> Tensor:
         if isinstance(other, Operators) and not (self.requires_grad or other.requires_grad):
-            return autograd._tensor_type(kernel(self.array, other.array))
+            return _base.tensor_type(kernel(self.array, other.array))
         return function.apply(self, operand(other))
 
     return operator
@@ -78,14 +80,10 @@ def _method(kernel: Callable[..., K.Array]) -> Callable[[Any], Tensor]:
     return method
 
 
-class Operators:
+class Operators(TensorBase):
     """The part of Tensor that computes elementwise or reduces; Tensor is its only subclass."""
 
     __slots__ = ()
-
-    if TYPE_CHECKING:
-        array: K.Array
-        requires_grad: bool
 
     __add__ = __radd__ = _arithmetic_operator(K.add, _arithmetic.Add)
     __sub__ = _arithmetic_operator(K.sub, _arithmetic.Sub)

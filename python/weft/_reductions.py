@@ -11,7 +11,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft._checks import integer, shown
-from weft.autograd import KernelFunction, Outputs
+from weft.autograd.function import KernelFunction, Outputs
 
 Dim = int | Sequence[int] | None
 

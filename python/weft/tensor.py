@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from weft import _arithmetic, _indexing, _shapes, autograd
+from weft import _arithmetic, _base, _indexing, _shapes, autograd
 from weft._checks import function, integer, number
 from weft._operators import Operators, as_tensor, raw
 
@@ -36,28 +36,10 @@ class Tensor(Operators):
     `backward` left, a Tensor or None.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_grad_buffer",
-        "_hooks",
-        "_node",
-        "_output",
-        "array",
-        "grad",
-        "requires_grad",
-    )
+    __slots__ = ()
 
     # NumPy leaves operators between its arrays and Tensors to us.
     __array_priority__ = 1000
-
-    def __init__(self, array: K.Array, requires_grad: bool = False) -> None:
-        self.array = array
-        self.requires_grad = requires_grad
-        self.grad: Tensor | None = None
-        self._node: Any = None
-        self._output = 0
-        self._hooks: list[Any] | None = None
-        self._grad_buffer: K.Array | None = None
 
     # --- what it is ---
 
@@ -524,4 +506,4 @@ def _ints(given: Sequence[Any]) -> Sequence[Any]:
     return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
 
 
-autograd._tensor_type = Tensor
+_base.tensor_type = Tensor

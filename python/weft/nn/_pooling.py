@@ -12,7 +12,7 @@ from typing import Any
 
 import weft.kernels as K
 from weft._checks import sequence, shape_of, shown
-from weft.autograd import KernelFunction, Outputs
+from weft.autograd.function import KernelFunction, Outputs
 from weft.tensor import Tensor
 
 Size = int | Sequence[int]

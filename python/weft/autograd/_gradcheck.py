@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from weft import autograd
+from weft._base import TensorBase
 from weft._checks import integer, number, positive, sequence
+from weft.autograd.engine import grad
+from weft.autograd.grad_mode import is_grad_enabled, no_grad
 
 
 def gradcheck(
@@ -30,7 +32,9 @@ def gradcheck(
     rng = np.random.default_rng(integer("gradcheck", "seed", seed, 0))
     eps = positive("gradcheck", "eps", number("gradcheck", "eps", eps, finite=True))
     atol, rtol = (number("gradcheck", name, given, 0) for name, given in (("atol", atol), ("rtol", rtol)))
-    checked = [(i, t) for i, t in enumerate(arguments) if isinstance(t, autograd._tensor_type) and t.requires_grad]
+    checked: list[tuple[int, Any]] = [
+        (i, t) for i, t in enumerate(arguments) if isinstance(t, TensorBase) and t.requires_grad
+    ]
     if not checked:
         raise ValueError("gradcheck: no input requires a gradient")
     for i, tensor in checked:
@@ -38,10 +42,10 @@ def gradcheck(
             raise TypeError(f"gradcheck: input {i} must be float64, got {tensor.dtype}")
     outputs = _outputs(function(*arguments))
     cotangents = [rng.normal(size=o.shape) for o in outputs]
-    found = autograd.grad(outputs, [t for _, t in checked], [K.asarray(c) for c in cotangents], allow_unused=True)
+    found = grad(outputs, [t for _, t in checked], [K.asarray(c) for c in cotangents], allow_unused=True)
 
     def value() -> float:
-        with autograd.no_grad():
+        with no_grad():
             return float(
                 sum(
                     np.vdot(c, o.detach().numpy())
@@ -57,7 +61,7 @@ def gradcheck(
 
 def _outputs(result: Any) -> list[Any]:
     outputs = list(result) if isinstance(result, (tuple, list)) else [result]
-    return [o for o in outputs if o.requires_grad or (not autograd.is_grad_enabled() and o.dtype == K.DType.float64)]
+    return [o for o in outputs if o.requires_grad or (not is_grad_enabled() and o.dtype == K.DType.float64)]
 
 
 def _compare(

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import weft.kernels as K
-from weft import autograd
+from weft import _base
+from weft._base import TensorBase, array_of
+from weft.autograd.grad_mode import no_grad
 
 
 class Like(NamedTuple):
@@ -26,11 +28,11 @@ def like(arguments: Sequence[Any], edges: Sequence[Any]) -> list[Like | None]:
 def forward(function: Any, ctx: Any, args: Sequence[Any]) -> Any:
     """What the forward of somebody's operation returns: a Tensor or a tuple of Tensors (or Arrays)."""
     if function._tensors:
-        with autograd.no_grad():
+        with no_grad():
             result = function.forward(ctx, *args)
     else:
         result = function.forward(ctx, *args)
-    kinds = (autograd._tensor_type, K.Array)
+    kinds = (TensorBase, K.Array)
     parts = result if type(result) is tuple else (result,)
     if not parts or not all(isinstance(part, kinds) for part in parts):
         got = ", ".join(type(part).__name__ for part in parts)
@@ -41,9 +43,9 @@ def forward(function: Any, ctx: Any, args: Sequence[Any]) -> Any:
 
 def _check_gradient(who: str, what: str, given: Any, like: Any) -> K.Array:
     """A gradient from a hook or from somebody's operation: of the shape, dtype and device of what it belongs to."""
-    if not isinstance(given, (autograd._tensor_type, K.Array)):
+    if not isinstance(given, (TensorBase, K.Array)):
         raise TypeError(f"{who} must return a Tensor or None{what}, got {type(given).__name__}")
-    array: K.Array = autograd._array_of(given)
+    array: K.Array = array_of(given)
     if array.shape != like.shape:
         raise ValueError(f"{who} must return a gradient of shape {like.shape}{what}, got shape {array.shape}")
     if array.dtype != like.dtype:
@@ -56,7 +58,7 @@ def _check_gradient(who: str, what: str, given: Any, like: Any) -> K.Array:
 def hooked(hooks: Sequence[Callable[[Any], Any]], gradient: K.Array) -> K.Array:
     """What hooks make of a gradient."""
     for hook in list(hooks):
-        replaced = hook(autograd._tensor_type(gradient))
+        replaced = hook(_base.tensor_type(gradient))
         if replaced is not None:
             gradient = _check_gradient("backward: a hook", "", replaced, gradient)
     return gradient
@@ -66,8 +68,8 @@ def backward(node: Any, douts: Sequence[Any]) -> tuple[Any, ...]:
     """What the backward of somebody's operation returns."""
     function = node.function
     if function._tensors:
-        with autograd.no_grad():
-            result = function.backward(node, *(None if d is None else autograd._tensor_type(d) for d in douts))
+        with no_grad():
+            result = function.backward(node, *(None if d is None else _base.tensor_type(d) for d in douts))
     else:
         result = function.backward(node, *douts)
     if type(result) is not tuple:

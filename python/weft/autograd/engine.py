@@ -1,7 +1,5 @@
-"""The tape: what was computed, and how gradients go back through it.
+"""How gradients go back along the tape.
 
-Every differentiable operation is a `KernelFunction` (Arrays in, Arrays out) or a user's `Function` (Tensors in,
-Tensors out), with `forward` and `backward` side by side. Applying one makes a `Node` that knows its inputs' nodes.
 `backward` walks the nodes from the newest to the oldest: an operation is always newer than its inputs, so the order
 of creation is a topological order, and no recursion is needed.
 """
@@ -9,323 +7,24 @@ of creation is a topological order, and no recursion is needed.
 from __future__ import annotations
 
 import heapq
-import itertools
 import math
-import threading
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType, TracebackType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import weft.kernels as K
-from weft import _foreign, _uses
+from weft import _base, _uses
+from weft._base import TensorBase, array_of
 from weft._checks import sequence, shown
-from weft._gradcheck import gradcheck
+from weft.autograd import _foreign
+from weft.autograd.function import Node
 
 if TYPE_CHECKING:
     from weft.tensor import Tensor
 
-__all__ = [
-    "Function",
-    "KernelFunction",
-    "backward",
-    "enable_grad",
-    "grad",
-    "gradcheck",
-    "is_grad_enabled",
-    "no_grad",
-    "set_grad_enabled",
-]
-
-
-class _State(threading.local):
-    enabled = True
-
-
-_state = _State()
-_counter = itertools.count()
-_tensor_type: type[Tensor] = None  # type: ignore[assignment]  # weft.Tensor, set by weft.tensor: the two modules need each other
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations are recorded in this thread."""
-    return _state.enabled
-
-
-class set_grad_enabled:
-    """Switches recording on or off in this thread: at once, or as a context for its block."""
-
-    def __init__(self, mode: bool) -> None:
-        self._before = _state.enabled
-        _state.enabled = bool(mode)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        _state.enabled = self._before
-
-
-class _GradMode:
-    """A context, and a decorator, within which recording is on or off."""
-
-    _mode: bool
-
-    def __init__(self) -> None:
-        self._before: list[bool] = []
-
-    def __enter__(self) -> None:
-        self._before.append(_state.enabled)
-        _state.enabled = self._mode
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        _state.enabled = self._before.pop()
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        import functools
-
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return wrapped
-
-
-class no_grad(_GradMode):
-    """Within this context (or a function decorated with it) nothing is recorded."""
-
-    _mode = False
-
-
-class enable_grad(_GradMode):
-    """Within this context operations are recorded, inside of `no_grad` too."""
-
-    _mode = True
-
-
-class Node:
-    """One applied operation; also the `ctx` that its forward and backward share.
-
-    Edges: for each argument of forward the Tensor's node and the number of its output, or the leaf itself, or None.
-    """
-
-    # What most nodes never change stands here once, not in each of them.
-    hooks: Mapping[int, list[Callable[[Any], Any]]] = MappingProxyType({})  # by output
-    retained: Mapping[int, Any] = MappingProxyType({})  # outputs whose .grad is to be kept
-    _saved: tuple[Any, ...] = ()
-    _versions: tuple[int, ...] = ()
-    _freed = False
-    retains_graph = False  # in backward: whether there may be another one
-    _non_differentiable: tuple[Any, ...] = ()
-    given: Sequence[Any] = ()  # of somebody else's operation: what the gradient of each argument must be like
-
-    def __init__(self, function: type[Any], edges: list[Any]) -> None:
-        self.function = function
-        self.sequence = next(_counter)
-        self.edges = edges
-        self.needs_input_grad = tuple([edge is not None for edge in edges])
-        self.outputs: list[tuple[tuple[int, ...], K.DType]] = []
-
-    @property
-    def name(self) -> str:
-        """The class of the operation."""
-        return self.function.__name__
-
-    def __repr__(self) -> str:
-        return f"<{self.name}Backward>"
-
-    def hooks_of(self, output: int) -> list[Callable[[Any], Any]]:
-        """The list of hooks on an output, to add to."""
-        self.hooks = {output: [], **self.hooks}
-        return self.hooks[output]
-
-    def retain(self, output: int, tensor: Tensor) -> None:
-        """Keeps the gradient of an output in tensor.grad, as long as that lives."""
-        self.retained = {**self.retained, output: weakref.ref(tensor)}
-
-    # --- for forward ---
-
-    def save(self, *arrays: K.Array | None) -> None:
-        """Keeps Arrays for backward. Changing one in place until then is an error that backward raises."""
-        self._saved = arrays
-        try:
-            self._versions = tuple(-1 if a is None else a.version for a in arrays)
-        except AttributeError:
-            strange = next(a for a in arrays if a is not None and not isinstance(a, K.Array))
-            raise TypeError(f"{self.name}: expected Tensors, got {type(strange).__name__}") from None
-
-    def save_for_backward(self, *tensors: Tensor | None) -> None:
-        """`save` for a user's Function, with Tensors."""
-        self.save(*(None if t is None else t.array for t in tensors))
-
-    def mark_non_differentiable(self, *outputs: Any) -> None:
-        """Outputs (the objects that forward returns) that never get a gradient."""
-        self._non_differentiable = tuple(id(_array_of(o)) for o in outputs)
-
-    # --- for backward ---
-
-    @property
-    def saved(self) -> tuple[Any, ...]:
-        """What forward kept. RuntimeError where it was changed in place, or is gone after a first backward."""
-        if self._freed:
-            raise RuntimeError(
-                f"{self.name}: backward a second time, but the saved values were freed by the first; "
-                "pass retain_graph=True to the first"
-            )
-        for array, version in zip(self._saved, self._versions, strict=True):
-            if array is not None and array.version != version:
-                raise RuntimeError(
-                    f"{self.name}: a value of shape {array.shape} that backward needs was changed in place "
-                    f"(version {array.version}, saved at {version})"
-                )
-        return self._saved
-
-    @property
-    def saved_tensors(self) -> tuple[Any, ...]:
-        """`saved` for a user's Function, as Tensors."""
-        return tuple(None if a is None else _tensor_type(a) for a in self.saved)
-
-    def free(self) -> None:
-        """Lets go of the saved Arrays."""
-        self._saved = ()
-        self._versions = ()
-        self._freed = True
-
-
-class _OffTape:
-    """The ctx of an operation that is not recorded: keeps nothing."""
-
-    needs_input_grad: tuple[bool, ...] = ()
-
-    def save(self, *arrays: Any) -> None:
-        pass
-
-    save_for_backward = save
-    mark_non_differentiable = save
-
-
-def _array_of(value: Any) -> Any:
-    return value.array if isinstance(value, _tensor_type) else value
-
-
-class KernelFunction:
-    """A differentiable operation on Arrays. Subclasses give the static methods `forward(ctx, *args)`, which returns an
-    Array or a tuple of Arrays, and `backward(ctx, *douts)`, which returns one gradient (Array or None) for each
-    argument of forward; missing ones at the end are None."""
-
-    _tensors = False
-    # Whether somebody else wrote it: then what its forward and backward return is looked at.
-    _foreign = False
-    # Whether backward takes None for the gradient of its one output, which is then 1: where a pass begins at a loss,
-    # there is nothing to fill and nothing to multiply by.
-    takes_one = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls._foreign = cls._tensors or cls.__module__.partition(".")[0] != "weft"
-
-    @staticmethod
-    def forward(ctx: Node, *args: Any) -> Any:
-        raise TypeError("a Function needs a static method forward(ctx, ...)")
-
-    @staticmethod
-    def backward(ctx: Node, *douts: Any) -> Any:
-        raise TypeError("a Function needs a static method backward(ctx, ...)")
-
-    @classmethod
-    def apply(cls, *args: Any) -> Tensor:
-        """Runs forward and, where recording is on and an argument requires a gradient, puts it on the tape. Several
-        results make a tuple: see Outputs."""
-        tensor = _tensor_type
-        arrays = []
-        edges: list[Any] = []  # as Node.edges
-        recorded = False
-        for a in args:
-            if not isinstance(a, tensor):
-                arrays.append(a)
-                edges.append(None)
-                continue
-            arrays.append(a.array)
-            if a.requires_grad:
-                recorded = True
-                edges.append(a if a._node is None else (a._node, a._output))
-            else:
-                edges.append(None)
-        recorded = recorded and _state.enabled
-        ctx: Any
-        if recorded:
-            ctx = Node(cls, edges)
-        else:
-            ctx = _OffTape()
-            ctx.needs_input_grad = (False,) * len(args)
-        if cls._foreign:
-            if recorded:
-                ctx.given = _foreign.like(arrays, edges)
-            result = _foreign.forward(cls, ctx, args if cls._tensors else arrays)
-        else:
-            result = cls.forward(ctx, *arrays)
-        if type(result) is tuple:
-            if recorded:
-                return tuple([_recorded(ctx, _array_of(r), i) for i, r in enumerate(result)])  # type: ignore[return-value]
-            return tuple([tensor(_array_of(r)) for r in result])  # type: ignore[return-value]
-        if recorded:
-            return _recorded(ctx, _array_of(result), 0)
-        return tensor(_array_of(result))
-
-
-class Outputs(KernelFunction):
-    """A KernelFunction of several results."""
-
-    if TYPE_CHECKING:
-
-        @classmethod
-        def apply(cls, *args: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
-            ...
-
-
-def _recorded(ctx: Node, array: K.Array, index: int) -> Tensor:
-    """The Tensor of a recorded operation's output."""
-    out = _tensor_type(array)
-    ctx.outputs.append((array.shape, array.dtype))
-    if id(array) not in ctx._non_differentiable and array.dtype.is_floating_point:
-        out.requires_grad = True
-        out._node = ctx
-        out._output = index
-    return out
-
-
-class Function(KernelFunction):
-    """A user's own differentiable operation, as torch.autograd.Function: Tensors in and out.
-
-    class Cube(weft.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return x * x * x
-
-        @staticmethod
-        def backward(ctx, dout):
-            (x,) = ctx.saved_tensors
-            return 3 * x * x * dout
-
-    y = Cube.apply(x)
-    """
-
-    _tensors = True
-
-    if TYPE_CHECKING:
-
-        @classmethod
-        def apply(cls, *args: Any) -> Any: ...
-
-
-# --- going backwards ---
-
 
 def _seed(tensor: Tensor, gradient: Any) -> K.Array:
     """The gradient with which a backward pass begins at `tensor`."""
-    if not isinstance(tensor, _tensor_type):
+    if not isinstance(tensor, TensorBase):
         raise TypeError(f"backward: expected a Tensor, got {shown(tensor)}")
     if not tensor.requires_grad:
         raise RuntimeError("backward: the tensor does not require a gradient and no operation recorded it")
@@ -336,9 +35,7 @@ def _seed(tensor: Tensor, gradient: Any) -> K.Array:
             )
         return K.ones(tensor.array.shape, tensor.array.dtype, tensor.array.device)
     try:
-        array = (
-            gradient.array if isinstance(gradient, _tensor_type) else K.asarray(gradient, device=tensor.array.device)
-        )
+        array = gradient.array if isinstance(gradient, TensorBase) else K.asarray(gradient, device=tensor.array.device)
     except (TypeError, ValueError) as error:
         raise TypeError(f"backward: a gradient must be a Tensor or an array, got {shown(gradient)}") from error
     if array.shape != tensor.array.shape:
@@ -442,7 +139,7 @@ class _Pass:
             result = _apart(result, placed)
         for edge, gradient in zip(node.edges, result, strict=False):
             if edge is not None and gradient is not None:
-                self.send(edge, _array_of(gradient))
+                self.send(edge, array_of(gradient))
 
     def _output_gradient(self, node: Node, index: int, dout: K.Array) -> K.Array:
         if index in node.hooks:
@@ -450,7 +147,7 @@ class _Pass:
         reference = node.retained.get(index)
         kept = reference() if reference is not None else None
         if kept is not None:
-            kept.grad = _tensor_type(dout if kept.grad is None else K.add(kept.grad.array, dout))
+            kept.grad = _base.tensor_type(dout if kept.grad is None else K.add(kept.grad.array, dout))
         key = (node.sequence, index)
         if key in self.wanted_outputs:
             self.wanted[self.wanted_outputs[key]] = dout
@@ -505,10 +202,10 @@ def _accumulate(leaf: Any, gradient: K.Array) -> None:
     elif leaf._grad_buffer is not None:
         if not (_uses.running and _same_place(gradient, leaf._grad_buffer)):
             K.copy_into(leaf._grad_buffer, gradient)
-        leaf.grad = _tensor_type(leaf._grad_buffer)
+        leaf.grad = _base.tensor_type(leaf._grad_buffer)
     else:
         # A copy: the same Array may be the gradient of several leaves, or somebody's saved value.
-        leaf.grad = _tensor_type(K.copy(gradient, leaf.array.memory_format))
+        leaf.grad = _base.tensor_type(K.copy(gradient, leaf.array.memory_format))
 
 
 def backward(
@@ -544,17 +241,17 @@ def _begins_with_one(node: Node | None, run: _Pass) -> bool:
 def _start(run: _Pass, tensors: Any, gradients: Any, create_graph: bool) -> None:
     if create_graph:
         raise RuntimeError("backward: create_graph is not supported: weft has no second derivatives")
-    if isinstance(tensors, _tensor_type):
+    if isinstance(tensors, TensorBase):
         tensors, gradients = [tensors], [gradients]
     else:
         tensors = sequence("backward", "tensors", tensors)
-        if gradients is None or isinstance(gradients, _tensor_type):
+        if gradients is None or isinstance(gradients, TensorBase):
             gradients = [gradients] * len(tensors) if gradients is None else [gradients]
         gradients = sequence("backward", "gradients", gradients)
     if len(tensors) != len(gradients):
         raise ValueError(f"backward: {len(gradients)} gradients for {len(tensors)} tensors")
     only = tensors[0] if len(tensors) == 1 and gradients[0] is None else None
-    if isinstance(only, _tensor_type) and _begins_with_one(only._node, run):
+    if isinstance(only, TensorBase) and _begins_with_one(only._node, run):
         run.begin(only._node)
         return
     # All of them first: a leaf's gradient is there as soon as it is sent.
@@ -575,12 +272,12 @@ def grad(
 
     RuntimeError for an input that the outputs don't depend on, unless allow_unused (then None).
     """
-    wanted = [inputs] if isinstance(inputs, _tensor_type) else sequence("grad", "inputs", inputs)
+    wanted = [inputs] if isinstance(inputs, TensorBase) else sequence("grad", "inputs", inputs)
     for i, tensor in enumerate(wanted):
-        if not isinstance(tensor, _tensor_type):
+        if not isinstance(tensor, TensorBase):
             raise TypeError(f"grad: input {i} must be a Tensor, got {shown(tensor)}")
         if not tensor.requires_grad:
-            raise RuntimeError(f"grad: input {i} (shape {tensor.shape}) does not require a gradient")
+            raise RuntimeError(f"grad: input {i} (shape {tensor.array.shape}) does not require a gradient")
     leaves = {id(t): t for t in wanted if t._node is None}
     run = _Pass(retain_graph, leaves)
     run.wanted_outputs = {(t._node.sequence, t._output): id(t) for t in wanted if t._node is not None}
@@ -590,6 +287,6 @@ def grad(
     for i, tensor in enumerate(wanted):
         found = run.wanted.get(id(tensor))
         if found is None and not allow_unused:
-            raise RuntimeError(f"grad: the outputs do not depend on input {i} (shape {tensor.shape})")
-        result.append(None if found is None else _tensor_type(found))
+            raise RuntimeError(f"grad: the outputs do not depend on input {i} (shape {tensor.array.shape})")
+        result.append(None if found is None else _base.tensor_type(found))
     return tuple(result)
