@@ -7,40 +7,37 @@ import io
 import math
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import weft.kernels as K
 from weft._checks import Saved, as_data, choice, instance, integer, number
 from weft._files import write_atomically
 from weft.tensor import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from weft.train.trainer import Trainer
-
 
 class Callback:
     """The base: override what you need. state_dict() and load_state_dict() put a callback into checkpoints: numbers,
-    strings, lists and dicts of them, and Tensors. A callback with runs_last is called after all others."""
+    strings, lists and dicts of them, and Tensors. A callback with runs_last is called after all others. `trainer` is
+    the weft.train.Trainer: here Any, because that knows callbacks and not the other way round."""
 
     runs_last = False
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Any) -> None:
         """Before the first epoch; trainer.epoch > 0 when resumed."""
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         """After the last epoch, also when an error ended it."""
 
-    def on_epoch_begin(self, trainer: Trainer) -> None: ...
+    def on_epoch_begin(self, trainer: Any) -> None: ...
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         """row: the epoch's results, as in Trainer.fit."""
 
-    def on_batch_begin(self, trainer: Trainer) -> None: ...
+    def on_batch_begin(self, trainer: Any) -> None: ...
 
-    def on_batch_end(self, trainer: Trainer, loss: float) -> None: ...
+    def on_batch_end(self, trainer: Any, loss: float) -> None: ...
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -57,7 +54,7 @@ class ProgressBar(Callback):
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def on_epoch_begin(self, trainer: Trainer) -> None:
+    def on_epoch_begin(self, trainer: Any) -> None:
         if not sys.stderr.isatty():
             return
         try:
@@ -68,7 +65,7 @@ class ProgressBar(Callback):
         title = f"epoch {trainer.epoch + 1}/{trainer.epochs}"
         self._bar = tqdm(total=total, desc=title, unit="batch", leave=False, dynamic_ncols=True)
 
-    def on_batch_end(self, trainer: Trainer, loss: float) -> None:
+    def on_batch_end(self, trainer: Any, loss: float) -> None:
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             self._bar.update()
@@ -78,10 +75,10 @@ class ProgressBar(Callback):
             self._bar.close()
             self._bar = None
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         self._close()
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         self._close()
 
 
@@ -110,11 +107,11 @@ class EarlyStopping(Callback):
         self.bad_epochs = 0
         self._weights: dict[str, Tensor] = {}
 
-    def on_fit_begin(self, trainer: Trainer) -> None:
+    def on_fit_begin(self, trainer: Any) -> None:
         if self.bad_epochs >= self.patience:
             trainer.should_stop = True
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         value = monitored("EarlyStopping", row, self.monitor)
         gain = self.best - value if self.mode == "min" else value - self.best
         if gain > self.min_delta:
@@ -127,7 +124,7 @@ class EarlyStopping(Callback):
         if self.bad_epochs >= self.patience:
             trainer.should_stop = True
 
-    def on_fit_end(self, trainer: Trainer) -> None:
+    def on_fit_end(self, trainer: Any) -> None:
         if self._weights and self.best_step != trainer.step:
             trainer.model.load_state_dict(self._weights)
 
@@ -165,7 +162,7 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         names = list(dict.fromkeys(name for r in trainer.history for name in r))
         text = io.StringIO()
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")

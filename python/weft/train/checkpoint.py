@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import weft.kernels as K
 from weft._checks import Saved, as_data, choice, integer, shown
@@ -14,12 +15,8 @@ from weft._loading import Loading, is_ours
 from weft.data import DataLoader
 from weft.serialization import read, save
 from weft.tensor import Tensor
+from weft.train._progress import Progress
 from weft.train.callbacks import Callback, EarlyStopping, monitored
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from weft.train.trainer import Trainer
 
 FORMAT = "weft checkpoint 1"
 
@@ -37,7 +34,7 @@ class Checkpoint(Callback):
         self.path, self.monitor, self.mode = Path(path), monitor, choice("Checkpoint", "mode", mode, ("min", "max"))
         self.best = math.inf if mode == "min" else -math.inf
 
-    def on_epoch_end(self, trainer: Trainer, row: dict[str, Any]) -> None:
+    def on_epoch_end(self, trainer: Any, row: dict[str, Any]) -> None:
         if self.monitor is not None:
             value = monitored("Checkpoint", row, self.monitor)
             if not (value < self.best if self.mode == "min" else value > self.best):
@@ -61,7 +58,7 @@ def _check_trainer(who: str, trainer: Any) -> None:
         raise TypeError(f"{who}: trainer must be a Trainer, got {shown(trainer)}")
 
 
-def save_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
+def save_checkpoint(path: str | os.PathLike[str], trainer: Progress) -> None:
     """Weights, optimizer, schedule, random numbers, loader, callbacks, history and counters of a Trainer.
 
     OSError where the file cannot be written; what stood there before is still there then.
@@ -148,7 +145,7 @@ def model_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
 
 
-def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
+def load_checkpoint(path: str | os.PathLike[str], trainer: Progress) -> None:
     """Puts a Trainer into the state that save_checkpoint wrote; the next fit() goes on with the same bits.
 
     ValueError for a damaged file, another model (with the keys and shapes that differ), optimizer or schedule, or a
@@ -184,7 +181,7 @@ def load_checkpoint(path: str | os.PathLike[str], trainer: Trainer) -> None:
     trainer._loader_states = about["loaders"]
 
 
-def _check_kinds(path: str, about: dict[str, Any], trainer: Trainer) -> None:
+def _check_kinds(path: str, about: dict[str, Any], trainer: Progress) -> None:
     """ValueError where the optimizer or the schedule is another one than the checkpoint's."""
     own, saved = trainer.scheduler, about["scheduler"]
     for before, now in (
@@ -222,7 +219,9 @@ def _number(text: str) -> Any:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else text
 
 
-def _add_callbacks(loading: Loading, trainer: Trainer, saved: list[dict[str, Any]], tensors: dict[str, Tensor]) -> None:
+def _add_callbacks(
+    loading: Loading, trainer: Progress, saved: list[dict[str, Any]], tensors: dict[str, Tensor]
+) -> None:
     """Each callback gets the state of the next one of its kind."""
     waiting = list(trainer.callbacks)
     for i, entry in enumerate(saved):
@@ -240,13 +239,13 @@ def _add_callbacks(loading: Loading, trainer: Trainer, saved: list[dict[str, Any
             _check_weights(trainer, callback.weights_in(state))
 
 
-def _check_weights(trainer: Trainer, weights: dict[str, Any]) -> None:
+def _check_weights(trainer: Progress, weights: dict[str, Any]) -> None:
     """ValueError for best weights that are those of another model."""
     if weights and is_ours(trainer.model):
         trainer.model._prepared(weights)
 
 
-def _check_loaders(trainer: Trainer, states: list[dict[str, Any] | None]) -> None:
+def _check_loaders(trainer: Progress, states: list[dict[str, Any] | None]) -> None:
     """ValueError for states that the loaders would refuse, which get them when the next fit() begins."""
     for loader, state in zip((trainer.train_loader, trainer.validation_loader), states, strict=True):
         if state is None:

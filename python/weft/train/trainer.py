@@ -20,7 +20,9 @@ from weft.nn.utils import clip_grad_norm_
 from weft.optim import Optimizer
 from weft.optim.lr_scheduler import ReduceLROnPlateau
 from weft.tensor import Tensor, as_tensor
+from weft.train._progress import Progress
 from weft.train.callbacks import Callback, ProgressBar
+from weft.train.checkpoint import load_checkpoint
 
 Metric = Callable[[Tensor, Tensor], float]
 
@@ -29,7 +31,7 @@ class NonFiniteLossError(RuntimeError):
     """The loss, or a gradient, became NaN or infinite; says when, and which layer was the first."""
 
 
-class Trainer:
+class Trainer(Progress):
     """Trains a model on batches of (inputs, targets).
 
     loss: called as loss(model(inputs), targets), the mean over the batch. scheduler: stepped after each epoch, or with
@@ -56,6 +58,7 @@ class Trainer:
         callbacks: Sequence[Any] = (),
         capture: bool = True,
     ) -> None:
+        super().__init__()
         self.model = instance("Trainer", "model", model, Module)
         self.loss = function("Trainer", "loss", loss)
         self.optimizer = instance("Trainer", "optimizer", optimizer, Optimizer)
@@ -73,14 +76,6 @@ class Trainer:
         self.clip_norm = clip_norm
         self.callbacks = sequence("Trainer", "callbacks", callbacks)
         self.steps = _Steps(self, capture)
-        self.epoch = 0
-        self.step = 0
-        self.epochs = 0  # the goal of the present fit()
-        self.should_stop = False
-        self.history: list[dict[str, Any]] = []
-        self.train_loader: Any = None
-        self.validation_loader: Any = None
-        self._loader_states: list[dict[str, Any] | None] | None = None  # from a checkpoint, for the next fit()
 
     # --- training ---
 
@@ -139,13 +134,6 @@ class Trainer:
             self._step_scheduler(row)
         self._call("on_epoch_end", row)
 
-    def loader_states(self) -> list[dict[str, Any] | None]:
-        """The states of the loaders for training and validation; None for one that has none."""
-        if self._loader_states is not None:
-            return self._loader_states
-        loaders = (self.train_loader, self.validation_loader)
-        return [loader.state_dict() if hasattr(loader, "state_dict") else None for loader in loaders]
-
     def _step_scheduler(self, row: dict[str, Any]) -> None:
         if isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step(row.get("val_loss", row["loss"]))
@@ -156,11 +144,6 @@ class Trainer:
     def uncaptured(self) -> str | None:
         """Why batches are not replayed, or None where they are (or will be, from the third on)."""
         return self.steps.reason
-
-    @property
-    def device(self) -> str:
-        """Where the model's parameters lie; batches are brought there."""
-        return next((p.device for p in self.model.parameters()), K.default_device())
 
     def _placed(self, batch: Any) -> list[Any]:
         device = self.device
@@ -264,8 +247,6 @@ class Trainer:
 
     def resume(self, path: Any) -> None:
         """Takes over a checkpoint: the next fit() goes on as if it had never stopped. See weft.train.Checkpoint."""
-        from weft.train.checkpoint import load_checkpoint
-
         load_checkpoint(path, self)
 
 
