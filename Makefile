@@ -80,48 +80,48 @@ test: $(VENV)/.test $(if $(ORACLE),$(VENV)/.oracle)
 	$(BIN)/python -m pytest $(ARGS)
 
 sanitize: $(VENV)/.test
-	$(BIN)/python scripts/sanitize.py $(ARGS)
+	$(BIN)/python scripts/check/sanitize.py $(ARGS)
 
 emulated: $(VENV)/.test
-	$(BIN)/python scripts/emulate_cuda.py plain $(ARGS)
+	$(BIN)/python scripts/check/emulate_cuda.py plain $(ARGS)
 
 emulated-checked: emulated-checker emulated-sanitizers
 
 emulated-checker: $(VENV)/.test
-	$(BIN)/python scripts/emulate_cuda.py checker $(ARGS)
+	$(BIN)/python scripts/check/emulate_cuda.py checker $(ARGS)
 
 emulated-sanitizers: $(VENV)/.test
-	$(BIN)/python scripts/emulate_cuda.py sanitizers $(ARGS)
+	$(BIN)/python scripts/check/emulate_cuda.py sanitizers $(ARGS)
 
 check-all:
 	.ci/run all
 
 cuda-build: $(VENV)/.test
-	$(BIN)/python scripts/check_cuda_build.py $(ARGS)
+	$(BIN)/python scripts/check/check_cuda_build.py $(ARGS)
 
 # With what is installed: such machines often have no network. Results: runs/gpu.
 test-gpu:
-	$(PYTHON) scripts/test_gpu.py $(ARGS)
+	$(PYTHON) scripts/check/test_gpu.py $(ARGS)
 
 isas: $(VENV)/.test
 	for isa in baseline avx2; do WEFT_ISA=$$isa $(BIN)/python -m pytest $(ARGS) || exit 1; done
 
 coverage: $(VENV)/.dev
-	$(BIN)/python scripts/coverage.py $(ARGS)
+	$(BIN)/python scripts/check/coverage.py $(ARGS)
 
 fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
 
 fuzz-sanitized: $(VENV)/.test
-	$(BIN)/python scripts/sanitize.py fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+	$(BIN)/python scripts/check/sanitize.py fuzz --seconds $(SECONDS) --seed $(SEED) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/clang-format --dry-run -Werror $$(find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python scripts/make_stubs.py --check
-	$(BIN)/python scripts/check_isa_symbols.py
+	$(BIN)/python scripts/generate/make_stubs.py --check
+	$(BIN)/python scripts/check/check_isa_symbols.py
 
 format: $(VENV)/.dev
 	$(BIN)/clang-format -i $$(find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
@@ -129,7 +129,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 stubs: $(VENV)/.dev
-	$(BIN)/python scripts/make_stubs.py
+	$(BIN)/python scripts/generate/make_stubs.py
 
 bench: $(VENV)/.test $(VENV)/.oracle
 	$(BIN)/python -m bench $(ARGS)

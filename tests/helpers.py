@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import weft.kernels as K
+
+ROOT = Path(__file__).resolve().parent.parent  # of the checkout
 
 # Relative and absolute tolerance by dtype, for one operation. A sum of k products is allowed sqrt(k) times as
 # much: pass terms=k.

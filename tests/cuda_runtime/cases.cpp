@@ -1,6 +1,6 @@
 // The host side of the CUDA backend under what other threads and other libraries do meanwhile. A program of
 // all cases, on the emulator and under ThreadSanitizer, runs the one that it is given by name and prints what
-// was wrong; tests/test_cuda_host.py compiles it and knows what is right. No kernel is launched: copies and
+// was wrong; tests/cuda/test_cuda_host.py compiles it and knows what is right. No kernel is launched: copies and
 // fills are the work that is queued.
 #include <chrono>
 #include <cstdio>

@@ -1,7 +1,7 @@
 """Writes lenet.npz: what PyTorch makes of LeNet-5 in float64 on fixed numbers.
 
 The loss and every gradient of the first step, the loss before each of ten steps of SGD with momentum and weight decay,
-and all parameters after them. tests/test_golden.py compares weft with it, without PyTorch.
+and all parameters after them. tests/nn/test_golden.py compares weft with it, without PyTorch.
 
     pip install torch==2.13.0 && python tests/goldens/make_lenet_golden.py
 """

@@ -1,5 +1,5 @@
 // The emulator's own tests: small kernels and uses of the runtime, right and wrong ones. A program of all
-// cases runs the one that it is given by name, and prints what came of it; tests/test_cuda_emulation.py knows
+// cases runs the one that it is given by name, and prints what came of it; tests/cuda/test_cuda_emulation.py knows
 // what must.
 #pragma once
 

@@ -1,1 +1,0 @@
-"""The parts of scripts/test_gpu.py. Each is a function that returns a plain dict; none needs any package."""
