@@ -135,7 +135,7 @@ bench: $(VENV)/.test $(VENV)/.oracle
 	$(BIN)/python -m bench $(ARGS)
 
 tables: $(VENV)/.test
-	$(BIN)/python -m bench.tables
+	$(BIN)/python -m bench.report.tables
 
 clean:
 	rm -rf $(VENV) build

@@ -13,8 +13,10 @@ from typing import Any
 
 import weft
 import weft.kernels as K
-from bench import machine, peers, report, torch_peer
+from bench import machine
 from bench.measure import QUICK, Effort, Row
+from bench.peers import chosen, torch_peer
+from bench.report import printed
 from bench.rows import SUITES, Settings, run_alone, start_server
 from weft.limits import Limits, machine_limits
 
@@ -74,7 +76,7 @@ def run_suites(arguments: argparse.Namespace, about: dict[str, Any], settings: S
                 continue
             if re.search(arguments.filter, f"{row.name} {row.shape}"):
                 rows.append(run_alone(suite, position, settings))
-                print(report.line(rows[-1]), flush=True)
+                print(printed.line(rows[-1]), flush=True)
                 if arguments.json:
                     save(arguments.json, about, settings.limits, rows)
     return rows
@@ -90,7 +92,7 @@ def run_on_device(arguments: argparse.Namespace) -> int:
     about["clocks"] = {"before": machine.gpu_clocks()}
     launches = device.launches(session)
     print(f"{about['device']['name']}, commit {about['commit']}; {about['clocks']['before']}")
-    print("\n".join(report.device_lines(session.limits, launches, session.without_peer)))
+    print("\n".join(printed.device_lines(session.limits, launches, session.without_peer)))
     wanted = [
         case for case in device.cases(arguments.quick)
         if re.search(arguments.filter, f"{case.row.suite} {case.row.name} {case.row.shape}")
@@ -106,7 +108,7 @@ def run_on_device(arguments: argparse.Namespace) -> int:
         if session.over() or session.lost():
             break
         rows.append(session.run(case))
-        print(report.line(rows[-1]), flush=True)
+        print(printed.line(rows[-1]), flush=True)
         keep()
     about["clocks"]["after"] = machine.gpu_clocks()
     keep()
@@ -115,7 +117,7 @@ def run_on_device(arguments: argparse.Namespace) -> int:
         why = "the device takes no more work" if session.lost() else f"the budget of {arguments.budget:g} s is over"
         print(f"{why}: {len(wanted) - len(rows)} of {len(wanted)} rows left out")
     if arguments.vs:
-        print("\n" + report.closing(rows))
+        print("\n" + printed.closing(rows))
     return int(session.lost())
 
 
@@ -125,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         return run_on_device(arguments)
     K.set_num_threads(arguments.threads)
     if arguments.vs:
-        peers.choose(arguments.vs)
+        chosen.choose(arguments.vs)
     about = machine.describe()
     limits = machine_limits()
     print(f"{about['processor']}, {about['threads']} threads, {about['isa']}, commit {about['commit']}")
@@ -135,9 +137,9 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings(arguments.quick, effort, limits, arguments.threads, arguments.modes, arguments.vs)
     rows = run_suites(arguments, about, settings)
     if arguments.vs:
-        print("\n" + report.closing(rows))
+        print("\n" + printed.closing(rows))
     if arguments.plot:
-        from bench import plot
+        from bench.report import plot
 
         plot.draw(rows, limits, arguments.plot)
     return 0

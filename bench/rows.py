@@ -15,8 +15,10 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import weft.kernels as K
-from bench import machine, mnist, models, ops, overhead, peers
+from bench import machine
+from bench.cases import mnist, models, ops, overhead
 from bench.measure import Case, Effort, Row, measure
+from bench.peers import chosen
 from weft.limits import Limits
 
 SUITES: dict[str, Callable[[bool], Iterator[Case]]] = {
@@ -51,8 +53,8 @@ def _child(answer: Connection, suite: str, position: int, settings: Settings) ->
     """Measures the suite's row at that position. Cases hold functions, which can't be sent: it makes them again."""
     K.set_num_threads(settings.threads)
     if settings.vs:
-        peers.choose(settings.vs)
-    peers.set_threads(settings.threads)
+        chosen.choose(settings.vs)
+    chosen.set_threads(settings.threads)
     answer.send(run(list(SUITES[suite](settings.quick))[position], settings))
 
 
@@ -60,7 +62,7 @@ def start_server(settings: Settings) -> None:
     """Says what the server imports when the first row starts it."""
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else PyTorch's compiler has processes of its own
     preloaded = ["bench.rows"]
-    if "compile" in settings.modes and peers.have("torch"):
+    if "compile" in settings.modes and chosen.have("torch"):
         preloaded += ["torch._dynamo", "torch._inductor.compile_fx"]
     multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
 

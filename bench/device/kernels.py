@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import weft.kernels as K
-from bench import shapes
+from bench.cases import shapes
 from bench.device import peer
 from bench.device.arrays import normal
 from bench.device.case import Case, Entry

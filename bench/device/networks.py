@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 import weft
-from bench import mnist, models, torch_peer
+from bench.cases import mnist, models
+from bench.cases.steps import data, weft_inference, weft_step
 from bench.device import peer
 from bench.device.arrays import default_device
 from bench.device.case import Case, Entry
 from bench.measure import Row, Run
-from bench.steps import data, weft_inference, weft_step
+from bench.peers import torch_peer
 
 
 def model(net: models.Net) -> Any:

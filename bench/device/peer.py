@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import torch_peer
 from bench.device import arrays
 from bench.device.case import Entry
 from bench.device.clock import Clock
 from bench.measure import Run
+from bench.peers import torch_peer
 
 torch = torch_peer.torch
 

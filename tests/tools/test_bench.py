@@ -15,9 +15,12 @@ import pytest
 import weft
 import weft.kernels as K
 from bench import __main__ as command
-from bench import device, device_tables, expected, machine, mnist, overhead, peers, report, rows, tables
+from bench import device, machine, rows
+from bench.cases import mnist, overhead
 from bench.device import arrays, case, clock, peer, session
 from bench.measure import Contestant, Effort, Row, in_turn, measure
+from bench.peers import chosen
+from bench.report import device_tables, expected, printed, tables
 from weft.limits import Limits, machine_limits
 
 SMALL = "gemm 64x120|conv2d 5x5 1->6|(relu|_pool2d 2x2|gelu, backward) 64|entropy.* 64x10|batch 1$|batch 4"
@@ -50,7 +53,7 @@ def test_rows_json_and_picture(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("hasty")
 def test_closing_table_beside_torch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setattr(peers, "_wanted", set(peers._wanted))
+    monkeypatch.setattr(chosen, "_wanted", set(chosen._wanted))
     command.main(["--vs", "torch", "--quick", "--modes", "eager", "--filter", "one eager add|gemm 64x|installed"])
     printed = capsys.readouterr().out
     assert "numpy" not in printed
@@ -120,7 +123,7 @@ def test_ratios_and_verdicts() -> None:
     assert row.reached() is False
     assert Row("o", "import", "", at_most=0.15, values={"weft": 0.1}).reached() is True
     assert Row("o", "alone", "", figure=1.0, values={"weft": 0.1}).reached() is None
-    assert [report.amount(v, "s") for v in (2.0, 2e-3, 2e-6)] == ["2.00 s", "2.00 ms", "2.00 us"]
+    assert [printed.amount(v, "s") for v in (2.0, 2e-3, 2e-6)] == ["2.00 s", "2.00 ms", "2.00 us"]
 
 
 def test_seconds_to_accuracy_of_a_process() -> None:
@@ -134,7 +137,7 @@ def test_seconds_to_accuracy_of_a_process() -> None:
 
 
 def test_new_processes_measure_import_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "_wanted", {"numpy"})
+    monkeypatch.setattr(chosen, "_wanted", {"numpy"})
     assert 0 < overhead.import_seconds("weft") < 60
     assert set(overhead.peak_memory([])) == {"weft"}
     assert overhead.installed("weft") > 0.5
@@ -435,12 +438,12 @@ def test_a_contestant_that_fails_is_noted_and_the_row_keeps_the_others() -> None
     assert set(row.values) == {"weft", "torch b"}
     assert row.about["failed"] == {"torch a": "RuntimeError: out of memory"}
     assert row.about["discrepancy"]["torch b"] == pytest.approx(5e-4, rel=1e-2)
-    assert "(torch a failed: RuntimeError: out of memory)" in report.line(row)
+    assert "(torch a failed: RuntimeError: out of memory)" in printed.line(row)
     assert row.about["again"]["weft"] > 0
     row.values["weft"], row.about["again"] = 1e-3, {"weft": 1.1e-3}
-    assert "(weft again: 1.10 ms)" in report.line(row)
+    assert "(weft again: 1.10 ms)" in printed.line(row)
     row.about["again"] = {"weft": 1.04e-3}
-    assert "again" not in report.line(row)
+    assert "again" not in printed.line(row)
     row = contest(case.Entry("weft", fails), case.Entry("torch", gives(1)))
     assert (row.error, set(row.values), row.ratio()) == ("RuntimeError: out of memory", {"torch"}, None)
 

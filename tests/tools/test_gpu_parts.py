@@ -448,7 +448,7 @@ def test_a_pytorch_without_a_device(
 
 
 def test_the_tables_read_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import tables
+    from bench.report import tables
 
     monkeypatch.setattr(tables, "RESULTS", tmp_path / "out" / "cpu.json")
     fake(monkeypatch, suite=passed)

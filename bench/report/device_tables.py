@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from bench.measure import Row
-from bench.report import amount
+from bench.report.printed import amount
 
 FAILED = 0.0  # stands for a ratio or a percentage of a row that failed, and is worse than any
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import peers, shapes, torch_peer
-from bench.convolutions import normal
+from bench.cases import shapes
+from bench.cases.convolutions import normal
 from bench.measure import Case, Contestant, Row, Run, in_turn, sets
+from bench.peers import chosen, torch_peer
 
 Ours = Callable[..., object]
 Theirs = Callable[..., Callable[..., Any]]  # given torch, the function of the same arrays
@@ -44,9 +45,9 @@ def row(name: str, arrays: Callable[[], list[np.ndarray]], ours: Ours, theirs: T
         runs = [partial(ours, *[K.asarray(array.copy()) for array in given]) for _ in range(copies)]
 
         def make(mode: str) -> Run | None:
-            return simple(theirs(peers.torch), mode, *given, copies=copies)
+            return simple(theirs(chosen.torch), mode, *given, copies=copies)
 
-        return [Contestant("weft", in_turn(runs)), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", in_turn(runs)), *chosen.torch_runs(modes, make)]
 
     return Case(Row("ops", name, text(shape), flop=elements, bytes=moved * elements, figure=figure), contestants)
 
@@ -214,14 +215,14 @@ def optimizer(name: str) -> Case:
         def make(mode: str) -> Run | None:
             if mode != "eager":
                 return None
-            p = peers.torch.nn.Parameter(peers.torch.from_numpy(w.copy()))
-            p.grad = peers.torch.from_numpy(g)
+            p = chosen.torch.nn.Parameter(chosen.torch.from_numpy(w.copy()))
+            p.grad = chosen.torch.from_numpy(g)
             given = {k: v for k, v in options.items() if k != "decoupled"}
             how: dict[str, Any] = {"foreach": True} if name == "RMSprop" else {"fused": True}
-            theirs = getattr(peers.torch.optim, name.split()[0])([p], lr=1e-6, **given, **how)
+            theirs = getattr(chosen.torch.optim, name.split()[0])([p], lr=1e-6, **given, **how)
             return theirs.step  # type: ignore[no-any-return]
 
-        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", ours), *chosen.torch_runs(modes, make)]
 
     return Case(Row("ops", f"{name}, one step", f"{n}", flop=n * moved / 4, bytes=n * moved), contestants)
 
@@ -237,12 +238,12 @@ def clipping() -> Case:
         def make(mode: str) -> Run | None:
             if mode != "eager":
                 return None
-            p = peers.torch.nn.Parameter(peers.torch.zeros(n))
-            p.grad = peers.torch.from_numpy(g.copy())
-            return lambda: peers.torch.nn.utils.clip_grad_norm_([p], 0.0, foreach=True)
+            p = chosen.torch.nn.Parameter(chosen.torch.zeros(n))
+            p.grad = chosen.torch.from_numpy(g.copy())
+            return lambda: chosen.torch.nn.utils.clip_grad_norm_([p], 0.0, foreach=True)
 
         # To a norm of 0, so that every run scales: gradients that were clipped once would be left alone by weft.
-        return [Contestant("weft", lambda: K.clip_grad_norm([grad], 0.0)), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", lambda: K.clip_grad_norm([grad], 0.0)), *chosen.torch_runs(modes, make)]
 
     return Case(Row("ops", "clip_grad_norm", f"{n}", flop=3.0 * n, bytes=12.0 * n), contestants)
 

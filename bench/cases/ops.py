@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import convolutions, jax_peer, memory, peers, shapes, torch_peer
-from bench.convolutions import normal
+from bench.cases import convolutions, memory, shapes
+from bench.cases.convolutions import normal
+from bench.cases.memory import simple, text
 from bench.measure import Case, Contestant, Row, Run, in_turn, sets
-from bench.memory import simple, text
+from bench.peers import chosen, jax_peer, torch_peer
 
 
 def gemm(size: shapes.Gemm) -> Case:
@@ -22,12 +23,12 @@ def gemm(size: shapes.Gemm) -> Case:
     def contestants(modes: list[str]) -> list[Contestant]:
         a, b = normal(m, k), normal(k, n)
         found = [Contestant("weft", partial(K.matmul, K.asarray(a), K.asarray(b)))]
-        if peers.have("torch"):
-            p, q = peers.torch.from_numpy(a), peers.torch.from_numpy(b)
-            found.append(Contestant("torch eager", partial(peers.torch.mm, p, q)))
-        if peers.have("numpy"):
+        if chosen.have("torch"):
+            p, q = chosen.torch.from_numpy(a), chosen.torch.from_numpy(b)
+            found.append(Contestant("torch eager", partial(chosen.torch.mm, p, q)))
+        if chosen.have("numpy"):
             found.append(Contestant("numpy", partial(np.matmul, a, b)))
-        return found + peers.jax_runs(lambda: jax_peer.waiting(peers.jax.numpy.matmul, a, b))
+        return found + chosen.jax_runs(lambda: jax_peer.waiting(chosen.jax.numpy.matmul, a, b))
 
     moved = 4.0 * (m * k + k * n + m * n)
     row = Row("ops", "gemm", f"{m}x{n}x{k}", flop=2.0 * m * n * k, bytes=moved, figure=size.figure)
@@ -41,9 +42,9 @@ def gemm_bfloat16(size: shapes.Gemm) -> Case:
     def contestants(modes: list[str]) -> list[Contestant]:
         a, b = (K.cast(normal(*shape), "bfloat16") for shape in ((m, k), (n, k)))
         found = [Contestant("weft", partial(K.linear, a, b))]
-        if peers.have("torch"):
-            p, q = peers.torch.from_dlpack(a), peers.torch.from_dlpack(b)
-            found.append(Contestant("torch eager", partial(peers.torch.nn.functional.linear, p, q)))
+        if chosen.have("torch"):
+            p, q = chosen.torch.from_dlpack(a), chosen.torch.from_dlpack(b)
+            found.append(Contestant("torch eager", partial(chosen.torch.nn.functional.linear, p, q)))
         return found
 
     peak = 2.0 if K.isa() == "avx512bf16" else 1.0
@@ -65,9 +66,9 @@ def pointwise(
         runs = in_turn([partial(function, *each) for each in ours])
 
         def make(mode: str) -> Run | None:
-            return simple(theirs(peers.torch), mode, *arrays, copies=copies)
+            return simple(theirs(chosen.torch), mode, *arrays, copies=copies)
 
-        return [Contestant("weft", runs), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", runs), *chosen.torch_runs(modes, make)]
 
     elements = math.prod(shape)
     row = Row("ops", name, text(shape), flop=elements, bytes=moved * elements, figure=figure)
@@ -84,13 +85,13 @@ def activation_backward(kind: str, shape: tuple[int, ...]) -> Case:
             if mode == "compile":
                 return None
             d, s = torch_peer.in_format(mode, dout), torch_peer.in_format(mode, saved)
-            aten = peers.torch.ops.aten
+            aten = chosen.torch.ops.aten
             if kind == "relu":
                 return lambda: aten.threshold_backward(d, s, 0)
             function = {"gelu": aten.gelu_backward, "sigmoid": aten.sigmoid_backward, "tanh": aten.tanh_backward}[kind]
             return lambda: function(d, s)
 
-        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", ours), *chosen.torch_runs(modes, make)]
 
     elements = math.prod(shape)
     return Case(Row("ops", f"{kind}, backward", text(shape), flop=elements, bytes=12.0 * elements), contestants)
@@ -111,10 +112,10 @@ def pool_backward(name: str, shape: tuple[int, ...]) -> Case:
             if mode == "compile":
                 return None
             t, d = torch_peer.in_format(mode, np.asarray(x)).requires_grad_(), torch_peer.in_format(mode, dout)
-            out = getattr(peers.torch.nn.functional, name)(t, 2)
-            return lambda: peers.torch.autograd.grad(out, t, d, retain_graph=True)
+            out = getattr(chosen.torch.nn.functional, name)(t, 2)
+            return lambda: chosen.torch.autograd.grad(out, t, d, retain_graph=True)
 
-        return [Contestant("weft", ours), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", ours), *chosen.torch_runs(modes, make)]
 
     elements = math.prod(shape)
     moved = elements * (4 + (2 if name == "max_pool2d" else 1))  # dx, a quarter of dout and of the indices
@@ -132,7 +133,7 @@ def cross_entropy(batch: int, classes: int, figure: float | None) -> Case:
             return loss, K.cross_entropy_backward(one, dlogits, in_place=True)
 
         def make(mode: str) -> Run | None:
-            torch = peers.torch
+            torch = chosen.torch
             if mode == "channels_last":
                 return None
             t = torch.from_numpy(target)
@@ -147,7 +148,7 @@ def cross_entropy(batch: int, classes: int, figure: float | None) -> Case:
             return in_turn([lambda x=x: torch.autograd.grad(function(x), x) for x in inputs])
 
         ours_in_turn = in_turn([partial(ours, K.asarray(logits.copy())) for _ in range(copies)])
-        return [Contestant("weft", ours_in_turn), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", ours_in_turn), *chosen.torch_runs(modes, make)]
 
     elements = float(batch * classes)
     name = "softmax cross-entropy, forward and backward"

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import weft
-from bench import jax_peer, peers, shapes, torch_peer
+from bench.cases import shapes
+from bench.cases.steps import data, weft_inference, weft_step
 from bench.measure import Case, Contestant, Row, Run
-from bench.steps import data, weft_inference, weft_step
+from bench.peers import chosen, jax_peer, torch_peer
 
 
 class Net(NamedTuple):
@@ -33,7 +34,7 @@ def jax_runs(net: Net, make: Callable[..., Run]) -> list[Contestant]:
     forward = net.jax_forward
     if forward is None:
         return []
-    return peers.jax_runs(lambda: make(forward, [parameter.detach().numpy() for parameter in net.ours().parameters()]))
+    return chosen.jax_runs(lambda: make(forward, [parameter.detach().numpy() for parameter in net.ours().parameters()]))
 
 
 def training_case(net: Net, batch: int) -> Case:
@@ -42,7 +43,7 @@ def training_case(net: Net, batch: int) -> Case:
         return [
             Contestant("weft eager", weft_step(net.ours(), images, labels)),
             Contestant("weft captured", weft_step(net.ours(), images, labels, captured=True)),
-            *peers.torch_runs(modes, lambda mode: torch_peer.training_step(net.theirs(), images, labels, mode)),
+            *chosen.torch_runs(modes, lambda mode: torch_peer.training_step(net.theirs(), images, labels, mode)),
             *jax_runs(net, lambda forward, weights: jax_peer.training_step(forward, weights, images, labels)),
         ]
 
@@ -59,7 +60,7 @@ def inference_case(net: Net, batch: int) -> Case:
         return [
             Contestant("weft eager", weft_inference(net.ours(), images)),
             Contestant("weft captured", weft_inference(net.ours(), images, captured=True)),
-            *peers.torch_runs(modes, lambda mode: torch_peer.inference(net.theirs(), images, mode)),
+            *chosen.torch_runs(modes, lambda mode: torch_peer.inference(net.theirs(), images, mode)),
             *jax_runs(net, lambda forward, weights: jax_peer.inference(forward, weights, images)),
         ]
 

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import weft
-from bench import peers, torch_peer
+from bench.cases.steps import data, weft_step
+from bench.host import ROOT
 from bench.measure import Case, Contestant, Row
-from bench.steps import data, weft_step
+from bench.peers import chosen, torch_peer
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = (8, 16, 4)  # features of the tiny perceptron
 TINY_BATCH = 4
 
@@ -30,10 +30,10 @@ def one_add() -> Case:
         a, b = weft.tensor(values), weft.tensor(values)
 
         def make(mode: str) -> Any:
-            x, y = peers.torch.from_numpy(values.copy()), peers.torch.from_numpy(values.copy())
+            x, y = chosen.torch.from_numpy(values.copy()), chosen.torch.from_numpy(values.copy())
             return (lambda: x + y) if mode == "eager" else None
 
-        return [Contestant("weft", lambda: a + b), *peers.torch_runs(modes, make)]
+        return [Contestant("weft", lambda: a + b), *chosen.torch_runs(modes, make)]
 
     return Case(Row("overhead", "one eager add", "4", flop=4, bytes=48, figure=1), contestants)
 
@@ -45,7 +45,7 @@ def tiny_step(captured: bool, figure: float) -> Case:
         images, labels = data(TINY_BATCH, TINY[0], classes=TINY[-1])
         return [
             Contestant("weft", weft_step(weft.models.MLP(TINY), images, labels, captured)),
-            *peers.torch_runs(
+            *chosen.torch_runs(
                 modes, lambda mode: torch_peer.training_step(torch_peer.mlp(*TINY), images, labels, mode)
             ),
         ]
@@ -90,11 +90,11 @@ PEAK_MEMORY = """
     print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 WEFT_MEMORY = PEAK_MEMORY.format(
-    imports="import weft; from bench.steps import weft_step",
+    imports="import weft; from bench.cases.steps import weft_step",
     step="weft_step(weft.models.LeNet5(), images, np.arange(1024) % 10, captured=True)",
 )
 TORCH_MEMORY = PEAK_MEMORY.format(
-    imports="from bench import torch_peer",
+    imports="from bench.peers import torch_peer",
     step="torch_peer.training_step(torch_peer.lenet(), images, np.arange(1024) % 10, 'eager')",
 )
 
@@ -105,7 +105,7 @@ def medians(runs: dict[str, Callable[[], float]], rounds: int) -> dict[str, floa
 
 
 def packages() -> list[str]:
-    return ["weft", "torch"] if peers.have("torch") else ["weft"]
+    return ["weft", "torch"] if chosen.have("torch") else ["weft"]
 
 
 def peak_memory(modes: list[str]) -> dict[str, float]:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 import weft.kernels as K
-from bench import jax_peer, peers, shapes, torch_peer
+from bench.cases import shapes
 from bench.measure import Case, Contestant, Row, Run
+from bench.peers import chosen, jax_peer, torch_peer
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -46,11 +47,11 @@ def torch_forward(layer: shapes.Conv, mode: str) -> Run | None:
     if mode == "compile":  # calls the same convolution
         return None
     x, w, _, _ = (torch_peer.in_format(mode, array) for array in arrays(layer))
-    b = peers.torch.from_numpy(arrays(layer)[2])
+    b = chosen.torch.from_numpy(arrays(layer)[2])
 
     def run() -> object:
-        with peers.torch.inference_mode():
-            return peers.torch.conv2d(x, w, b, layer.stride, layer.padding, 1, layer.groups)
+        with chosen.torch.inference_mode():
+            return chosen.torch.conv2d(x, w, b, layer.stride, layer.padding, 1, layer.groups)
 
     return run
 
@@ -62,8 +63,8 @@ def torch_backward(layer: shapes.Conv, mode: str) -> Run | None:
     stride, padding = [layer.stride] * 2, [layer.padding] * 2
 
     def run() -> object:
-        with peers.torch.inference_mode():
-            return peers.torch.ops.aten.convolution_backward(
+        with chosen.torch.inference_mode():
+            return chosen.torch.ops.aten.convolution_backward(
                 dout, x, w, [layer.k], stride, padding, [1, 1], False, [0, 0], layer.groups, [True, True, True]
             )
 
@@ -91,7 +92,7 @@ def weft_fused_backward(layer: shapes.Conv) -> Run:
 
 
 def torch_fused(layer: shapes.Conv, mode: str, backward: bool) -> Run | None:
-    torch = peers.torch
+    torch = chosen.torch
     x, w, _, _ = (torch_peer.in_format(mode, array).requires_grad_(backward) for array in arrays(layer))
     b = torch.from_numpy(arrays(layer)[2]).requires_grad_(backward)
 
@@ -119,7 +120,7 @@ def case(layer: shapes.Conv, backward: bool, fused: bool = False) -> Case:
         others: list[Contestant] = []
         if fused:
             ours = weft_fused_backward(layer) if backward else weft_fused_forward(layer)
-            theirs = peers.torch_runs(modes, lambda mode: torch_fused(layer, mode, backward))
+            theirs = chosen.torch_runs(modes, lambda mode: torch_fused(layer, mode, backward))
         else:
             function_of_ours = weft_backward if backward else weft_forward
             ours = function_of_ours(layer)
@@ -127,8 +128,8 @@ def case(layer: shapes.Conv, backward: bool, fused: bool = False) -> Case:
             if layer.groups > 1 or (layer.kernel == 1 and layer.stride == 1):
                 others = [Contestant("weft channels_last", function_of_ours(layer, LAST))]
             function = torch_backward if backward else torch_forward
-            theirs = peers.torch_runs(modes, lambda mode: function(layer, mode))
-            theirs += peers.jax_runs(lambda: jax_run(layer, backward))
+            theirs = chosen.torch_runs(modes, lambda mode: function(layer, mode))
+            theirs += chosen.jax_runs(lambda: jax_run(layer, backward))
         return [Contestant("weft", ours), *others, *theirs]
 
     kind = "depthwise" if layer.groups == layer.c and layer.groups > 1 else "conv2d"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from bench.jax_peer import jax
 from bench.measure import Contestant, Run
-from bench.torch_peer import torch
+from bench.peers.jax_peer import jax
+from bench.peers.torch_peer import torch
 
 _wanted = {"torch", "numpy", "jax"}
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bench.measure import Row
-from bench.report import amount
+from bench.report.printed import amount
 
 BANDWIDTH = 4.3e12
 ELEMENTS = 1 << 27  # of each array in the rows that memory bounds, where there is room: bench/device/arrays.py

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import weft.kernels as K
-from bench import peers, shapes
+from bench.cases import shapes
+from bench.host import ROOT
 from bench.measure import Case, Row
+from bench.peers import chosen
 from weft.data.sources import data_root
 
-ROOT = Path(__file__).resolve().parent.parent
 WANTED = 99.05
 
 
@@ -58,10 +59,10 @@ def train_weft(*options: str) -> tuple[float, dict[str, Any]]:
 def measure(row: Row, modes: list[str]) -> dict[str, float]:
     values = {}
     values["weft"], row.about = train_weft()
-    if peers.have("torch"):
+    if chosen.have("torch"):
         folder = data_root(None) / "MNIST" / "raw"
         for mode in modes:
-            command = ["-m", "bench.torch_lenet", str(folder), mode, str(K.num_threads())]
+            command = ["-m", "bench.peers.torch_lenet", str(folder), mode, str(K.num_threads())]
             name = f"torch {mode}"
             values[name], _, row.about["epochs_to_accuracy"][name] = train(command)
     return values

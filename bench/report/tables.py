@@ -12,13 +12,12 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-from bench import device_tables, expected, report
+from bench.host import ROOT
 from bench.measure import Row
+from bench.report import device_tables, expected, printed
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "cpu.json"
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
@@ -33,8 +32,8 @@ def rows_of(result: dict[str, Any]) -> list[Row]:
 def cells(row: Row, peer_name: str = "") -> list[str]:
     """What, size, ours, the best peer's, its name, how many times better."""
     peer, ratio = row.best_peer(peer_name), row.ratio(peer_name)
-    beside = [report.amount(peer[1], row.unit), peer[0], f"{ratio:.2f}"] if peer else ["", "", ""]
-    return [row.name, row.shape, report.amount(row.ours, row.unit), *beside]
+    beside = [printed.amount(peer[1], row.unit), peer[0], f"{ratio:.2f}"] if peer else ["", "", ""]
+    return [row.name, row.shape, printed.amount(row.ours, row.unit), *beside]
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -62,7 +61,7 @@ HEADLINES = (
 
 def figures_table(rows: Sequence[Row]) -> str:
     judged = [row for row in rows if row.reached() is not None]
-    lines = [[*cells(row, "torch"), report.target(row), report.verdict(row)] for row in judged]
+    lines = [[*cells(row, "torch"), printed.target(row), printed.verdict(row)] for row in judged]
     return table([*HEAD, "figure", "reached"], lines)
 
 

@@ -1,7 +1,7 @@
-"""The recipe of examples/train_lenet.py in PyTorch, as a program: what bench/mnist.py sets beside it.
+"""The recipe of examples/train_lenet.py in PyTorch, as a program: what bench/cases/mnist.py sets beside it.
 
-Usage: python -m bench.torch_lenet FOLDER MODE THREADS. FOLDER holds MNIST's four files, MODE is eager, channels_last
-or compile. All images lie in one tensor, so that no loader slows PyTorch down.
+Usage: python -m bench.peers.torch_lenet FOLDER MODE THREADS. FOLDER holds MNIST's four files, MODE is eager,
+channels_last or compile. All images lie in one tensor, so that no loader slows PyTorch down.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bench.torch_peer import lenet
+from bench.peers.torch_peer import lenet
 
 EPOCHS, BATCH = 6, 64
 
