@@ -25,7 +25,7 @@ BUILDS = {
 ORDERS = {"plain": ["forward", "reverse", "random:1"], "checker": ["forward"], "sanitizers": ["random:2"]}
 CUDA = "tests/cuda"
 # These start processes that choose their own device.
-NEVER = {"bench", "cuda_emulation", "examples", "old_cpu"}
+NEVER = {"bench", "bench_device", "cuda_emulation", "examples", "old_cpu"}
 
 
 def environment(kind: str, order: str) -> dict[str, str]:

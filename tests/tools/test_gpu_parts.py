@@ -373,7 +373,7 @@ def test_the_kernels_tests_come_first() -> None:
     assert names[: len(first)] == first
     assert len(first) > 10
     assert {"test_tensor", "test_resnet"} < set(names)
-    assert not {"test_bench", "test_cuda_emulation", "test_examples", "test_old_cpu"} & set(names)
+    assert not {"test_bench", "test_bench_device", "test_cuda_emulation", "test_examples", "test_old_cpu"} & set(names)
 
 
 # --- bench ---
