@@ -152,3 +152,33 @@ def check_convolution(given: tuple[np.ndarray, ...], padding: tuple[int, ...], b
     found = K.conv2d_backward_weight(dout, x, weight.shape, padding=padding, bias=True)
     for actual, of_double in zip(found, expected_dw, strict=True):
         check_largest(actual, of_double, bound)
+
+
+def conv2d_arrays(size: tuple[int, ...], options: dict[str, Any], dtype: str = "float32", seed: int = 0) -> Any:
+    """x, weight, bias and dout of a convolution (N, C, H, W, K, R, S)."""
+    n, c, h, w, k, r, s = size
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, c, h, w)).astype(dtype)
+    weight = rng.normal(size=(k, c // options.get("groups", 1), r, s)).astype(dtype)
+    bias = rng.normal(size=k).astype(dtype)
+    dout = rng.normal(size=K.conv2d_output_size(x.shape, weight.shape, **options)).astype(dtype)
+    return x, weight, bias, dout
+
+
+def wide(*given: np.ndarray) -> list[np.ndarray]:
+    """The same in double precision."""
+    return [a.astype(np.float64) for a in given]
+
+
+def linear_problem(rng: np.random.Generator, size: tuple[int, int, int], activation: str) -> list[Any]:
+    """dout, x, weight and y."""
+    rows, width, out = size
+    dout, x, weight = (rng.normal(size=s).astype(np.float32) for s in ((rows, out), (rows, width), (out, width)))
+    y = rng.normal(size=(rows, out)).astype(np.float32)
+    return [dout, x, weight, None if activation == "none" else np.maximum(y, 0) if activation == "relu" else y]
+
+
+def linear_backward_in_double(dout: Any, x: Any, weight: Any, y: Any, activation: str) -> Any:
+    """The naive kernels' gradients of a linear_problem."""
+    wide = [None if a is None else np.asarray(a, np.float64) for a in (dout, x, weight, y)]
+    return reference(K.linear_backward, *wide, activation)

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_conv2d import arrays, wide
 
 import weft.kernels as K
-from helpers import assert_close, default_device, on_cpu, reference
+from helpers import assert_close, conv2d_arrays, default_device, on_cpu, reference, wide
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
@@ -94,7 +93,7 @@ def in_order(x: np.ndarray, channels_last: bool) -> Any:
 @pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
 @pytest.mark.parametrize(("size", "options"), CASES, ids=IDS)
 def test_paths(size: tuple[int, ...], options: dict[str, Any], channels_last: bool) -> None:
-    x, weight, bias, dout = arrays(size, options)
+    x, weight, bias, dout = conv2d_arrays(size, options)
     wx, ww, wb, wd = wide(x, weight, bias, dout)
     given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
     terms = weight[0].size
@@ -114,7 +113,7 @@ def test_paths(size: tuple[int, ...], options: dict[str, Any], channels_last: bo
 @pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
 def test_nan_and_infinity_stay_where_they_belong(channels_last: bool) -> None:
     """Padding and the parts of a tile that lie outside of the problem are zeros that nothing is multiplied with."""
-    x, weight, _, dout = arrays((2, 8, 9, 9, 12, 3, 3), {"padding": 1})
+    x, weight, _, dout = conv2d_arrays((2, 8, 9, 9, 12, 3, 3), {"padding": 1})
     x[1, 3, 4, 5], dout[0, 2, 0, 8] = np.nan, np.inf
     given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
     out = np.isnan(np.asarray(K.conv2d(given, weight, padding=1, activation="relu")))
@@ -130,7 +129,7 @@ def test_nan_and_infinity_stay_where_they_belong(channels_last: bool) -> None:
 def test_depthwise_padding_is_not_multiplied(size: int, stride: int, channels_last: bool) -> None:
     """Infinite factors: the naive kernels leave out what lies in the padding."""
     options: dict[str, Any] = {"groups": 4, "stride": stride, "padding": (size // 2, 0, 1, size // 2)}
-    x, weight, _, dout = arrays((2, 4, 10, 9, 4, size, size), options)
+    x, weight, _, dout = conv2d_arrays((2, 4, 10, 9, 4, size, size), options)
     weight[1, 0, 0, 0], weight[2, 0, size - 1, size - 1] = np.inf, -np.inf
     given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
     wx, ww, wd = wide(x, weight, dout)
@@ -143,7 +142,9 @@ def test_depthwise_padding_is_not_multiplied(size: int, stride: int, channels_la
 @pytest.mark.parametrize("channels_last", [False, True], ids=["row-major", "channels-last"])
 def test_double_precision_with_relu(channels_last: bool) -> None:
     """The simple kernels. Whole numbers, so that sums of zero occur; groups, and a batch of many pieces of db."""
-    x, weight, bias, dout = (np.round(a).astype(np.float64) for a in arrays((3, 4, 6, 5, 66, 3, 2), {"groups": 2}))
+    x, weight, bias, dout = (
+        np.round(a).astype(np.float64) for a in conv2d_arrays((3, 4, 6, 5, 66, 3, 2), {"groups": 2})
+    )
     given, cotangent = in_order(x, channels_last), in_order(dout, channels_last)
     out = K.conv2d(given, weight, bias, groups=2, activation="relu")
     assert_close(out, oracle(K.conv2d, x, weight, bias, groups=2, activation="relu"))
@@ -165,7 +166,7 @@ def test_empty(shape: tuple[int, ...], channels_last: bool) -> None:
 
 
 def test_same_bits_each_time() -> None:
-    x, weight, bias, dout = arrays((9, 68, 9, 9, 12, 3, 3), {"padding": 1})
+    x, weight, bias, dout = conv2d_arrays((9, 68, 9, 9, 12, 3, 3), {"padding": 1})
 
     def run() -> list[bytes]:
         return [

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_linear import exact, problem
 
 import weft
 import weft.kernels as K
-from helpers import assert_close
+from helpers import assert_close, linear_backward_in_double, linear_problem
 
 pytestmark = pytest.mark.usefixtures("cuda_device")
 
@@ -206,6 +205,8 @@ def test_multiply_adds_are_counted() -> None:
 @pytest.mark.parametrize("size", [(4, 84, 10), (33, 65, 31), (3, 5, 97)], ids=str)
 def test_gradients_of_a_layer(rng: np.random.Generator, size: tuple[int, int, int]) -> None:
     """Tiles in part, each with its piece of db; more of it in test_linear.py."""
-    given = problem(rng, size, "relu")
-    for found, expected in zip(K.linear_backward(*given, "relu"), exact(*given, "relu"), strict=True):
+    given = linear_problem(rng, size, "relu")
+    for found, expected in zip(
+        K.linear_backward(*given, "relu"), linear_backward_in_double(*given, "relu"), strict=True
+    ):
         assert_close(found, expected, dtype="float32", terms=100, factor=2)

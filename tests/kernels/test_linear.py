@@ -9,7 +9,7 @@ import pytest
 
 import weft
 import weft.kernels as K
-from helpers import assert_close, reference, to_numpy, values
+from helpers import assert_close, linear_backward_in_double, linear_problem, to_numpy, values
 
 # (rows, in, out): one element; LeNet's last layer; just under, on and over tiles of 32; more rows than one launch
 # takes on a device, and more outputs.
@@ -17,26 +17,15 @@ SIZES = [(1, 1, 1), (4, 84, 10), (31, 33, 32), (32, 32, 32), (33, 65, 31), (100,
 ACTIVATIONS = ["none", "relu", "sigmoid", "tanh"]
 
 
-def problem(rng: np.random.Generator, size: tuple[int, int, int], activation: str) -> list[Any]:
-    """dout, x, weight and y."""
-    rows, width, out = size
-    dout, x, weight = (rng.normal(size=s).astype(np.float32) for s in ((rows, out), (rows, width), (out, width)))
-    y = rng.normal(size=(rows, out)).astype(np.float32)
-    return [dout, x, weight, None if activation == "none" else np.maximum(y, 0) if activation == "relu" else y]
-
-
-def exact(dout: Any, x: Any, weight: Any, y: Any, activation: str) -> Any:
-    wide = [None if a is None else np.asarray(a, np.float64) for a in (dout, x, weight, y)]
-    return reference(K.linear_backward, *wide, activation)
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_gradients(every_isa: str, rng: np.random.Generator, size: tuple[int, int, int], activation: str) -> None:
-    given = problem(rng, size, activation)
+    given = linear_problem(rng, size, activation)
     rows, _, out = size
     found = K.linear_backward(*given, activation)
-    for gradient, expected, terms in zip(found, exact(*given, activation), (out, rows, rows), strict=True):
+    for gradient, expected, terms in zip(
+        found, linear_backward_in_double(*given, activation), (out, rows, rows), strict=True
+    ):
         assert_close(gradient, expected, dtype="float32", terms=terms, factor=2)
 
 
@@ -57,7 +46,7 @@ def test_they_are_those_of_the_parts(every_isa: str, rng: np.random.Generator, d
 
 @pytest.mark.parametrize("wanted", [(a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)], ids=str)
 def test_only_what_is_asked_for(rng: np.random.Generator, wanted: tuple[int, int, int]) -> None:
-    given = problem(rng, (5, 4, 3), "tanh")
+    given = linear_problem(rng, (5, 4, 3), "tanh")
     all_three = K.linear_backward(*given, "tanh")
     some = K.linear_backward(*given, "tanh", *map(bool, wanted))
     for found, expected, is_wanted in zip(some, all_three, wanted, strict=True):
@@ -67,8 +56,8 @@ def test_only_what_is_asked_for(rng: np.random.Generator, wanted: tuple[int, int
 
 
 def test_operands_of_any_strides_and_leading_axes(every_isa: str, rng: np.random.Generator) -> None:
-    dout, x, weight, y = problem(rng, (6, 10, 8), "relu")
-    expected = exact(dout, x, weight, y, "relu")
+    dout, x, weight, y = linear_problem(rng, (6, 10, 8), "relu")
+    expected = linear_backward_in_double(dout, x, weight, y, "relu")
     turned = [K.asarray(np.ascontiguousarray(a.T)).transpose(0, 1) for a in (dout, x, weight, y)]
     spread = [K.asarray(np.repeat(a, 2, 1))[:, ::2] for a in (dout, x, weight, y)]
     batched = [K.asarray(a.reshape(2, 3, -1)) for a in (dout, x)] + [weight, K.asarray(y.reshape(2, 3, -1))]
@@ -78,7 +67,7 @@ def test_operands_of_any_strides_and_leading_axes(every_isa: str, rng: np.random
         assert_close(dx.reshape((6, 10)), expected[0], dtype="float32", terms=8)
         assert_close(dw, expected[1], dtype="float32", terms=6)
         assert_close(db, expected[2], dtype="float32", terms=6)
-    plain = exact(dout, x, weight, None, "none")
+    plain = linear_backward_in_double(dout, x, weight, None, "none")
     for gradient, wanted in zip(K.linear_backward(*turned[:3]), plain, strict=True):
         assert_close(gradient, wanted, dtype="float32", terms=8)
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import weft.kernels as K
-from helpers import assert_close, reference, threads
+from helpers import assert_close, conv2d_arrays, reference, threads, wide
 
 # N, C, H, W, K, R, S and options; what each is there for.
 CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
@@ -50,24 +50,10 @@ CASES: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 IDS = [f"{'x'.join(map(str, size))}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for size, options in CASES]
 
 
-def arrays(size: tuple[int, ...], options: dict[str, Any], dtype: str = "float32", seed: int = 0) -> Any:
-    n, c, h, w, k, r, s = size
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, c, h, w)).astype(dtype)
-    weight = rng.normal(size=(k, c // options.get("groups", 1), r, s)).astype(dtype)
-    bias = rng.normal(size=k).astype(dtype)
-    dout = rng.normal(size=K.conv2d_output_size(x.shape, weight.shape, **options)).astype(dtype)
-    return x, weight, bias, dout
-
-
-def wide(*given: np.ndarray) -> list[np.ndarray]:
-    return [a.astype(np.float64) for a in given]
-
-
 @pytest.mark.parametrize(("size", "options"), CASES, ids=IDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_against_reference(every_isa: str, size: tuple[int, ...], options: dict[str, Any], dtype: str) -> None:
-    x, weight, bias, dout = arrays(size, options, dtype)
+    x, weight, bias, dout = conv2d_arrays(size, options, dtype)
     wx, ww, wb, wd = wide(x, weight, bias, dout)
     terms = weight[0].size
     assert_close(
@@ -89,7 +75,7 @@ def test_against_reference(every_isa: str, size: tuple[int, ...], options: dict[
 @pytest.mark.parametrize(("size", "options"), CASES, ids=IDS)
 def test_gradients_are_adjoint(size: tuple[int, ...], options: dict[str, Any]) -> None:
     """<conv(x, w), d> = <x, dx> = <w, dw>: holds only if both gradients are the transposes of the forward map."""
-    x, weight, _, dout = arrays(size, options, "float64")
+    x, weight, _, dout = conv2d_arrays(size, options, "float64")
     product = np.vdot(np.asarray(K.conv2d(x, weight, **options)), dout)
     dx = np.asarray(K.conv2d_backward_input(dout, weight, x.shape, **options))
     dw = np.asarray(K.conv2d_backward_weight(dout, x, weight.shape, **options))
@@ -102,7 +88,7 @@ def test_gradients_are_adjoint(size: tuple[int, ...], options: dict[str, Any]) -
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (5, 0), (5, 2), (7, (3, 3, 4, 0))], ids=str)
 def test_input_gradient_of_few_channels(every_isa: str, channels: int, kernel: int, padding: Any) -> None:
     size = (2, channels, kernel + channels % 7, 9 + channels, 8 + channels % 3, kernel, kernel)
-    _, weight, _, dout = arrays(size, {"padding": padding})
+    _, weight, _, dout = conv2d_arrays(size, {"padding": padding})
     x_shape = size[:4]
     dx = K.conv2d_backward_input(dout, weight, x_shape, padding=padding)
     expected = reference(K.conv2d_backward_input, *wide(dout, weight), x_shape, padding=padding)
@@ -110,7 +96,7 @@ def test_input_gradient_of_few_channels(every_isa: str, channels: int, kernel: i
 
 
 def test_input_gradient_keeps_nan_and_infinity_where_they_belong(every_isa: str) -> None:
-    _, weight, _, dout = arrays((3, 6, 14, 14, 16, 5, 5), {})
+    _, weight, _, dout = conv2d_arrays((3, 6, 14, 14, 16, 5, 5), {})
     dout[0, 3, 4, 5], dout[1, 7, 9, 9], dout[2, 0, 0, 0] = np.nan, np.inf, -np.inf
     dx = np.asarray(K.conv2d_backward_input(dout, weight, (3, 6, 14, 14)))
     touched = np.zeros((3, 6, 14, 14), bool)
@@ -142,7 +128,7 @@ def problems(draw: st.DrawFn) -> tuple[tuple[int, ...], dict[str, Any]]:
 @given(problem=problems(), seed=st.integers(0, 9))
 def test_drawn_problems(problem: Any, seed: int) -> None:
     size, options = problem
-    x, weight, bias, dout = arrays(size, options, seed=seed)
+    x, weight, bias, dout = conv2d_arrays(size, options, seed=seed)
     wx, ww, wb, wd = wide(x, weight, bias, dout)
     assert_close(
         K.conv2d(x, weight, bias, **options), reference(K.conv2d, wx, ww, wb, **options), terms=36, dtype="float32"
@@ -157,7 +143,7 @@ def test_drawn_problems(problem: Any, seed: int) -> None:
 def test_beside_torch(problem: Any, seed: int) -> None:
     torch = pytest.importorskip("torch")
     size, options = problem
-    x, weight, bias, _ = arrays(size, options, "float64", seed=seed)
+    x, weight, bias, _ = conv2d_arrays(size, options, "float64", seed=seed)
     top, bottom, left, right = options["padding"]
     padded = torch.nn.functional.pad(torch.from_numpy(x), (left, right, top, bottom))
     theirs = torch.nn.functional.conv2d(
@@ -171,19 +157,19 @@ def test_beside_torch(problem: Any, seed: int) -> None:
 @pytest.mark.parametrize("case", [0, 8, 13])
 def test_activation_at_the_end(every_isa: str, case: int, activation: str) -> None:
     size, options = CASES[case]
-    x, weight, bias, _ = arrays(size, options)
+    x, weight, bias, _ = conv2d_arrays(size, options)
     expected = reference(K.conv2d, *wide(x, weight, bias), **options, activation=activation)
     assert_close(K.conv2d(x, weight, bias, **options, activation=activation), expected, dtype="float32", terms=200)
 
 
 def test_one_image_without_batch_axis(every_isa: str) -> None:
-    x, weight, bias, dout = arrays(*CASES[1])
+    x, weight, bias, dout = conv2d_arrays(*CASES[1])
     assert_close(K.conv2d(x[0], weight, bias), np.asarray(K.conv2d(x[:1], weight, bias))[0])
     assert np.asarray(K.conv2d_backward_input(dout[0], weight, x[0].shape)).shape == x[0].shape
 
 
 def test_strided_inputs(every_isa: str) -> None:
-    x, weight, bias, _ = arrays((2, 3, 8, 9, 4, 3, 3), {})
+    x, weight, bias, _ = conv2d_arrays((2, 3, 8, 9, 4, 3, 3), {})
     turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     assert_close(K.conv2d(turned, weight, bias), np.asarray(K.conv2d(x, weight, bias)))
 
@@ -212,7 +198,7 @@ def test_nan_goes_through(every_isa: str) -> None:
 @pytest.mark.parametrize("case", [0, 1, 2, 8, 10, 12, 14, 18])
 def test_same_bits_for_any_number_of_threads(case: int) -> None:
     size, options = CASES[case]
-    x, weight, bias, dout = arrays((16, *size[1:]), options)
+    x, weight, bias, dout = conv2d_arrays((16, *size[1:]), options)
     results = []
     for count in (1, 2, 3, 4, 7):
         with threads(count):
