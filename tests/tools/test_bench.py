@@ -67,7 +67,7 @@ def test_closing_table_beside_torch(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_the_picture_numbers_few_rows_and_names_them() -> None:
     pytest.importorskip("matplotlib")
-    from bench import plot
+    from bench.report import plot
 
     rows = [case.row for case in command.SUITES["ops"](False)]
     assert set(plot.NAMED) <= {(row.name, row.shape) for row in rows}
