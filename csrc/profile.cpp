@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/fork_mutex.h"
 #include "cpu/isa.h"
-#include "kernel_lines.inc"  // made by scripts/kernel_lines.py: cpu_line(name), reference_line(name), cuda_line(name)
+#include "kernel_lines.inc"  // made by scripts/generate/kernel_lines.py: cpu_line(name), reference_line(name), cuda_line(name)
 #include "ops/cost.h"
 #include "ops/launch_cost.h"
 

@@ -8,7 +8,7 @@
 //
 // The angle is cut into quarter turns on the word itself, exactly; what is left, at most an eighth of a turn,
 // goes into the Taylor series of sine and cosine. The logarithm: u1 = 2^n m with m from sqrt(1/2) to sqrt(2);
-// in float a polynomial in m - 1 (scripts/fit_math.py, as in cpu/simd/math.h), in double the series of 2
+// in float a polynomial in m - 1 (scripts/generate/fit_math.py, as in cpu/simd/math.h), in double the series of 2
 // artanh((m - 1) / (m + 1)).
 #pragma once
 #include <cstdint>

@@ -22,7 +22,7 @@
 // nothing.
 //
 // Gradients are the transposes: dg = G^T [(A dy) . (B^T d)] summed over tiles; the gradient by the input is
-// the forward map with the filter turned. scripts/winograd_matrices.py derives the numbers below and checks
+// the forward map with the filter turned. scripts/generate/winograd_matrices.py derives the numbers below and checks
 // them. Source: Winograd, "Arithmetic complexity of computations", 1980; Lavin, Gray, "Fast algorithms for
 // convolutional neural networks", 2016; Barabasz, Anderson, Soodhalter, Gregg, "Error analysis and improving
 // the accuracy of Winograd convolution for deep neural networks", 2020 (points).

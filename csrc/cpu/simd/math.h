@@ -1,6 +1,6 @@
 // Elementary functions for float, written without branches so that a loop over them becomes vector code. The
 // largest error in units in the last place, tested over the whole range of float (every 4099th in
-// tests/test_activation.py; once every 16th, with AVX-512, by scripts/check_math.py, which can take all):
+// tests/kernels/test_activation.py; once every 16th, with AVX-512, by scripts/check/check_math.py, which can take all):
 //
 //   exp         2 ulp; 0 below -104, infinity above 88.73; denormal results are right
 //   expm1       4 ulp
@@ -17,7 +17,7 @@
 //
 // NaN gives NaN in all of them. Method: the argument is reduced to a short interval (exp by powers of two,
 // log to [sqrt 1/2, sqrt 2)), there a polynomial. exp's is the Taylor series; the others were fitted at
-// Chebyshev nodes (scripts/fit_math.py). Selections compile to blends.
+// Chebyshev nodes (scripts/generate/fit_math.py). Selections compile to blends.
 #pragma once
 #include <cstdint>
 

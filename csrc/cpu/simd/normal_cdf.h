@@ -11,7 +11,7 @@ namespace weft::cpu::WEFT_ISA {
 
 #if defined(WEFT_ISA_avx512)
 // log2_tail[k][i]: the coefficient of r^k in q(i / 2 + r), |r| <= 1/4; from i = 28 on 2^q is 0. Fitted by
-// scripts/fit_math.py.
+// scripts/generate/fit_math.py.
 // clang-format off
 alignas(64) constexpr float log2_tail[5][32] = {
     {-1.0f, -1.6964821f, -2.6560328f, -3.9038526f, -5.4579813f, -7.3312688f, -9.5329339f, -12.069681f,
