@@ -22,7 +22,7 @@ $(PIP) install --no-build-isolation $(if $(WERROR),-C cmake.define.WEFT_WERROR=O
 @$(BIN)/python -c "import weft; print('weft:', weft.config()['cuda_unavailable'] or 'built with the CUDA backend', '(with make: CUDA=ON, CUDA=OFF)')"
 endef
 
-.PHONY: help lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage fuzz fuzz-sanitized lint format stubs bench tables clean FORCE
+.PHONY: help docs lenet test sanitize isas emulated emulated-checked emulated-checker emulated-sanitizers check-all cuda-build test-gpu coverage fuzz fuzz-sanitized lint format stubs bench tables clean FORCE
 
 help:
 	@echo "make lenet     build, install, train LeNet-5 on what data can be had; pictures in runs/lenet"
@@ -40,6 +40,7 @@ help:
 	@echo "make lint      formatting, ruff, mypy, the stub of weft.kernels"
 	@echo "make format    put C++ and Python into the house's format"
 	@echo "make stubs     write python/weft/kernels.pyi anew"
+	@echo "make docs      the documentation's site, build/docs/index.html; a warning is an error"
 	@echo "make bench     time weft beside PyTorch (ARGS='models --quick')"
 	@echo "make tables    write the README's and docs' tables from bench/results"
 	@echo "make clean     remove .venv and build"
@@ -71,6 +72,10 @@ $(VENV)/.oracle: $(VENV)/.build
 
 $(VENV)/.dev: $(VENV)/.build $(VENV)/.cuda $(SOURCES)
 	$(call INSTALL,.[dev])
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.build $(VENV)/.cuda $(SOURCES)
+	$(call INSTALL,.[docs])
 	@touch $@
 
 lenet: $(VENV)/.examples
@@ -127,6 +132,10 @@ format: $(VENV)/.dev
 	$(BIN)/clang-format -i $$(find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The pages' code runs too, so this is a test of them.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -q -j auto -d build/docs-cache docs build/docs $(ARGS)
 
 stubs: $(VENV)/.dev
 	$(BIN)/python scripts/generate/make_stubs.py
