@@ -9,9 +9,6 @@
 #include <atomic>
 #include <exception>
 #include <latch>
-#include <system_error>
-#include <thread>
-#include <vector>
 
 #include "core/error.h"
 #include "core/float_mode.h"
@@ -87,22 +84,22 @@ class Round {
 };
 
 // How many of the threads wanted a team can have. OpenMP's runtime ends the process where the system gives it
-// no more, so those that are new are tried first, and an eighth more of them: the runtime needs memory
-// beside.
+// no more, so those that are new are tried first, and an eighth more of them: the runtime needs memory beside.
+// They are bare threads, which never allocate: malloc would keep an arena of 64 MB for each.
 int granted(int threads) noexcept {
-  if (threads > teams_size) {
-    const int added = threads - teams_size, tried = added + added / 8 + 2;
-    std::latch all(1);
-    std::vector<std::thread> trial;
-    try {
-      trial.reserve(static_cast<std::size_t>(tried));
-      while (static_cast<int>(trial.size()) < tried) trial.emplace_back([&] { all.wait(); });
-    } catch (...) {  // std::system_error or std::bad_alloc
-      threads = teams_size + std::max(0, static_cast<int>(trial.size()) * 8 / 9 - 2);
-    }
-    all.count_down();
-    for (std::thread& thread : trial) thread.join();
-  }
+  if (threads <= teams_size) return teams_size = threads;
+  const int added = threads - teams_size, wanted_more = added + added / 8 + 2;
+  static pthread_t trial[most_threads + most_threads / 8 + 2];  // of the one caller at a time
+  std::latch all(1);
+  int count = 0;
+  const auto wait = [](void* latch) -> void* {
+    static_cast<std::latch*>(latch)->wait();
+    return nullptr;
+  };
+  while (count < wanted_more && pthread_create(&trial[count], nullptr, wait, &all) == 0) ++count;
+  all.count_down();
+  for (int i = 0; i < count; ++i) pthread_join(trial[i], nullptr);
+  if (count < wanted_more) threads = teams_size + std::max(0, count * 8 / 9 - 2);
   return teams_size = threads;
 }
 
