@@ -211,6 +211,13 @@ _SLOPES: dict[str, tuple[str | None, Callable[[K.Array, Any], K.Array]]] = {
 }
 
 
+def _rename(function: Any, name: str) -> Any:
+    """Gives a function the name that weft.profile shows."""
+    names = {"co_qualname": name} if hasattr(function.__code__, "co_qualname") else {}  # Python 3.11
+    function.__code__ = function.__code__.replace(co_name=name.rpartition(".")[2], **names)
+    return function
+
+
 def _elementwise(name: str, needs: str | None, slope: Callable[[K.Array, Any], K.Array]) -> type[KernelFunction]:
     """The operation of that name: its kernel with the slope."""
     kernel: Callable[[K.Array], K.Array] = getattr(K, name)
@@ -224,8 +231,14 @@ def _elementwise(name: str, needs: str | None, slope: Callable[[K.Array, Any], K
     def backward(ctx: Any, dout: K.Array) -> Any:
         return slope(dout, ctx.saved[0] if needs else None)
 
-    members = {"forward": staticmethod(forward), "backward": staticmethod(backward), "__doc__": kernel.__doc__}
-    return type(name.capitalize(), (KernelFunction,), {"__module__": __name__, **members})
+    title = name.capitalize()
+    _rename(slope, f"{title}.backward")
+    members = {
+        "forward": staticmethod(_rename(forward, f"{title}.forward")),
+        "backward": staticmethod(_rename(backward, f"{title}.backward")),
+        "__doc__": kernel.__doc__,
+    }
+    return type(title, (KernelFunction,), {"__module__": __name__, **members})
 
 
 ELEMENTWISE = {name: _elementwise(name, *slope) for name, slope in _SLOPES.items()}

@@ -66,6 +66,14 @@ def test_a_training_step_with_its_python_functions() -> None:
     assert [launch.start for launch in p.launches] == sorted(launch.start for launch in p.launches)
 
 
+def test_operations_of_a_table_have_their_names() -> None:
+    x = weft.ones(3, requires_grad=True)
+    with weft.profile() as p:
+        x.exp().log().sum().backward()
+    operations = [launch.operation for launch in p.launches]
+    assert {"Exp.forward", "Log.forward", "Exp.backward", "Log.backward"} <= set(operations)
+
+
 def test_costs_of_convolution_and_pooling() -> None:
     x, w = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
     with weft.profile() as p:
