@@ -136,3 +136,11 @@ def test_no_gradient_passes_where_a_function_is_flat(name: str) -> None:
     function(x).backward(weft.tensor([np.inf, np.nan, 1, np.inf, 3], dtype="float32"))
     assert x.grad is not None
     np.testing.assert_array_equal(x.grad.numpy(), wanted)
+
+
+@pytest.mark.parametrize("index", [1.0, None, "0", np.ones(2)], ids=str)
+def test_a_container_names_an_index_that_is_none(index: Any) -> None:
+    modules = weft.nn.ModuleList([weft.nn.ReLU()])
+    with pytest.raises(TypeError, match="ModuleList: an index must be an int, got"):
+        modules.insert(index, weft.nn.Tanh())
+    assert len(modules) == 1

@@ -76,7 +76,7 @@ class _Numbered(Module):
     def insert(self, index: int, module: Module) -> None:
         """Puts a module before `index`; those behind it move on by one number."""
         entries = list(self._modules.values())
-        entries.insert(index, module)
+        entries.insert(integer(type(self).__name__, "an index", index), module)
         self.append(module)  # checks it
         self._modules.clear()
         self._modules.update({str(i): entry for i, entry in enumerate(entries)})
