@@ -107,26 +107,20 @@ enum class Cost : std::uint8_t { cheap, costly };
   case Op::name: return Kind::kind;
 #define WEFT_COST(name, kind, cost, ...) \
   case Op::name: return Cost::cost;
-WEFT_FORMULA constexpr Kind kind(UnaryOp op) {
-  using Op = UnaryOp;
-  switch (op) { WEFT_UNARY(WEFT_KIND) }
-  return Kind::number;
-}
-WEFT_FORMULA constexpr Kind kind(BinaryOp op) {
-  using Op = BinaryOp;
-  switch (op) { WEFT_BINARY(WEFT_KIND) }
-  return Kind::number;
-}
-WEFT_FORMULA constexpr Cost cost(UnaryOp op) {
-  using Op = UnaryOp;
-  switch (op) { WEFT_UNARY(WEFT_COST) }
-  return Cost::cheap;
-}
-WEFT_FORMULA constexpr Cost cost(BinaryOp op) {
-  using Op = BinaryOp;
-  switch (op) { WEFT_BINARY(WEFT_COST) }
-  return Cost::cheap;
-}
+#define WEFT_TRAITS(Enum, LIST)               \
+  WEFT_FORMULA constexpr Kind kind(Enum op) { \
+    using Op = Enum;                          \
+    switch (op) { LIST(WEFT_KIND) }           \
+    return Kind::number;                      \
+  }                                           \
+  WEFT_FORMULA constexpr Cost cost(Enum op) { \
+    using Op = Enum;                          \
+    switch (op) { LIST(WEFT_COST) }           \
+    return Cost::cheap;                       \
+  }
+WEFT_TRAITS(UnaryOp, WEFT_UNARY)
+WEFT_TRAITS(BinaryOp, WEFT_BINARY)
+#undef WEFT_TRAITS
 #undef WEFT_KIND
 #undef WEFT_COST
 
@@ -197,36 +191,31 @@ WEFT_FORMULA T whole_power(T base, T exponent) {
 
 // Defines apply<op>(x, low, high) and apply<op>(a, b): one element's result, of type T, or uint8 for a
 // predicate. Stands where math:: is found.
-#define WEFT_APPLY_UNARY(name, kind_, cost_, real, whole, doc) \
-  if constexpr (op == UnaryOp::name) {                         \
-    if constexpr (is_real<T>)                                  \
-      return static_cast<Result>(real);                        \
-    else                                                       \
-      return static_cast<Result>(whole);                       \
-  }
-#define WEFT_APPLY_BINARY(name, kind_, cost_, real, whole, doc) \
-  if constexpr (op == BinaryOp::name) {                         \
-    if constexpr (is_real<T>)                                   \
-      return static_cast<Result>(real);                         \
-    else                                                        \
-      return static_cast<Result>(whole);                        \
+#define WEFT_APPLY(name, kind_, cost_, real, whole, doc) \
+  if constexpr (op == Op::name) {                        \
+    if constexpr (is_real<T>)                            \
+      return static_cast<Result>(real);                  \
+    else                                                 \
+      return static_cast<Result>(whole);                 \
   }
 #define WEFT_DEFINE_APPLY(INLINE)                                                    \
   template <UnaryOp op, class T>                                                     \
   INLINE auto apply(T x, T low, T high) {                                            \
+    using Op = UnaryOp;                                                              \
     using namespace weft::formulas;                                                  \
     using Result = std::conditional_t<kind(op) == Kind::predicate, std::uint8_t, T>; \
     const auto u = static_cast<Wrapping<T>>(x);                                      \
     (void)u, (void)low, (void)high;                                                  \
-    WEFT_UNARY(WEFT_APPLY_UNARY)                                                     \
+    WEFT_UNARY(WEFT_APPLY)                                                           \
   }                                                                                  \
   template <BinaryOp op, class T>                                                    \
   INLINE auto apply(T a, T b) {                                                      \
+    using Op = BinaryOp;                                                             \
     using namespace weft::formulas;                                                  \
     using Result = std::conditional_t<kind(op) == Kind::predicate, std::uint8_t, T>; \
     const auto p = static_cast<Wrapping<T>>(a), q = static_cast<Wrapping<T>>(b);     \
     (void)p, (void)q;                                                                \
-    WEFT_BINARY(WEFT_APPLY_BINARY)                                                   \
+    WEFT_BINARY(WEFT_APPLY)                                                          \
   }
 
 }  // namespace weft
