@@ -250,4 +250,4 @@ def test_helping_threads_do_not_spin_for_long(given: str | None) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == str(given)
     if "libgomp" in weft.kernels.threads_runtime():
-        assert f"GOMP_SPINCOUNT = '{given or 1000}'" in done.stderr
+        assert f"GOMP_SPINCOUNT = '{given or 10000}'" in done.stderr
